@@ -1,0 +1,293 @@
+"""One challenge: its folder read into typed values, each part only when it is asked for.
+
+Reading is plain JSON, so that `kvdojo list` stays quick; `schema.validate_challenge` is the thorough check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from grader.content.errors import ContentError, UnknownChallenge
+from grader.content.jsonfile import read_json
+
+ROOT = Path(__file__).resolve().parents[2]
+_Entry = TypeVar("_Entry", "Bug", "Impostor", "Case")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named choice of entries to plant."""
+
+    bugs: tuple[str, ...]
+    decoys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One replacement: `find` occurs exactly once in the reference."""
+
+    find: str
+    replace: str
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A planted bug or decoy, `kvdojo/bug/v1`."""
+
+    id: str
+    kind: str
+    family: str
+    difficulty: int
+    title: str
+    edits: tuple[Edit, ...]
+    symptom: str
+    explanation: str
+    hints: tuple[str, ...]
+    sources: tuple[Mapping[str, str], ...]
+    witnesses: tuple[str, ...] = ()
+    raises: bool = False
+    excludes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Impostor:
+    """A trivial answer, as edits to the reference; weak cases are those it passes."""
+
+    id: str
+    title: str
+    symptom: str
+    edits: tuple[Edit, ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A recipe of steps in the challenge's verbs, `kvdojo/case/v1`."""
+
+    id: str
+    title: str
+    why: str
+    points: int
+    kind: str
+    visibility: str
+    tags: tuple[str, ...]
+    setup: Mapping[str, Any]
+    seed: int
+    dtype: str
+    steps: tuple[Mapping[str, Any], ...]
+    keep_because: str | None = None
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """A challenge folder; the heavy parts are read on first use."""
+
+    id: str
+    title: str
+    summary: str
+    difficulty: int
+    folder: Path
+    file: str
+    reference: Path
+    oracle: Path
+    provides: tuple[str, ...]
+    helpers: tuple[str, ...]
+    presets: Mapping[str, Preset]
+    fresh: tuple[str, ...]
+    seconds: float
+    memory_mb: int
+    preload: tuple[str, ...]
+    environment: Mapping[str, str]
+
+    @property
+    def starter(self) -> Path:
+        """The default starter: the reference with the default preset planted."""
+        return self.folder / "starter" / self.file
+
+    @property
+    def golden(self) -> Path:
+        """The recorded expectations."""
+        return self.folder / "golden.safetensors"
+
+    @cached_property
+    def brief(self) -> str:
+        """The learner's task, in Markdown."""
+        return read_text(self.folder / "brief.md")
+
+    @cached_property
+    def reference_text(self) -> str:
+        """Source of the right answer."""
+        return read_text(self.reference)
+
+    @cached_property
+    def driver(self) -> bytes:
+        """Source of the verbs."""
+        return read_text(self.folder / "driver.py").encode()
+
+    @cached_property
+    def bugs(self) -> dict[str, Bug]:
+        """Bugs and decoys by id, in file order."""
+        path = self.folder / "bugs.json"
+        return _by_id(path, [_bug(path, entry) for entry in _entries(path, "bugs")])
+
+    @cached_property
+    def impostors(self) -> dict[str, Impostor]:
+        """Trivial answers by id; none when the file is absent."""
+        path = self.folder / "impostors.json"
+        if not path.exists():
+            return {}
+        return _by_id(path, [_impostor(path, entry) for entry in _entries(path, "impostors")])
+
+    @cached_property
+    def cases(self) -> dict[str, Case]:
+        """Cases by id, in file order."""
+        path = self.folder / "cases.json"
+        return _by_id(path, [case_of(entry, str(path)) for entry in _entries(path, "cases")])
+
+
+def challenge_ids(root: Path = ROOT) -> list[str]:
+    """Ids of the challenges under `root`, easiest first."""
+    found = [path.parent for path in (root / "challenges").glob("*/challenge.json")]
+    return [
+        folder.name for folder in sorted(found, key=lambda folder: (_rank(folder), folder.name))
+    ]
+
+
+def load_challenge(name: str, root: Path = ROOT) -> Challenge:
+    """Read a challenge by id; raises UnknownChallenge or ContentError."""
+    folder = root / "challenges" / name
+    if (
+        "/" in name
+        or "\\" in name
+        or name.startswith(".")
+        or not (folder / "challenge.json").exists()
+    ):
+        raise UnknownChallenge(name, challenge_ids(root))
+    path = folder / "challenge.json"
+    document = read_json(path)
+    try:
+        return _challenge(document, folder, root)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise _explained(path, "challenge-v1", document, error) from None
+
+
+def read_text(path: Path) -> str:
+    """Return a content file's text; raises ContentError when it cannot be read as UTF-8."""
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ContentError(f"{path}: cannot be read: {error}") from None
+
+
+def case_of(entry: Mapping[str, Any], name: str) -> Case:
+    """Build a case from its JSON object; raises ContentError."""
+    try:
+        return Case(
+            id=entry["id"],
+            title=entry["title"],
+            why=entry["why"],
+            points=entry.get("points", 1),
+            kind=entry["kind"],
+            visibility=entry.get("visibility", "public"),
+            tags=tuple(entry.get("tags", ())),
+            setup=entry.get("setup", {}),
+            seed=entry.get("seed", 0),
+            dtype=entry.get("dtype", "float32"),
+            steps=tuple(entry["steps"]),
+            keep_because=entry.get("keep_because"),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _explained(Path(name), "case-v1", entry, error) from None
+
+
+def _challenge(document: Mapping[str, Any], folder: Path, root: Path) -> Challenge:
+    limits = document.get("limits", {})
+    reference = root / document["reference"]
+    return Challenge(
+        id=document["id"],
+        title=document["title"],
+        summary=document["summary"],
+        difficulty=document["difficulty"],
+        folder=folder,
+        file=document["file"],
+        reference=reference,
+        oracle=root / document["oracle"] if "oracle" in document else reference,
+        provides=tuple(document["provides"]),
+        helpers=tuple(document.get("helpers", ())),
+        presets={
+            name: Preset(tuple(preset["bugs"]), tuple(preset["decoys"]))
+            for name, preset in document["presets"].items()
+        },
+        fresh=tuple(document.get("fresh", ())),
+        seconds=limits.get("seconds", 5.0),
+        memory_mb=limits.get("memory_mb", 2048),
+        preload=tuple(document.get("preload", ())),
+        environment=dict(document.get("environment", {})),
+    )
+
+
+def _bug(path: Path, entry: Mapping[str, Any]) -> Bug:
+    try:
+        return Bug(
+            id=entry["id"],
+            kind=entry["kind"],
+            family=entry["family"],
+            difficulty=entry["difficulty"],
+            title=entry["title"],
+            edits=_edits(entry),
+            symptom=entry["symptom"],
+            explanation=entry["explanation"],
+            hints=tuple(entry["hints"]),
+            sources=tuple(entry["sources"]),
+            witnesses=tuple(entry.get("witnesses", ())),
+            raises=entry.get("raises", False),
+            excludes={pair["id"]: pair["because"] for pair in entry.get("excludes", ())},
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _explained(path, "bugs-v1", {"bugs": [entry]}, error) from None
+
+
+def _impostor(path: Path, entry: Mapping[str, Any]) -> Impostor:
+    try:
+        return Impostor(entry["id"], entry["title"], entry["symptom"], _edits(entry))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _explained(path, "impostors-v1", {"impostors": [entry]}, error) from None
+
+
+def _edits(entry: Mapping[str, Any]) -> tuple[Edit, ...]:
+    return tuple(Edit(edit["find"], edit["replace"]) for edit in entry["edits"])
+
+
+def _entries(path: Path, key: str) -> list[Any]:
+    document = read_json(path)
+    entries = document.get(key) if isinstance(document, dict) else document
+    if not isinstance(entries, list):
+        raise ContentError(f"{path}: $.{key}: an array is expected")
+    return entries
+
+
+def _by_id(path: Path, entries: list[_Entry]) -> dict[str, _Entry]:
+    named: dict[str, _Entry] = {}
+    for index, entry in enumerate(entries):
+        if entry.id in named:
+            raise ContentError(f"{path}: entry {index}: the id {entry.id!r} is taken")
+        named[entry.id] = entry
+    return named
+
+
+def _rank(folder: Path) -> int:
+    try:
+        return int(read_json(folder / "challenge.json")["difficulty"])
+    except (ContentError, KeyError, TypeError, ValueError):
+        return 99
+
+
+def _explained(path: Path, schema: str, document: Any, error: Exception) -> ContentError:
+    """Say what is wrong by the schema; jsonschema is imported only when something is."""
+    from grader.content.schema import faults, load_schema
+
+    lines = faults(document, load_schema(schema), str(path))
+    return ContentError("\n".join(lines) or f"{path}: {type(error).__name__}: {error}")
