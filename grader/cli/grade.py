@@ -1,0 +1,99 @@
+"""`kvdojo grade`: judge one file and show the result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from grader.cli import terminal
+from grader.cli.exits import Exit, UserError
+from grader.cli.names import challenge_argument, check_cases, complete_case, file_argument
+from grader.cli.submission import locate, read
+from grader.cli.variant import of_work
+from grader.content import Challenge, load_challenge
+from grader.work import Work, WorkError
+
+if TYPE_CHECKING:
+    from grader.judge.result import Result
+
+CODES = {"passed": Exit.PASSED, "failed": Exit.FAILED, "error": Exit.INTERNAL}
+
+
+@click.command("grade")
+@challenge_argument
+@file_argument
+@click.option(
+    "--case",
+    "cases",
+    metavar="ID",
+    multiple=True,
+    shell_complete=complete_case,
+    help="Only this case; may be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--no-isolation", is_flag=True, help="Run FILE unconfined: only for your own code.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    challenge: str,
+    file: Path | None,
+    cases: tuple[str, ...],
+    as_json: bool,
+    no_isolation: bool,
+) -> None:
+    """Grade FILE, or the file begun with `kvdojo start`.
+
+    \b
+    Example: kvdojo grade CHALLENGE my_file.py --case ID
+    """
+    found = load_challenge(challenge)
+    check_cases(found, cases)
+    path, work = locate(found, file)
+    source = read(path, found.id)
+    result = _judge(found, path, source, cases, isolate=not no_isolation)
+    if as_json:
+        from grader.judge.result import to_json
+
+        terminal.out(json.dumps(to_json(result), indent=2, allow_nan=False))
+    else:
+        _show(found, result, work, named=file)
+    ctx.exit(CODES[result.verdict])
+
+
+def _judge(
+    challenge: Challenge, path: Path, source: bytes, cases: tuple[str, ...], *, isolate: bool
+) -> Result:
+    from grader.judge import grade_source
+
+    progress = terminal.Progress()
+    try:
+        return grade_source(
+            challenge,
+            source,
+            filename=path.name,
+            cases=list(dict.fromkeys(cases)) or None,
+            isolate=isolate,
+            progress=progress,
+        )
+    finally:
+        progress.clear()
+
+
+def _show(challenge: Challenge, result: Result, work: Work | None, *, named: Path | None) -> None:
+    from grader.report.console import render
+
+    levels = {bug.id: bug.difficulty for bug in challenge.bugs.values()}
+    planted = _planted(challenge, work)
+    again = f"{challenge.id} {named}" if named else challenge.id
+    render(result, terminal.console(), planted, levels=levels, hint=f"kvdojo hint {again}")
+
+
+def _planted(challenge: Challenge, work: Work | None) -> tuple[str, ...] | None:
+    """Return the planted bugs when the work folder tells; a stale state is no reason not to grade."""
+    try:
+        return of_work(challenge, work).bugs if work else None
+    except (WorkError, UserError):
+        return None

@@ -1,0 +1,166 @@
+"""The program `kvdojo`: finds the command, runs it, and turns every ending into an exit code.
+
+Knows the commands by name only; each is imported when it is called (`COMMANDS`).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from grader import __version__
+from grader.cli import terminal
+from grader.cli.exits import Exit, UserError
+
+# name -> (module, attribute, one line for `kvdojo --help`), in the order a newcomer meets them
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "list": ("grader.cli.list", "command", "List the challenges."),
+    "show": ("grader.cli.show", "command", "Show a challenge's brief."),
+    "start": ("grader.cli.start", "command", "Begin a challenge in a work folder."),
+    "grade": ("grader.cli.grade", "command", "Grade a file."),
+    "hint": ("grader.cli.hint", "command", "Give a hint for the next planted bug."),
+    "reset": ("grader.cli.reset", "command", "Put the starter back, keeping a backup."),
+    "solution": ("grader.cli.solution", "command", "Show the reference, or how a file differs."),
+    "plant": ("grader.cli.plant", "command", "Make a variant with chosen bugs."),
+    "check": ("grader.cli.check", "command", "Check challenges as an author must."),
+}
+
+EPILOG = """\b
+Begin with:
+  kvdojo list
+  kvdojo start CHALLENGE
+  kvdojo grade CHALLENGE
+
+\b
+Exit status: 0 all passed, 1 something failed, 2 usage, 3 invalid content,
+4 internal error of the grader, 130 interrupted."""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the command names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command), f"{module}.{attribute} is not a command"
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, and for an unknown name suggest the nearest one."""
+        name = args[0]
+        if name not in COMMANDS and not ctx.resilient_parsing and not name.startswith("-"):
+            raise click.exceptions.NoSuchCommand(name, possibilities=COMMANDS, ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="kvdojo", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Find the bugs that break LLM inference, in KV-cached attention."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; nothing is raised but `SystemExit`."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    terminal.make_streams_robust()
+    try:
+        returned = cli.main(given, prog_name="kvdojo", standalone_mode=False)
+        code = returned if isinstance(returned, int) else Exit.PASSED
+    except BrokenPipeError:
+        terminal.silence()
+        code = Exit.INTERNAL
+    except (Exception, KeyboardInterrupt) as error:
+        code = _explain(error, as_json=wants_json(given))
+    terminal.flush()
+    return int(code)
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Say whether the caller asked for a JSON document, judged before anything is parsed."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in options
+
+
+def _explain(error: BaseException, *, as_json: bool) -> Exit:
+    """Tell the user about a failure and choose the exit code."""
+    code, kind, message = _classify(error)
+    if as_json:
+        document = {"schema": "kvdojo/error/v1", "error": {"kind": kind, "message": message}}
+        terminal.out(json.dumps(document, indent=2, allow_nan=False))
+    if kind == "bug":
+        terminal.err(_traceback(error))
+        terminal.err("This is a bug in kvdojo, not in your file; please report the lines above.")
+    elif isinstance(error, click.exceptions.NoArgsIsHelpError):
+        terminal.err(error.format_message())
+    else:
+        terminal.err(f"kvdojo: {message}")
+    return code
+
+
+def _classify(error: BaseException) -> tuple[Exit, str, str]:
+    """Return the exit code, the kind for programs, and the message for people."""
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return Exit.INTERRUPTED, "interrupted", "interrupted"
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return Exit.USAGE, "usage", "which command? See 'kvdojo --help'"
+    if isinstance(error, click.UsageError):
+        return Exit.USAGE, "usage", _usage_line(error)
+    if isinstance(error, click.ClickException):
+        return Exit.USAGE, "usage", error.format_message()
+    if isinstance(error, UserError) or _is(error, "grader.work", "WorkError"):
+        return Exit.USAGE, "usage", str(error)
+    if _is(error, "grader.content", "UnknownChallenge"):
+        return Exit.USAGE, "usage", str(error)
+    if _is(error, "grader.content.plant", "PlantError"):
+        return Exit.USAGE, "usage", str(error)
+    if _is(error, "grader.content", "ContentError"):
+        return Exit.CONTENT, "content", str(error)
+    if _is(error, "grader.judge", "GraderError"):
+        return Exit.INTERNAL, "grader", str(error)
+    return Exit.INTERNAL, "bug", f"{type(error).__name__}: {error}"
+
+
+def _usage_line(error: click.UsageError) -> str:
+    """Return click's message with a pointer to the help of the command at fault."""
+    message = error.format_message()
+    path = error.ctx.command_path if error.ctx else "kvdojo"
+    if not message.endswith((".", "?", ")")):
+        message += "."
+    return f"{message} See '{path} --help'."
+
+
+def _is(error: BaseException, module: str, name: str) -> bool:
+    """Test for an exception class without importing the module that would define it.
+
+    An error can only be of a class whose module is already loaded, and loading the content or the
+    judge here would make every usage error slow.
+    """
+    found = getattr(sys.modules.get(module), name, None)
+    return isinstance(found, type) and isinstance(error, found)
+
+
+def _traceback(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error)).rstrip()

@@ -1,0 +1,112 @@
+"""Arguments and options that name a challenge, a case or a bug, with shell completion.
+
+Completion must answer at once and must never print an error: whatever goes wrong, it offers nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from grader.cli.exits import UserError
+from grader.cli.variant import unknown
+from grader.content import Challenge, challenge_ids, load_challenge
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_T = TypeVar("_T")
+
+
+def complete_challenge(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer the challenges there are."""
+    names = [name for name in _quietly(challenge_ids, []) if name.startswith(incomplete)]
+    return [CompletionItem(name, help=_title(name)) for name in names]
+
+
+def challenge_argument(function: _F) -> _F:
+    """Add the argument CHALLENGE, completed from the challenges there are."""
+    return click.argument("challenge", metavar="CHALLENGE", shell_complete=complete_challenge)(
+        function
+    )
+
+
+def file_argument(function: _F) -> _F:
+    """Add the optional argument FILE; what may stand there is `submission.locate`'s business."""
+    return click.argument(
+        "file", metavar="[FILE]", required=False, type=click.Path(path_type=Path)
+    )(function)
+
+
+def complete_case(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer the cases of the challenge already on the command line."""
+    return _offer(
+        ctx, incomplete, lambda challenge: {c.id: c.title for c in challenge.cases.values()}
+    )
+
+
+def complete_preset(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer the presets of the challenge already on the command line."""
+    return _offer(ctx, incomplete, lambda challenge: dict.fromkeys(challenge.presets, ""))
+
+
+def complete_ids(
+    kind: str,
+) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Return a completer of a comma-separated list of bugs or of decoys."""
+
+    def complete(
+        ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        done, comma, last = incomplete.rpartition(",")
+        items = _offer(
+            ctx,
+            last,
+            lambda challenge: {b.id: b.title for b in challenge.bugs.values() if b.kind == kind},
+        )
+        return [CompletionItem(done + comma + item.value, help=item.help) for item in items]
+
+    return complete
+
+
+def check_cases(challenge: Challenge, names: Sequence[str]) -> None:
+    """Refuse a case id that does not exist; raises UserError with the nearest one."""
+    for name in names:
+        if name not in challenge.cases:
+            raise UserError(unknown(f"case of {challenge.id!r}", name, challenge.cases))
+
+
+def _title(name: str) -> str:
+    def read() -> str:
+        return load_challenge(name).title
+
+    return _quietly(read, "")
+
+
+def _offer(
+    ctx: click.Context, incomplete: str, names: Callable[[Challenge], dict[str, str]]
+) -> list[CompletionItem]:
+    def found() -> dict[str, str]:
+        return names(load_challenge(ctx.params["challenge"]))
+
+    return [
+        CompletionItem(name, help=title)
+        for name, title in _quietly(found, {}).items()
+        if name.startswith(incomplete)
+    ]
+
+
+def _quietly(function: Callable[[], _T], otherwise: _T) -> _T:
+    try:
+        return function()
+    except Exception:
+        # an error printed here would land in the middle of the line being typed
+        return otherwise

@@ -1,0 +1,83 @@
+"""The learner's file: which one is meant, and its bytes. What is in it is the judge's business."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from grader import work as workfolders
+from grader.cli.exits import UserError
+from grader.content import Challenge
+from grader.work import Work, WorkError
+
+MAX_BYTES = 256 << 10
+
+
+def locate(challenge: Challenge, file: Path | None) -> tuple[Path, Work | None]:
+    """Return the file to grade and the work folder it lies in, if it lies in one.
+
+    Without FILE it is the started one; a folder means the challenge's file in it. Raises UserError,
+    and WorkError when FILE was left out and the state of the work folder is damaged.
+    """
+    if file is None:
+        work = workfolders.find(challenge.id)
+        if work is None:
+            raise UserError(
+                f"{challenge.id!r} is not started: name a FILE or run `kvdojo start {challenge.id}`."
+            )
+        return work.path, work
+    if file.is_dir():
+        if not (file / challenge.file).is_file():
+            raise UserError(f"{shown(file)} is a folder without {challenge.file}: name a file.")
+        file = file / challenge.file
+    return file, _beside(challenge, file)
+
+
+def read(path: Path, challenge: str) -> bytes:
+    """Return the file's bytes; raises UserError for what is no ordinary file or is too large."""
+    try:
+        # a FIFO would block for ever when opened without O_NONBLOCK
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        raise UserError(
+            f"{shown(path)} does not exist. `kvdojo start {challenge}` makes a file to begin with."
+        ) from None
+    except OSError as error:
+        raise UserError(f"{shown(path)} cannot be read: {error.strerror}.") from None
+    with os.fdopen(handle, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise UserError(f"{shown(path)} is not an ordinary file.")
+        data = stream.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise UserError(f"{shown(path)} is larger than {MAX_BYTES >> 10} KiB: not a submission.")
+    return data
+
+
+def text(path: Path, challenge: str) -> str:
+    """Return the file's text with plain line ends; raises UserError when it is not UTF-8."""
+    try:
+        decoded = read(path, challenge).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{shown(path)} is not UTF-8 text (byte {error.start}).") from None
+    return decoded.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def shown(path: Path) -> str:
+    """Return a path as short as it can be told: relative when it lies below the current folder."""
+    absolute = Path(os.path.abspath(path))
+    here = Path.cwd()
+    relative = absolute.relative_to(here) if absolute.is_relative_to(here) else absolute
+    return str(relative)
+
+
+def _beside(challenge: Challenge, file: Path) -> Work | None:
+    """Return the state of the work folder in which a named file is the learner's own."""
+    try:
+        work = workfolders.load(file.parent)
+    except WorkError:
+        # a file named by hand can be graded without knowing what was planted in it
+        return None
+    if work is None or work.challenge != challenge.id or work.file != file.name:
+        return None
+    return work

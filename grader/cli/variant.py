@@ -1,0 +1,94 @@
+"""Which bugs and decoys to plant, from a preset, from a seed, or from what a work folder says.
+
+Names given by the user are checked here, so that a misspelt one is told as such; what is then
+still wrong when planting is the content's fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from grader.cli.exits import UserError
+from grader.content import Challenge, ContentError, UnknownName
+from grader.content.plant import PlantError, choose, plant
+from grader.work import Work, WorkError
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Bugs and decoys to plant together."""
+
+    bugs: tuple[str, ...]
+    decoys: tuple[str, ...]
+
+    def source(self, challenge: Challenge) -> str:
+        """Return the reference with all of them planted; raises ContentError."""
+        try:
+            return plant(challenge, [*self.bugs, *self.decoys])
+        except UnknownName as error:
+            raise ContentError(f"{challenge.folder / 'challenge.json'}: {error}") from None
+
+
+def by_preset(challenge: Challenge, name: str) -> Variant:
+    """Return a named choice of the challenge; raises UserError."""
+    if name not in challenge.presets:
+        raise UserError(unknown("preset", name, challenge.presets))
+    preset = challenge.presets[name]
+    return Variant(preset.bugs, preset.decoys)
+
+
+def by_seed(challenge: Challenge, seed: int, count: int) -> Variant:
+    """Return `count` bugs drawn by `seed`, with some decoys; raises UserError."""
+    try:
+        bugs, decoys = choose(challenge, seed, count)
+    except PlantError as error:
+        raise UserError(str(error)) from None
+    return Variant(tuple(bugs), tuple(decoys))
+
+
+def by_ids(challenge: Challenge, bugs: Iterable[str], decoys: Iterable[str]) -> Variant:
+    """Return the named bugs and decoys; raises UserError for a wrong or clashing name."""
+    variant = Variant(tuple(dict.fromkeys(bugs)), tuple(dict.fromkeys(decoys)))
+    for kind, names in (("bug", variant.bugs), ("decoy", variant.decoys)):
+        for name in names:
+            _check_kind(challenge, kind, name)
+    chosen = [*variant.bugs, *variant.decoys]
+    for name in chosen:
+        for other, because in challenge.bugs[name].excludes.items():
+            if other in chosen:
+                raise UserError(f"{name!r} and {other!r} cannot be planted together: {because}")
+    return variant
+
+
+def of_work(challenge: Challenge, work: Work) -> Variant:
+    """Return what was planted in a work folder; raises WorkError when the content has moved on."""
+    try:
+        if work.preset is not None:
+            return by_preset(challenge, work.preset)
+        return by_seed(challenge, work.seed or 0, work.count or 0)
+    except UserError as error:
+        raise WorkError(
+            f"{work.folder} was started with something this version does not have: {error} "
+            f"Run `kvdojo start {challenge.id} --force`; your own file is kept as a backup."
+        ) from None
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Say that a name does not exist and which one may have been meant."""
+    names = list(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"No {kind} named {name!r}. Did you mean {close[0]!r}?"
+    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    return f"No {kind} named {name!r}. There is: {shown or 'none'}."
+
+
+def _check_kind(challenge: Challenge, kind: str, name: str) -> None:
+    entry = challenge.bugs.get(name)
+    if entry is None:
+        known = [other.id for other in challenge.bugs.values() if other.kind == kind]
+        raise UserError(unknown(f"{kind} of {challenge.id!r}", name, known))
+    if entry.kind != kind:
+        raise UserError(f"{name!r} is a {entry.kind}: give it with --{entry.kind}s")

@@ -1,0 +1,227 @@
+"""The result of a grading, for the terminal.
+
+Order: verdict, planted bugs, what failed (cases that isolate one method first, a few of them in
+full), what passed, what to do next. Bugs that are still there are counted and never named, for a
+name is half the answer. All text that may come from a submission goes through `visible`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from rich.box import ASCII, ROUNDED
+from rich.console import Console
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from grader.judge.result import BugStatus, CaseResult, Result, veiled
+from grader.report.visible import visible, visible_lines
+from grader.report.words import by_use, count, place, spread
+
+IN_FULL = 6  # failed cases told in full; a screen or two, the others take a line each
+STYLES = {"passed": "green", "failed": "red", "error": "magenta", "skipped": "yellow"}
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """Marks that carry the status without colour."""
+
+    passed: str
+    failed: str
+    error: str
+    skipped: str
+    unsure: str
+    dash: str
+
+    def of(self, status: str) -> str:
+        """Return the mark of a case's status or of a verdict."""
+        return str(getattr(self, status))
+
+
+UNICODE = Symbols("✓", "✗", "!", "–", "?", "·")
+PLAIN = Symbols("[ok]", "[FAIL]", "[ERROR]", "[skip]", "[?]", "-")
+
+
+def render(
+    result: Result,
+    console: Console,
+    planted: Collection[str] | None = None,
+    *,
+    levels: Mapping[str, int] | None = None,
+    hint: str | None = None,
+) -> None:
+    """Print `result`.
+
+    `planted` are the ids of the bugs that were planted, where that is known; `levels` the
+    difficulty of each; `hint` the command that gives the next hint.
+    """
+    page = _Page(console, PLAIN if console.options.ascii_only else UNICODE)
+    page.headline(result)
+    page.notices(result.notices)
+    page.bugs(result.bugs, planted, levels or {})
+    page.failures(by_use(result.cases), result.challenge)
+    page.skipped([case for case in result.cases if case.status == "skipped"])
+    page.passed([case for case in result.cases if case.status == "passed"])
+    page.log(result.log)
+    page.next_step(result, hint or f"kvdojo hint {result.challenge}")
+
+
+@dataclass(frozen=True)
+class _Page:
+    """The parts of the report, each a few lines."""
+
+    console: Console
+    marks: Symbols
+
+    def headline(self, result: Result) -> None:
+        verdict = "could not be judged" if result.verdict == "error" else result.verdict
+        judged = [case for case in result.cases if case.status != "skipped"]
+        passed = sum(case.status == "passed" for case in judged)
+        style = f"bold {STYLES[result.verdict]}"
+        facts = f" {self.marks.dash} ".join(
+            [
+                f"{result.score} of {count(result.max_score, 'point')}",
+                f"{passed} of {count(len(judged), 'case')} passed",
+                f"{result.seconds:.2f} s",
+            ]
+        )
+        self.console.print(
+            Text.assemble(
+                (f"{self.marks.of(result.verdict)} {visible(result.file)}: {verdict}", style),
+                f"   {facts}",
+            )
+        )
+
+    def notices(self, notices: Collection[str]) -> None:
+        for notice in notices:
+            self._line(f"note: {visible(notice)}", style="yellow")
+
+    def bugs(
+        self,
+        bugs: Collection[BugStatus],
+        planted: Collection[str] | None,
+        levels: Mapping[str, int],
+    ) -> None:
+        """Name what is fixed; of what is still there tell only how many and how hard."""
+        if planted is not None:
+            bugs = [bug for bug in bugs if bug.id in planted]
+        by_status = {
+            status: [bug for bug in bugs if bug.status == status]
+            for status in ("fixed", "present", "changed", "unknown")
+        }
+        present, changed = by_status["present"], by_status["changed"]
+        if planted is None and not present and not changed:
+            return
+        self.console.print()
+        if planted is None:
+            self._line(f"Known bugs in this file: {len(present)}", style="bold")
+        else:
+            fixed = by_status["fixed"]
+            self._line(f"Planted bugs: {len(fixed)} of {len(bugs)} fixed", style="bold")
+            for bug in fixed:
+                self._line(f"{self.marks.passed} {bug.title}", 2, "green")
+        if present:
+            text = f"still present: {len(present)}{spread(present, levels)}"
+            self._line(f"{self.marks.failed} {text}", 2, "red")
+        if changed:
+            text = f"changed, but not to what the reference has: {len(changed)}"
+            self._line(f"{self.marks.unsure} {text}", 2, "yellow")
+        if planted is not None and by_status["unknown"]:
+            text = f"cannot be told, the code was written anew: {len(by_status['unknown'])}"
+            self._line(f"{self.marks.unsure} {text}", 2, "yellow")
+
+    def failures(self, cases: Collection[CaseResult], challenge: str) -> None:
+        """Tell the first few in full and give each of the others a line."""
+        for number, case in enumerate(cases):
+            if number <= IN_FULL:
+                self.console.print()
+            self._heading(case)
+            if number < IN_FULL:
+                self._details(case)
+        if len(cases) > IN_FULL:
+            self._line(f"One in full: `kvdojo grade {challenge} --case ID`.", style="dim")
+
+    def _heading(self, case: CaseResult) -> None:
+        self.console.print(
+            Text.assemble(
+                (f"{self.marks.of(case.status)} {case.id}", f"bold {STYLES[case.status]}"),
+                f"  {case.title} ",
+                (f"({case.points}/{case.max_points})", "dim"),
+            )
+        )
+
+    def _details(self, case: CaseResult) -> None:
+        if case.visibility != "public":
+            self._line("A hidden case: its details are not shown.", 4, "dim")
+            return
+        if case.why:
+            self._line(case.why, 4, "dim")
+        cause = veiled(case)
+        self._line("\n".join(visible_lines(cause.rationale)), 4)
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value in (
+            ("where", place(cause.where)),
+            ("expected", cause.expected),
+            ("got", cause.actual),
+            ("try", cause.help),
+        ):
+            if value:
+                table.add_row(
+                    name, Text("\n".join(visible_lines(value, lines=12)), overflow="fold")
+                )
+        if table.row_count:
+            self.console.print(Padding(table, (0, 0, 0, 4), expand=False))
+
+    def skipped(self, cases: Collection[CaseResult]) -> None:
+        """Group the skipped cases by reason: one missing helper skips several."""
+        reasons: dict[str, list[str]] = {}
+        for case in cases:
+            reasons.setdefault(veiled(case).rationale, []).append(case.id)
+        if reasons:
+            self.console.print()
+        for reason, ids in reasons.items():
+            head = f"{self.marks.skipped} {count(len(ids), 'case')} skipped: {visible(reason)}"
+            self._line(head, style="yellow")
+            self._line(", ".join(ids), 4, "dim")
+
+    def passed(self, cases: Collection[CaseResult]) -> None:
+        if cases:
+            self.console.print()
+            self._line(f"{self.marks.passed} {count(len(cases), 'case')} passed", style="green")
+
+    def log(self, log: str) -> None:
+        """Show what the submission printed, in a box that says so."""
+        if not log.strip():
+            return
+        self.console.print()
+        self.console.print(
+            Panel(
+                Text("\n".join(visible_lines(log)), overflow="fold"),
+                title="printed by your file",
+                title_align="left",
+                box=ASCII if self.marks is PLAIN else ROUNDED,
+                border_style="dim",
+            )
+        )
+
+    def next_step(self, result: Result, hint: str) -> None:
+        self.console.print()
+        if result.verdict == "passed":
+            self._line("All cases pass.", style="bold green")
+        elif result.verdict == "error":
+            self._line(
+                "This says nothing about your file: the grader could not judge it.", style="bold"
+            )
+        else:
+            self._line(
+                f"Next: read the first failing case above, or ask `{visible(hint)}`.", style="dim"
+            )
+
+    def _line(self, text: str, indent: int = 0, style: str = "") -> None:
+        line = Text(text, style, overflow="fold")
+        self.console.print(Padding(line, (0, 0, 0, indent), expand=False))
