@@ -1,0 +1,93 @@
+"""The words the sandbox speaks: limits, requests, replies and the two ways it can fail.
+
+They hold plain values and arrays only; nothing here knows of processes or of verdicts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from grader.arrays import Array
+
+MAX_SOURCE = 256 << 10
+OUT_OF_MEMORY = 77  # exit code of a worker that could not even say so
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one worker may use: seconds of waiting for its answers, and MiB of address space.
+
+    `memory_mb` 0 sets no memory limit (a GPU driver reserves a huge address range).
+    """
+
+    seconds: float = 5.0
+    memory_mb: int = 2048
+
+    @property
+    def cpu_seconds(self) -> int:
+        """CPU time after which the kernel itself ends the worker."""
+        return math.ceil(self.seconds) + 1
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call of a driver's verb; names with slashes are nested again in the worker."""
+
+    do: str
+    args: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, Array] = field(default_factory=dict)
+    save: str | None = None
+    live: str | None = None
+
+
+@dataclass(frozen=True)
+class Raised:
+    """An exception the submission let out.
+
+    `types` are the class names of its MRO: builtin classes by bare name, all others with their
+    module. `blocked` says that the sandbox refused something.
+    """
+
+    types: tuple[str, ...]
+    message: str
+    line: int | None = None
+    text: str = ""
+    blocked: bool = False
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An answer of the wrong structure, as told by the driver or by the worker."""
+
+    kind: str
+    message: str
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back: scalars, tensors, the inputs as they were after the call, or a fault."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, Array] = field(default_factory=dict)
+    echo: dict[str, Array] = field(default_factory=dict)
+    raised: Raised | None = None
+    problem: Problem | None = None
+
+
+class WorkerFailure(Exception):
+    """The submission's process gave no answer; `kind` says why.
+
+    Kinds: timeout, memory, crashed, blocked, protocol.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+
+
+class SandboxError(Exception):
+    """The sandbox itself does not work; never the submission's fault."""

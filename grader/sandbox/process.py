@@ -1,0 +1,138 @@
+"""One worker as the grader sees it on Linux: its channel, its pidfd and the news of its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import time
+from dataclasses import dataclass
+
+from grader.sandbox.channel import Channel
+from grader.sandbox.messages import OUT_OF_MEMORY, Limits, SandboxError, WorkerFailure
+
+BIRTH_SECONDS = 20.0
+DEATH_SECONDS = 10.0
+GRACE_SECONDS = 2.0
+MESSAGE = 4096
+
+
+class ZygoteDied(SandboxError):
+    """The warm process is gone; a new one can be started."""
+
+
+@dataclass(frozen=True)
+class End:
+    """How a process ended: the wait status and the CPU seconds it used."""
+
+    status: int
+    cpu: float
+
+
+class Process:
+    """A worker asked of the zygote through `control`; `kill` always works and always ends."""
+
+    def __init__(self, control: socket.socket, filename: str, limits: Limits) -> None:
+        self.limits = limits
+        self.pidfd = -1
+        self.pid = 0
+        self._end: End | None = None
+        ours, theirs = [], []
+        for ours_is_writer in (True, False, False):
+            reader, writer = os.pipe()
+            ours.append(writer if ours_is_writer else reader)
+            theirs.append(reader if ours_is_writer else writer)
+        self.channel = Channel(*ours)
+        self.news, news = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            socket.send_fds(control, [_job(filename, limits)], [*theirs, news.fileno()])
+        except OSError as error:
+            self.close()
+            raise ZygoteDied("the sandbox's warm process has ended") from error
+        finally:
+            news.close()
+            for fd in theirs:
+                os.close(fd)
+
+    def born(self) -> None:
+        """Wait for the fork; ZygoteDied when it never comes."""
+        try:
+            message, fds = self._receive(time.monotonic() + BIRTH_SECONDS)
+        except TimeoutError:
+            raise ZygoteDied("the sandbox's warm process does not answer") from None
+        self.pid, self.pidfd = int(message["pid"]), fds[0]
+
+    def _receive(self, deadline: float) -> tuple[dict[str, float], list[int]]:
+        poll = select.poll()
+        poll.register(self.news, select.POLLIN)
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise TimeoutError
+        text, fds, _, _ = socket.recv_fds(self.news, MESSAGE, 1)
+        if not text:
+            raise ZygoteDied("the sandbox's warm process ended while a submission was running")
+        return json.loads(text), list(fds)
+
+    def kill(self) -> None:
+        """End the worker; nothing outlives its verdict."""
+        if self.pidfd >= 0:
+            try:
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+
+    def failure(self) -> WorkerFailure:
+        """Explain the silence of a worker that ended, or that closed its pipe and lives on."""
+        try:
+            return explain(self._wait_for_end(GRACE_SECONDS), self.limits)
+        except TimeoutError:
+            self.kill()
+            return WorkerFailure("crashed", "the process closed its channel before answering")
+
+    def finish(self) -> None:
+        """Kill, wait until the zygote has reaped, give back every descriptor."""
+        try:
+            self.kill()
+            if self.pidfd >= 0:
+                self._wait_for_end(DEATH_SECONDS)
+        except (TimeoutError, ZygoteDied):
+            return  # the next session finds the zygote gone and starts another
+        finally:
+            self.close()
+
+    def _wait_for_end(self, seconds: float) -> End:
+        if self._end is None:
+            message, _ = self._receive(time.monotonic() + seconds)
+            self._end = End(int(message["status"]), message["cpu"])
+        return self._end
+
+    def close(self) -> None:
+        """Give back every descriptor."""
+        self.channel.close()
+        self.news.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+
+
+def _job(filename: str, limits: Limits) -> bytes:
+    policy = {"memory_bytes": limits.memory_mb << 20, "cpu_seconds": limits.cpu_seconds}
+    return json.dumps({"filename": filename, "limits": policy}).encode()
+
+
+def explain(end: End, limits: Limits) -> WorkerFailure:
+    """Turn a wait status into a failure's kind and one line."""
+    if os.WIFEXITED(end.status):
+        code = os.WEXITSTATUS(end.status)
+        if code == OUT_OF_MEMORY:
+            return WorkerFailure("memory", f"more than {limits.memory_mb} MiB were needed")
+        return WorkerFailure("crashed", f"the process exited with code {code} before answering")
+    number = os.WTERMSIG(end.status)
+    if number == signal.SIGXCPU or (number == signal.SIGKILL and end.cpu >= limits.cpu_seconds):
+        return WorkerFailure("timeout", f"more than {limits.cpu_seconds} s of CPU time were used")
+    if number == signal.SIGSYS:
+        return WorkerFailure("blocked", "a forbidden system call ended the process")
+    if number == signal.SIGKILL:
+        return WorkerFailure("memory", "the system killed the process, most likely for its memory")
+    name = signal.Signals(number).name if number in signal.valid_signals() else str(number)
+    return WorkerFailure("crashed", f"the process was ended by {name}")

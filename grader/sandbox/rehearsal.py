@@ -1,0 +1,64 @@
+"""A trusted run of everything lazy, in the zygote: later the worker can open no more files.
+
+It goes through the same code as a submission, so that what a worker needs is already imported.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from grader.arrays import Array
+from grader.sandbox import schema
+from grader.sandbox.messages import Request
+from grader.sandbox.serve import Desk
+
+SUBMISSION = b"""
+import math
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.proj = nn.Linear(8, 8)
+        self.dropout = nn.Dropout(0.1)
+
+    def forward(self, x):
+        q = self.proj(x).view(1, 4, 2, 4).transpose(1, 2)
+        mask = torch.ones(4, 4, dtype=torch.bool).triu(1)
+        scores = (q @ q.transpose(-2, -1) / math.sqrt(4)).masked_fill(mask, float("-inf"))
+        own = torch.matmul(self.dropout(F.softmax(scores, dim=-1)), q)
+        return own + F.scaled_dot_product_attention(q, q, q, is_causal=True)
+"""
+DRIVER = b"""
+import torch
+from grader.sandbox.driverkit import Wrong, need
+
+class Verbs:
+    def __init__(self, submission):
+        self.submission = submission
+
+    def run(self, *, x):
+        model = need(self.submission, "Attention")().eval()
+        half = x.bfloat16() @ x.bfloat16().transpose(-1, -2)
+        double = x.double() @ x.double().transpose(-1, -2)
+        model(x).sum().backward()
+        return {"out": model(x), "half": half, "double": double, "flag": True, "size": list(x.shape)}
+
+    def fail(self):
+        raise Wrong("missing", "rehearsed")
+"""
+
+
+def run() -> None:
+    """Load and ask once; RuntimeError when the machinery itself is broken."""
+    desk = Desk("submission.py", isolated=True)
+    desk.load(SUBMISSION, DRIVER)
+    x = Array("float32", np.linspace(-1, 1, 32, dtype=np.float32).reshape(1, 4, 8))
+    for request in (Request("run", tensors={"x": x}), Request("fail"), Request("absent")):
+        blob = desk.answer(schema.pack_request(request, 1 << 20))
+        reply = schema.read_reply(blob)
+        if request.do == "run" and (reply.raised or reply.problem):
+            raise RuntimeError(f"the rehearsal failed: {reply.raised or reply.problem}")

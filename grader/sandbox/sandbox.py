@@ -1,0 +1,143 @@
+"""The grader's door to the sandbox: start it, wait until it is proven, open sessions.
+
+On Linux a warm zygote forks one confined worker per session; elsewhere whole processes are used,
+without isolation and saying so.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Self
+
+from grader.sandbox import seccomp, selftest
+from grader.sandbox.messages import MAX_SOURCE, Limits, SandboxError, WorkerFailure
+from grader.sandbox.process import Process, ZygoteDied
+from grader.sandbox.session import Session
+from grader.sandbox.spawn import Zygote
+
+READY_SECONDS = 60.0
+CHOSEN = "Not isolated, as asked: run only files you trust; for self-checking only."
+UNABLE = (
+    "This machine cannot isolate submissions ({}). Running your own code is fine;"
+    " do not grade other people's files here."
+)
+CLOSED_BOOK = (
+    "Landlock is missing here, so submissions run without opening any file:"
+    " imports beyond torch and what it loads will fail."
+)
+UNISOLATED = ("process", "rlimits")
+FORKS = sys.platform.startswith("linux") and hasattr(os, "pidfd_open")
+
+
+class Sandbox:
+    """Use as a context manager; `open` may be called from several threads at once."""
+
+    def __init__(
+        self,
+        *,
+        isolate: bool,
+        preload: Sequence[str],
+        env: Mapping[str, str],
+        omit: frozenset[str] = frozenset(),
+    ) -> None:
+        self._isolate, self._preload, self._env, self._omit = isolate, preload, env, omit
+        self._lock = threading.RLock()
+        self._proven = False
+        self._closed = False
+        self.layers: tuple[str, ...] = UNISOLATED
+        self.versions: Mapping[str, str | None] = MappingProxyType({})
+        self.isolated = False
+        self.notice: str | None = None if isolate else CHOSEN
+        self._zygote = self._spawn()
+
+    @classmethod
+    def start(
+        cls,
+        *,
+        isolate: bool = True,
+        preload: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> Sandbox:
+        """Return at once, while the warm process imports torch and the `preload` modules."""
+        return cls(isolate=isolate, preload=preload, env=env or {})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _spawn(self) -> Zygote:
+        return Zygote(isolate=self._isolate, preload=self._preload, env=self._env)
+
+    def ready(self, timeout: float = READY_SECONDS) -> None:
+        """Wait until sessions can be opened; SandboxError unless the self-test saw every denial."""
+        with self._lock:
+            if self._closed:
+                raise SandboxError("the sandbox is closed")
+            if self._proven:
+                return
+            bpf = seccomp.build() if self._isolate else None
+            hello = self._zygote.greet(timeout)
+            self.versions = {name: hello[name] for name in ("python", "torch", "triton")}
+            if self._isolate and not hello["seccomp"]:
+                self.notice = UNABLE.format("its kernel has no seccomp filters")
+                bpf = None
+            closed_book = bpf is not None and not hello["landlock"]
+            if closed_book:
+                self.notice = CLOSED_BOOK
+                bpf = seccomp.build(closed_book=True)
+            self.isolated = bpf is not None
+            self._zygote.arm(None if "seccomp" in self._omit else bpf, closed_book=closed_book)
+            if self.isolated:
+                self.layers = selftest.run(self._session)
+            self._proven = True
+
+    def open(
+        self,
+        source: bytes,
+        driver: bytes,
+        *,
+        filename: str = "submission.py",
+        limits: Limits | None = None,
+    ) -> Session:
+        """Fork a worker for one submission; a dead warm process is replaced once."""
+        if len(source) > MAX_SOURCE:
+            raise WorkerFailure("protocol", f"the file is larger than {MAX_SOURCE >> 10} KiB")
+        limits = limits or Limits()
+        self.ready()
+        zygote = self._zygote
+        try:
+            return self._session(source, driver, filename, limits)
+        except ZygoteDied:
+            self._restart(zygote)
+            return self._session(source, driver, filename, limits)
+
+    def _session(
+        self,
+        source: bytes,
+        driver: bytes,
+        filename: str = "submission.py",
+        limits: Limits | None = None,
+    ) -> Session:
+        limits = limits or Limits(seconds=READY_SECONDS)
+        process = Process(self._zygote.control, filename, limits)
+        return Session(process, source, driver, limits)
+
+    def _restart(self, dead: Zygote) -> None:
+        with self._lock:
+            if self._zygote is dead:
+                dead.close()
+                self._zygote = self._spawn()
+                self._proven = False
+            self.ready()
+
+    def close(self) -> None:
+        """End the warm process and every worker still alive."""
+        with self._lock:
+            self._closed = True
+            self._zygote.close()

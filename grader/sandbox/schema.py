@@ -1,0 +1,144 @@
+"""JSON inside a frame's metadata: the request the grader writes, the reply the worker writes.
+
+A reply is learner-controlled: every list, string and dictionary in it is bounded here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from grader.arrays import Array, pack
+from grader.sandbox import wire
+from grader.sandbox.logs import harmless
+from grader.sandbox.messages import Problem, Raised, Reply, Request
+
+Word = Annotated[str, msgspec.Meta(max_length=256)]
+Text = Annotated[str, msgspec.Meta(max_length=4096)]
+Integer = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+Scalar = None | bool | Integer | float | Text | wire.NonFinite
+Row = Annotated[list[Scalar], msgspec.Meta(max_length=65536)]
+Table = Annotated[list[Scalar | Row], msgspec.Meta(max_length=65536)]
+Value = Scalar | Table
+
+OUTPUT = "out/"
+ECHO = "in/"
+
+
+class RequestText(msgspec.Struct, forbid_unknown_fields=True):
+    """A request without its tensors; `room` is the number of bytes an answer may have."""
+
+    do: str
+    args: dict[str, Any]
+    save: str | None
+    live: str | None
+    room: int
+
+
+class RaisedText(msgspec.Struct, forbid_unknown_fields=True):
+    """`Raised` on the wire."""
+
+    types: Annotated[list[Word], msgspec.Meta(max_length=32)]
+    message: Text
+    line: Integer | None
+    text: Text
+    blocked: bool
+
+
+class ProblemText(msgspec.Struct, forbid_unknown_fields=True):
+    """`Problem` on the wire."""
+
+    kind: Word
+    message: Text
+    name: Word | None
+
+
+class ReplyText(msgspec.Struct, forbid_unknown_fields=True):
+    """A reply without its tensors."""
+
+    values: Annotated[dict[Word, Value], msgspec.Meta(max_length=1024)]
+    raised: RaisedText | None = None
+    problem: ProblemText | None = None
+
+
+class Hello(msgspec.Struct, forbid_unknown_fields=True):
+    """The worker's first frame, written before it has seen a learner's byte."""
+
+    layers: list[str]
+
+
+_reply = msgspec.json.Decoder(ReplyText)
+_request = msgspec.json.Decoder(RequestText)
+_hello = msgspec.json.Decoder(Hello)
+_encoder = msgspec.json.Encoder()
+
+
+def encode(message: msgspec.Struct) -> str:
+    """Return a message as the text of the one metadata key."""
+    return _encoder.encode(message).decode()
+
+
+def pack_request(request: Request, room: int) -> bytes:
+    """Return the frame of a request."""
+    text = RequestText(
+        do=request.do,
+        args=wire.to_json(request.args),
+        save=request.save,
+        live=request.live,
+        room=room,
+    )
+    return pack(request.tensors, {wire.META_KEY: encode(text)})
+
+
+def read_request(meta: str) -> RequestText:
+    """Decode a request in the worker."""
+    request = _request.decode(meta)
+    request.args = wire.from_json(request.args)
+    return request
+
+
+def read_hello(blob: bytes) -> tuple[str, ...]:
+    """Return the layers a worker says are in force."""
+    return tuple(_hello.decode(wire.check(blob)).layers)
+
+
+def read_reply(blob: bytes) -> Reply:
+    """Check and decode a worker's frame; WireError for anything an honest worker never sends."""
+    meta, arrays = wire.read(blob)
+    try:
+        text = _reply.decode(meta)
+    except (ValueError, RecursionError) as error:
+        raise wire.WireError(f"the reply is malformed ({type(error).__name__})") from None
+    if any(not name.startswith((OUTPUT, ECHO)) for name in arrays):
+        raise wire.WireError("a tensor of the reply is neither an output nor an input")
+    return Reply(
+        values=wire.from_json(text.values),
+        tensors=_named(arrays, OUTPUT),
+        echo=_named(arrays, ECHO),
+        raised=_raised(text.raised),
+        problem=_problem(text.problem),
+    )
+
+
+def _named(arrays: dict[str, Array], prefix: str) -> dict[str, Array]:
+    return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _raised(text: RaisedText | None) -> Raised | None:
+    if text is None:
+        return None
+    return Raised(
+        types=tuple(harmless(name) for name in text.types),
+        message=harmless(text.message),
+        line=text.line,
+        text=harmless(text.text),
+        blocked=text.blocked,
+    )
+
+
+def _problem(text: ProblemText | None) -> Problem | None:
+    if text is None:
+        return None
+    name = None if text.name is None else harmless(text.name)
+    return Problem(kind=harmless(text.kind), message=harmless(text.message), name=name)

@@ -1,0 +1,119 @@
+"""One submission's conversation: load it, then ask one request at a time; the clock is ours.
+
+It turns whatever a worker does into a `Reply` or a `WorkerFailure`. It knows nothing of verdicts.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol, Self
+
+from grader.sandbox import schema, wire
+from grader.sandbox.logs import Log
+from grader.sandbox.messages import Limits, Reply, Request, SandboxError, WorkerFailure
+
+HELLO_SECONDS = 20.0
+LOAD_ROOM = 64 << 10
+
+
+class Pipe(Protocol):
+    """Frames to and from a worker."""
+
+    log: Log
+
+    def send(self, blob: bytes, deadline: float) -> None:
+        """Write one frame before the deadline."""
+
+    def receive(self, limit: int, deadline: float) -> bytes:
+        """Read one frame before the deadline."""
+
+    def drain(self) -> None:
+        """Take what the log still holds."""
+
+
+class Worker(Protocol):
+    """A process that can be killed, and can explain why it ended."""
+
+    @property
+    def channel(self) -> Pipe:
+        """The frames' way."""
+
+    def born(self) -> None:
+        """Wait until the process is there."""
+
+    def failure(self) -> WorkerFailure:
+        """Say why it ended."""
+
+    def finish(self) -> None:
+        """Kill, reap and give everything back."""
+
+
+class Session:
+    """Made by `Sandbox.open`; leaving the `with` block kills the worker."""
+
+    def __init__(self, worker: Worker, source: bytes, driver: bytes, limits: Limits) -> None:
+        self._worker = worker
+        self._source, self._driver = source, driver
+        self._limits = limits
+        self._left = limits.seconds
+        self._log = ""
+        self._open = True
+        self.layers: tuple[str, ...] = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill the worker and give back everything; safe to call twice."""
+        if not self._open:
+            return
+        self._open = False
+        channel = self._worker.channel
+        channel.drain()
+        self._log = str(channel.log)
+        self._worker.finish()
+
+    @property
+    def log(self) -> str:
+        """What the submission printed: cut at 16 KiB, control characters escaped."""
+        return str(self._worker.channel.log) if self._open else self._log
+
+    def load(self) -> Reply:
+        """Execute the submission and the driver; the reply says whether they raised."""
+        self._worker.born()
+        # forking and confinement are ours: they do not run on the submission's clock
+        self.layers = schema.read_hello(self._receive_hello())
+        return self._exchange((self._source, self._driver), LOAD_ROOM)
+
+    def ask(self, request: Request, *, max_reply_bytes: int) -> Reply:
+        """Call one verb; the answer may have `max_reply_bytes` beside the echo of the inputs."""
+        echo = sum(array.values.nbytes for array in request.tensors.values())
+        blob = schema.pack_request(request, max_reply_bytes)
+        return self._exchange((blob,), max_reply_bytes + echo + LOAD_ROOM)
+
+    def _receive_hello(self) -> bytes:
+        try:
+            return self._worker.channel.receive(LOAD_ROOM, time.monotonic() + HELLO_SECONDS)
+        except (EOFError, TimeoutError, wire.WireError) as error:
+            raise SandboxError("a worker could not confine itself and gave up") from error
+
+    def _exchange(self, blobs: tuple[bytes, ...], limit: int) -> Reply:
+        started = time.monotonic()
+        deadline = started + self._left
+        channel = self._worker.channel
+        try:
+            for blob in blobs:
+                channel.send(blob, deadline)
+            answer = channel.receive(limit + wire.MAX_HEADER, deadline)
+            return schema.read_reply(answer)
+        except TimeoutError:
+            raise WorkerFailure("timeout", f"no answer within {self._limits.seconds:g} s") from None
+        except (EOFError, BrokenPipeError):
+            raise self._worker.failure() from None
+        except wire.WireError as error:
+            raise WorkerFailure("protocol", str(error)) from None
+        finally:
+            self._left -= time.monotonic() - started

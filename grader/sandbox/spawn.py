@@ -1,0 +1,87 @@
+"""Start the zygote and hear its first words; the grader's end of the control socket.
+
+It is started with a literal environment: nothing of the grader's own reaches a submission.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from grader.sandbox.messages import SandboxError
+from grader.sandbox.trees import ROOT
+
+MESSAGE = 64 << 10
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "HOME": "/nonexistent",
+    "LC_ALL": "C.UTF-8",
+    "PYTHONHASHSEED": "0",
+    "OMP_NUM_THREADS": "1",
+    "OMP_THREAD_LIMIT": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from grader.sandbox.zygote import main; main()"
+
+
+class Zygote:
+    """A running zygote process; ready once `greet` has returned."""
+
+    def __init__(self, *, isolate: bool, preload: Sequence[str], env: Mapping[str, str]) -> None:
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self.pid = os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-I", "-B", "-c", BOOT, str(ROOT)],
+                {**ENVIRONMENT, **env},
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
+                ],
+                setsid=True,
+            )
+        except OSError as error:
+            self.control.close()
+            raise SandboxError(f"the sandbox's warm process cannot start: {error}") from error
+        finally:
+            theirs.close()
+        self.alive = True
+        config = {"isolate": isolate, "preload": list(preload)}
+        self.control.send(json.dumps(config).encode())
+
+    def greet(self, timeout: float) -> dict[str, Any]:
+        """Wait until torch is imported; return what the zygote says of itself and the kernel."""
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        if not poll.poll(timeout * 1000):
+            raise SandboxError(f"the sandbox's warm process was not ready within {timeout:g} s")
+        text = self.control.recv(MESSAGE)
+        if not text:
+            raise SandboxError(
+                "the sandbox's warm process ended while starting; its own message is above"
+            )
+        hello: dict[str, Any] = json.loads(text)
+        return hello
+
+    def arm(self, bpf: bytes | None, *, closed_book: bool) -> None:
+        """Send the filter every worker has to load; None for no isolation."""
+        self.control.send((b"c" if closed_book else b"o") + (bpf or b""))
+
+    def close(self) -> None:
+        """End the process and reap it; its workers die with it."""
+        if not self.alive:
+            return
+        self.alive = False
+        self.control.close()
+        os.kill(self.pid, signal.SIGKILL)  # our own unreaped child: the number cannot be reused
+        deadline = time.monotonic() + 10.0
+        while os.waitpid(self.pid, os.WNOHANG)[0] == 0 and time.monotonic() < deadline:
+            time.sleep(0.001)

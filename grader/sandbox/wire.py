@@ -1,0 +1,125 @@
+"""Frames between grader and worker: an 8-byte length, then one safetensors blob. Never pickle.
+
+`check` looks at every header with a schema before a tensor parser sees the bytes, so that a
+hostile worker meets one strict reader. It does not know what a message means.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from grader.arrays import Array, unpack
+
+MAX_HEADER = 256 << 10
+META_KEY = "kvdojo"
+LENGTH = struct.Struct("<Q")
+SIZES = {
+    "F64": 8,
+    "F32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I64": 8,
+    "I32": 4,
+    "I16": 2,
+    "I8": 1,
+    "U8": 1,
+    "BOOL": 1,
+}
+
+Size = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
+Name = Annotated[str, msgspec.Meta(max_length=256)]
+Tag = Literal["F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"]
+
+
+class WireError(Exception):
+    """A frame that no honest worker sends."""
+
+
+class TensorHeader(msgspec.Struct, forbid_unknown_fields=True):
+    """One tensor's entry in a safetensors header."""
+
+    dtype: Tag
+    shape: Annotated[list[Size], msgspec.Meta(max_length=8)]
+    data_offsets: tuple[Size, Size]
+
+
+_entries = msgspec.json.Decoder(dict[Name, msgspec.Raw])
+_tensor = msgspec.json.Decoder(TensorHeader)
+_meta = msgspec.json.Decoder(dict[Name, str])
+
+
+def check(blob: bytes) -> str:
+    """Return the one metadata string of a well-formed blob; raise WireError for any other."""
+    if len(blob) < 8:
+        raise WireError("the frame is too short")
+    (size,) = LENGTH.unpack_from(blob)
+    if size > MAX_HEADER or 8 + size > len(blob):
+        raise WireError("the header's length is out of range")
+    try:
+        entries = _entries.decode(memoryview(blob)[8 : 8 + size])
+        meta = _meta.decode(entries.pop("__metadata__", b"{}"))
+        tensors = [_tensor.decode(entry) for entry in entries.values()]
+    except (ValueError, RecursionError) as error:
+        raise WireError(f"the header is malformed ({type(error).__name__})") from None
+    _check_tiling(tensors, len(blob) - 8 - size)
+    if set(meta) != {META_KEY}:
+        raise WireError("the metadata is not the expected one")
+    return meta[META_KEY]
+
+
+def _check_tiling(tensors: list[TensorHeader], payload: int) -> None:
+    end = 0
+    for entry in sorted(tensors, key=lambda item: item.data_offsets):
+        start, end_before = end, end
+        end = start + math.prod(entry.shape) * SIZES[entry.dtype]
+        if entry.data_offsets != (end_before, end):
+            raise WireError("the tensors' offsets do not tile the payload")
+    if end != payload:
+        raise WireError("the tensors do not cover the payload")
+
+
+def read(blob: bytes) -> tuple[str, dict[str, Array]]:
+    """Check a blob and return its metadata string and its arrays."""
+    meta = check(blob)
+    try:
+        arrays = unpack(blob)
+    except Exception as error:
+        raise WireError(f"the tensors cannot be read ({type(error).__name__})") from None
+    for array in arrays.values():
+        if array.dtype == "bool" and array.values.size and array.values.view("u1").max() > 1:
+            raise WireError("a boolean is neither 0 nor 1")
+    return meta, arrays
+
+
+class NonFinite(msgspec.Struct, forbid_unknown_fields=True):
+    """A float JSON has no word for."""
+
+    float: Literal["nan", "inf", "-inf"]
+
+
+def to_json(value: Any) -> Any:
+    """Return the value with non-finite floats replaced by `NonFinite`, at any depth."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return NonFinite(float(value).__repr__())  # type: ignore[arg-type]
+    if isinstance(value, dict):
+        return {name: to_json(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    return value
+
+
+def from_json(value: Any) -> Any:
+    """Undo `to_json` on decoded values, where a `NonFinite` may also be a plain dict."""
+    if isinstance(value, NonFinite):
+        return float(value.float)
+    if isinstance(value, dict):
+        if list(value) == ["float"]:
+            return float(value["float"])
+        return {name: from_json(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [from_json(item) for item in value]
+    return value

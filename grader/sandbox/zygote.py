@@ -1,0 +1,182 @@
+"""The warm parent of all workers: torch imported, one thread, no secrets, one fork per job.
+
+It speaks JSON and descriptors with the grader over one socket, and tells each job's own socket the
+child's pidfd and, later, how it ended. It never runs learner code and never sees a golden.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import importlib
+import json
+import os
+import platform
+import select
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+CONTROL = 3
+MESSAGE = 64 << 10
+ABOVE = 16
+
+
+@dataclass
+class Child:
+    """A worker not yet reaped, and the socket that wants to know how it ends."""
+
+    pid: int
+    pidfd: int
+    report: socket.socket
+
+
+def main() -> None:
+    """Warm up, tell what this machine has, take the filter, then fork on demand for ever."""
+    control = socket.socket(fileno=CONTROL)
+    config = json.loads(control.recv(MESSAGE))
+    hello = warm_up(config["preload"])
+    template = prepare(config["isolate"], hello)
+    control.send(json.dumps(hello).encode())
+    filter_and_mode = control.recv(MESSAGE)
+    bpf = filter_and_mode[1:] or None
+    closed_book = filter_and_mode[:1] == b"c"
+    Nursery(control, {**template, "bpf": bpf, "closed_book": closed_book}).serve()
+
+
+def warm_up(preload: list[str]) -> dict[str, Any]:
+    """Import what workers need and touch lazily initialised native code while files are open."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.set_num_interop_threads(1)
+    for name in preload:
+        importlib.import_module(name)
+    from grader.sandbox import rehearsal, worker  # noqa: F401  (used after the repository is hidden)
+
+    rehearsal.run()
+    triton = sys.modules.get("triton")
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "triton": getattr(triton, "__version__", None) or _installed("triton"),
+    }
+
+
+def _installed(name: str) -> str | None:
+    from importlib import metadata
+
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def prepare(isolate: bool, hello: dict[str, Any]) -> dict[str, Any]:
+    """Lose the repository and all privileges; add to `hello` what the kernel offers."""
+    from grader.sandbox import confine, landlock, trees
+
+    version = landlock.abi() if isolate else 0
+    hello |= {"landlock": version, "seccomp": isolate and confine.has_seccomp()}
+    rules = None
+    if version:
+        made = landlock.ruleset(trees.rights(), version)
+        rules = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, ABOVE)
+        os.close(made)
+    forget_repository()
+    if isolate:
+        confine.drop_capabilities()
+    threads = os.listdir("/proc/self/task")
+    if len(threads) != 1:
+        raise RuntimeError(f"the zygote has {len(threads)} threads; forking would not be safe")
+    gc.collect()
+    gc.freeze()
+    return {"ruleset": rules, "landlock_abi": version}
+
+
+def forget_repository() -> None:
+    """Make `import reference` or `import grader.judge` fail in every worker."""
+    from grader.sandbox.trees import ROOT, python_trees
+
+    trees = tuple(python_trees())
+    root = str(ROOT)
+    sys.path[:] = [
+        path
+        for path in sys.path
+        if os.path.realpath(path) != root and os.path.realpath(path).startswith(trees)
+    ]
+    sys.meta_path[:] = [
+        finder for finder in sys.meta_path if "__editable__" not in str(type(finder).__module__)
+    ]
+    sys.path_importer_cache.pop(root, None)
+    for name, module in list(sys.modules.items()):
+        if name.split(".")[0] == "grader" and hasattr(module, "__path__"):
+            module.__path__ = []
+
+
+class Nursery:
+    """Forks workers, hands out their pidfds and reports how they ended."""
+
+    def __init__(self, control: socket.socket, template: dict[str, Any]) -> None:
+        self.control = control
+        self.template = template
+        self.null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        self.children: dict[int, Child] = {}
+        self.poll = select.poll()
+        self.poll.register(control, select.POLLIN)
+
+    def serve(self) -> None:
+        """Serve until the grader hangs up; the workers die with this process."""
+        while True:
+            for fd, _ in self.poll.poll():
+                if fd != self.control.fileno():
+                    self.reap(self.children.pop(fd))
+                elif not self.take_job():
+                    os._exit(0)
+
+    def take_job(self) -> bool:
+        """Receive one job and fork its worker; False when the grader is gone."""
+        text, fds, _, _ = socket.recv_fds(self.control, MESSAGE, 4)
+        if not text:
+            return False
+        *pipes, report = fds
+        pid = os.fork()
+        if pid == 0:
+            self.become_worker(json.loads(text), pipes)
+        for fd in pipes:
+            os.close(fd)
+        child = Child(pid, os.pidfd_open(pid), socket.socket(fileno=report))
+        self.children[child.pidfd] = child
+        self.poll.register(child.pidfd, select.POLLIN)
+        _tell(child.report, {"pid": pid}, [child.pidfd])
+        return True
+
+    def become_worker(self, job: dict[str, Any], pipes: list[int]) -> None:
+        """In the child: confine and serve; whatever happens, never return to the loop."""
+        from grader.sandbox import confine, worker
+
+        try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            policy = confine.Policy(**self.template, **job["limits"])
+            requests, answers, log = pipes
+            worker.run(policy, (requests, answers, log), self.null, job["filename"])
+        finally:
+            os._exit(113)
+
+    def reap(self, child: Child) -> None:
+        """Collect a dead worker and say how it ended."""
+        self.poll.unregister(child.pidfd)
+        _, status, usage = os.wait4(child.pid, 0)
+        os.close(child.pidfd)
+        seconds = usage.ru_utime + usage.ru_stime
+        _tell(child.report, {"status": status, "cpu": seconds})
+        child.report.close()
+
+
+def _tell(report: socket.socket, message: dict[str, Any], fds: list[int] | None = None) -> None:
+    try:
+        socket.send_fds(report, [json.dumps(message).encode()], fds or [])
+    except OSError:
+        return  # the session is over and nobody listens
