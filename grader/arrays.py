@@ -38,7 +38,8 @@ class Array:
     @property
     def shape(self) -> tuple[int, ...]:
         """Sizes of the axes."""
-        return self.values.shape
+        shape: tuple[int, ...] = self.values.shape
+        return shape
 
     @property
     def floating(self) -> bool:
@@ -87,7 +88,7 @@ def pack(arrays: Mapping[str, Array], meta: Mapping[str, str] | None = None) -> 
 
 def unpack(blob: bytes) -> dict[str, Array]:
     """Read the tensors of a safetensors blob; raises SafetensorError when it is malformed."""
-    return {name: _parse(entry) for name, entry in deserialize(blob)}
+    return {name: _parse(entry) for name, entry in deserialize(blob)}  # type: ignore[no-untyped-call]
 
 
 def _raw(item: Array) -> np.ndarray[Any, Any]:

@@ -14,18 +14,16 @@ from click.shell_completion import CompletionItem
 
 from grader.cli.exits import UserError
 from grader.cli.variant import unknown
-from grader.content import Challenge, challenge_ids, load_challenge
+from grader.content import Challenge, ContentError, challenge_ids, load_challenge
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_T = TypeVar("_T")
 
 
 def complete_challenge(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Offer the challenges there are."""
-    names = [name for name in _quietly(challenge_ids, []) if name.startswith(incomplete)]
-    return [CompletionItem(name, help=_title(name)) for name in names]
+    return _items(incomplete, lambda: {name: _title(name) for name in challenge_ids()})
 
 
 def challenge_argument(function: _F) -> _F:
@@ -84,29 +82,27 @@ def check_cases(challenge: Challenge, names: Sequence[str]) -> None:
             raise UserError(unknown(f"case of {challenge.id!r}", name, challenge.cases))
 
 
-def _title(name: str) -> str:
-    def read() -> str:
-        return load_challenge(name).title
-
-    return _quietly(read, "")
-
-
 def _offer(
     ctx: click.Context, incomplete: str, names: Callable[[Challenge], dict[str, str]]
 ) -> list[CompletionItem]:
-    def found() -> dict[str, str]:
-        return names(load_challenge(ctx.params["challenge"]))
+    return _items(incomplete, lambda: names(load_challenge(ctx.params["challenge"])))
 
+
+def _items(incomplete: str, names: Callable[[], dict[str, str]]) -> list[CompletionItem]:
+    """Offer the names that begin as typed; an error would land in the line being typed."""
+    try:
+        found = names()
+    except Exception:
+        return []
     return [
-        CompletionItem(name, help=title)
-        for name, title in _quietly(found, {}).items()
+        CompletionItem(name, help=title or None)
+        for name, title in found.items()
         if name.startswith(incomplete)
     ]
 
 
-def _quietly(function: Callable[[], _T], otherwise: _T) -> _T:
+def _title(name: str) -> str:
     try:
-        return function()
-    except Exception:
-        # an error printed here would land in the middle of the line being typed
-        return otherwise
+        return load_challenge(name).title
+    except ContentError:
+        return ""

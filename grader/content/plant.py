@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
+from itertools import pairwise
 
 from grader.content.challenge import Bug, Challenge, Edit
 from grader.content.errors import ContentError, UnknownName
@@ -30,7 +31,7 @@ def apply_edits(text: str, edits: Sequence[tuple[str, Edit]]) -> str:
     spans = sorted(
         ((*_span(text, owner, edit), edit, owner) for owner, edit in edits), key=lambda s: s[:2]
     )
-    for (_, end, _, first), (start, _, _, second) in zip(spans, spans[1:], strict=False):
+    for (_, end, _, first), (start, _, _, second) in pairwise(spans):
         if start < end:
             raise PlantError(f"{first!r} and {second!r} edit the same text")
     for start, end, edit, _ in reversed(spans):

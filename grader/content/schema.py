@@ -1,6 +1,6 @@
 """Validate content against its JSON Schemas and say every fault with file, path and a close match.
 
-Schemas speak of shape; what they cannot express (ids that exist, edits that occur once) is checked by `grader.author.gate`.
+Schemas speak of shape.  What they cannot express, such as ids that exist, is checked by `grader.author.gate`.
 """
 
 from __future__ import annotations

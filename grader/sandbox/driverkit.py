@@ -18,8 +18,12 @@ class Wrong(Exception):
         self.name = name
 
 
+asked: list[str] = []  # names looked for since the list was last emptied
+
+
 def need(obj: Any, name: str) -> Any:
     """Return the attribute `name` of `obj`, or report it missing."""
+    asked.append(name)
     try:
         return getattr(obj, name)
     except AttributeError:

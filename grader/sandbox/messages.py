@@ -75,6 +75,7 @@ class Reply:
     echo: dict[str, Array] = field(default_factory=dict)
     raised: Raised | None = None
     problem: Problem | None = None
+    needed: tuple[str, ...] = ()  # names the driver asked the submission for
 
 
 class WorkerFailure(Exception):

@@ -60,6 +60,7 @@ class ReplyText(msgspec.Struct, forbid_unknown_fields=True):
     values: Annotated[dict[Word, Value], msgspec.Meta(max_length=1024)]
     raised: RaisedText | None = None
     problem: ProblemText | None = None
+    needed: Annotated[list[Word], msgspec.Meta(max_length=64)] = []
 
 
 class Hello(msgspec.Struct, forbid_unknown_fields=True):
@@ -118,6 +119,7 @@ def read_reply(blob: bytes) -> Reply:
         echo=_named(arrays, ECHO),
         raised=_raised(text.raised),
         problem=_problem(text.problem),
+        needed=tuple(harmless(name) for name in text.needed),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import safetensors.torch
 
-from grader.sandbox import faults, schema, wire
+from grader.sandbox import driverkit, faults, schema, wire
 from grader.sandbox.driverkit import Wrong
 from grader.sandbox.values import Answer, nest
 
@@ -47,6 +47,7 @@ class Desk:
         request = schema.read_request(wire.check(blob))
         tensors: dict[str, Any] = safetensors.torch.load(blob)
         sent = {name: value.nbytes for name, value in tensors.items()}
+        driverkit.asked.clear()
         answer = Answer(request.room)
         try:
             answer.add("", self._call(request, tensors))
@@ -107,6 +108,7 @@ def _frame(answer: Answer, echo: dict[str, Any] | None = None) -> bytes:
     tensors = {schema.OUTPUT + name: value for name, value in answer.tensors.items()}
     for name, value in (echo or {}).items():
         tensors[schema.ECHO + name] = value.detach().contiguous().clone()
-    text = schema.ReplyText(answer.values, answer.raised, answer.problem)
+    needed = list(dict.fromkeys(driverkit.asked))[:64]
+    text = schema.ReplyText(answer.values, answer.raised, answer.problem, needed)
     blob: bytes = safetensors.torch.save(tensors, {wire.META_KEY: schema.encode(text)})
     return blob

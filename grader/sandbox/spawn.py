@@ -21,6 +21,7 @@ from grader.sandbox.trees import ROOT
 MESSAGE = 64 << 10
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     "HOME": "/nonexistent",
     "LC_ALL": "C.UTF-8",
     "PYTHONHASHSEED": "0",

@@ -1,0 +1,1 @@
+"""Tools for authors: record goldens, measure what each case is worth, and the gate that content must pass."""

@@ -1,0 +1,194 @@
+"""Checks that run a challenge's content: reference, decoys, bugs alone and together, impostors, goldens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from grader.arrays import Array
+from grader.author.breach import Breach
+from grader.author.faults import bug_ids, compatible, decoy_ids, impostor, pairs, planted, sample
+from grader.author.matrix import Matrix, first_kill, kill_matrix, loudest_first
+from grader.content import Case, Challenge, ContentError
+from grader.judge.case import Tape, run_case
+from grader.judge.golden import CaseGolden, Expected, Golden
+from grader.judge.oracle import expect_case
+from grader.judge.result import CaseResult
+from grader.judge.run import PARALLEL
+from grader.sandbox import Sandbox
+
+MARGIN = 10.0  # a wrong answer must miss by so many tolerances, or else agree to a tenth of one
+Faults = Iterator[tuple[str, str]]
+
+
+@dataclass
+class Behaviour:
+    """The running checks of one challenge."""
+
+    sandbox: Sandbox
+    challenge: Challenge
+    golden: Golden
+    margin: tuple[float | None, str] = (None, "")
+    _margins: list[tuple[float, str]] = field(default_factory=list)
+
+    def check(self, sets: int, say: Callable[[str], None]) -> list[Breach]:
+        """Run everything and return the breaches; `sets` larger sets of bugs are tried."""
+        found: list[tuple[str, str]] = []
+        say("reference and decoys")
+        found += self._honest()
+        say("kill matrix")
+        matrix = kill_matrix(self.sandbox, self.challenge, self.golden)
+        found += self._bugs(matrix)
+        found += self._cases(matrix)
+        say("pairs and sets of bugs")
+        order = loudest_first(self.challenge, matrix)
+        found += self._together([*pairs(self.challenge), *sample(self.challenge, sets)], order)
+        say("impostors")
+        found += self._impostors()
+        say("goldens")
+        found += self._reproducible()
+        self.margin = min(self._margins, default=(None, ""), key=lambda pair: pair[0])
+        return [Breach(self.challenge.id, subject, text) for subject, text in found]
+
+    def _honest(self) -> Faults:
+        decoys = decoy_ids(self.challenge)
+        variants = {"reference": self.challenge.reference.read_bytes()}
+        variants |= {name: planted(self.challenge, name) for name in decoys}
+        if compatible(self.challenge, tuple(decoys)):
+            variants["all decoys"] = planted(self.challenge, *decoys)
+        jobs = [(name, case) for name in variants for case in self.challenge.cases.values()]
+        results = self._map(lambda job: self._run(variants[job[0]], job[1]), jobs)
+        for (name, case), result in zip(jobs, results, strict=True):
+            if result.status != "passed" and result.cause:
+                yield name, f"must pass {case.id!r}: {result.status}: {result.cause.rationale}"
+
+    def _bugs(self, matrix: Matrix) -> Faults:
+        for name in bug_ids(self.challenge):
+            witnesses = matrix.witnesses(name)
+            kinds = {self.challenge.cases[case].kind for case in witnesses}
+            for kind in {"unit", "scenario"} - kinds:
+                yield (
+                    name,
+                    f"no {kind} case fails when it is planted alone; add one that isolates it",
+                )
+            if list(self.challenge.bugs[name].witnesses) != witnesses:
+                yield name, "bugs.json lists other witnesses; run `kvdojo check --record`"
+
+    def _cases(self, matrix: Matrix) -> Faults:
+        bugs = set(bug_ids(self.challenge))
+        for case in self.challenge.cases.values():
+            if not bugs & set(matrix.kills(case.id)) and not case.keep_because:
+                yield case.id, "catches no bug; drop it, or say in `keep_because` why it stays"
+
+    def _together(self, groups: Iterable[tuple[str, ...]], order: Sequence[Case]) -> Faults:
+        sources = {group: planted(self.challenge, *group) for group in groups}
+        kills = self._map(
+            lambda group: first_kill(
+                self.sandbox, self.challenge, self.golden, sources[group], order
+            ),
+            list(sources),
+        )
+        for group, kill in zip(sources, kills, strict=True):
+            if kill is None:
+                text = "pass every case together; add a case, or exclude the pair in bugs.json"
+                yield " + ".join(group), text
+
+    def _impostors(self) -> Faults:
+        scenarios = [case for case in self.challenge.cases.values() if case.kind == "scenario"]
+        for case in scenarios:
+            yield from self._constant_answers(case)
+        for name in self.challenge.impostors:
+            source = impostor(self.challenge, name)
+            tapes = [Tape(measure=True) for _ in scenarios]
+            results = self._map(
+                lambda job: self._run(*job),
+                [(source, case, tape) for case, tape in zip(scenarios, tapes, strict=True)],
+            )
+            yield from self._margins_of(name, results, tapes)
+
+    def _margins_of(
+        self, name: str, results: Sequence[CaseResult], tapes: Sequence[Tape]
+    ) -> Faults:
+        if not any(result.status == "failed" for result in results):
+            yield name, "is an answer that every scenario accepts"
+        for result, tape in zip(results, tapes, strict=True):
+            if result.status == "failed" and result.trace:
+                self._margins.append((tape.excess, f"{name} in {result.id}"))
+                if tape.excess < MARGIN:
+                    yield (
+                        result.id,
+                        f"refuses {name!r} by {tape.excess:.2g} tolerances, not {MARGIN:g}",
+                    )
+            if result.status == "passed" and tape.excess > 1 / MARGIN:
+                yield result.id, f"accepts {name!r}, which is off by {tape.excess:.2g} tolerances"
+
+    def _constant_answers(self, case: Case) -> Faults:
+        """Zeros, and the previous step's output, against the golden itself."""
+        previous: dict[str, Array] = {}
+        best = {"zeros": 0.0, "previous output": np.inf}
+        judged = False
+        for step in self.golden.cases[case.id].steps:
+            for name, want in step.tensors.items():
+                if not want.floating or not want.values.size:
+                    continue
+                judged = True
+                best["zeros"] = max(best["zeros"], _ratio(want.values, step, name))
+                if name in previous and previous[name].shape == want.shape:
+                    gap = _ratio(want.values - previous[name].values, step, name)
+                    best["previous output"] = min(best["previous output"], gap)
+                previous[name] = want
+        for answer, ratio in best.items():
+            if judged and np.isfinite(ratio):
+                self._margins.append((float(ratio), f"{answer} in {case.id}"))
+                if ratio < MARGIN and not (answer == "previous output" and ratio == 0):
+                    yield (
+                        case.id,
+                        f"{answer} would miss by {ratio:.2g} tolerances only, not {MARGIN:g}",
+                    )
+
+    def _reproducible(self) -> Faults:
+        cases = list(self.challenge.cases.values())
+        again = self._map(self._again, cases)
+        for case, made in zip(cases, again, strict=True):
+            if isinstance(made, str):
+                yield case.id, made
+            elif not _agree(made, self.golden.cases[case.id]):
+                yield case.id, "another golden comes out when it is recorded again; record it"
+
+    def _again(self, case: Case) -> CaseGolden | str:
+        try:
+            return expect_case(self.sandbox, self.challenge, case)
+        except ContentError as error:
+            return str(error)
+
+    def _run(self, source: bytes, case: Case, tape: Tape | None = None) -> CaseResult:
+        golden = self.golden.cases[case.id]
+        return run_case(self.sandbox, self.challenge, case, golden, source, tape=tape)
+
+    def _map(self, function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            return list(pool.map(function, jobs))
+
+
+def _ratio(gap: Any, step: Expected, name: str) -> float:
+    return float(np.abs(gap).max()) / max(step.tolerances[name], 1e-30)
+
+
+def _agree(a: CaseGolden, b: CaseGolden) -> bool:
+    """Equal but for the last bits, which another processor may round otherwise."""
+    if (a.recipe, a.fingerprint, a.needs) != (b.recipe, b.fingerprint, b.needs):
+        return False
+    return all(_same(x, y) for x, y in zip(a.steps, b.steps, strict=True))
+
+
+def _same(x: Expected, y: Expected) -> bool:
+    plain = (x.raised, dict(x.values), dict(x.dtypes)) == (y.raised, dict(y.values), dict(y.dtypes))
+    return plain and all(
+        x.tensors[name].shape == want.shape
+        and np.allclose(x.tensors[name].values, want.values, rtol=1e-8, atol=1e-9)
+        for name, want in y.tensors.items()
+    )

@@ -1,0 +1,74 @@
+"""The author's gate: everything a challenge must be before learners see it.
+
+Static checks read files only; the others run the reference, every bug, pairs and seeded sets of bugs, every decoy and
+every impostor through the same path as a submission.  Each breach names a file, an id and the mend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from grader.author import behaviour, static
+from grader.author.breach import Breach
+from grader.content import Challenge, ContentError
+from grader.content.schema import validate_challenge
+from grader.judge.run import start_sandbox, usable_golden
+from grader.sandbox import Sandbox
+
+Progress = Callable[[str], None]
+
+
+@dataclass
+class Report:
+    """What the gate found in one challenge."""
+
+    challenge: str
+    breaches: list[Breach] = field(default_factory=list)
+    bugs: int = 0
+    decoys: int = 0
+    cases: int = 0
+    margin: float | None = None
+    weakest: str = ""
+
+
+def check_challenge(
+    challenge: Challenge,
+    *,
+    sets: int = 60,
+    sandbox: Sandbox | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Run the whole gate on one challenge; `sets` is the number of larger sets of bugs tried."""
+    report = Report(challenge.id)
+    say = progress or (lambda _text: None)
+    say("schemas")
+    try:
+        validate_challenge(challenge)
+        report.bugs = sum(bug.kind == "bug" for bug in challenge.bugs.values())
+        report.decoys = len(challenge.bugs) - report.bugs
+        report.cases = len(challenge.cases)
+    except ContentError as error:
+        report.breaches = [
+            Breach(challenge.id, "schemas", line) for line in str(error).splitlines()
+        ]
+        return report
+    say("texts")
+    report.breaches = static.check(challenge)
+    if report.breaches:
+        return report
+    try:
+        golden = usable_golden(challenge, challenge.cases.values())
+    except ContentError as error:
+        report.breaches.append(Breach(challenge.id, "golden", str(error)))
+        return report
+    box = sandbox or start_sandbox(challenge)
+    try:
+        box.ready()
+        runs = behaviour.Behaviour(box, challenge, golden)
+        report.breaches = runs.check(sets, say)
+        report.margin, report.weakest = runs.margin
+    finally:
+        if sandbox is None:
+            box.close()
+    return report

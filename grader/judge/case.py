@@ -1,0 +1,164 @@
+"""Run one case against one source in one fresh worker, and judge every step as it is answered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from grader.content import Case, Challenge
+from grader.judge.compare import excess, judge_reply, raised_cause
+from grader.judge.golden import CaseGolden, Expected
+from grader.judge.result import CaseResult, Cause, Where
+from grader.judge.script import CREATE, Script
+from grader.judge.symptoms import Trace, recognise, trace_of
+from grader.sandbox import Limits, Reply, Request, Sandbox, Session, WorkerFailure
+
+SPARE_BYTES = 4 << 20  # room for a reply of the wrong shape, so that it can be named
+
+
+class GraderError(Exception):
+    """Something of ours failed; the submission could not be judged."""
+
+
+@dataclass
+class Tape:
+    """What is known of a run beside its verdict.
+
+    `log` is what the submission printed, `loaded` whether it could be imported; with `measure`, `excess` is the largest
+    error seen, in tolerances.
+    """
+
+    log: str = ""
+    loaded: bool = False
+    measure: bool = False
+    excess: float = 0.0
+
+
+def limits_of(challenge: Challenge) -> Limits:
+    """The bounds of one case."""
+    return Limits(seconds=challenge.seconds, memory_mb=challenge.memory_mb)
+
+
+@contextmanager
+def opened(
+    sandbox: Sandbox, challenge: Challenge, source: bytes, filename: str
+) -> Iterator[Session]:
+    """Open a worker for one case of one file."""
+    limits = limits_of(challenge)
+    with sandbox.open(source, challenge.driver, filename=filename, limits=limits) as session:
+        yield session
+
+
+def run_case(
+    sandbox: Sandbox,
+    challenge: Challenge,
+    case: Case,
+    golden: CaseGolden,
+    source: bytes,
+    *,
+    seed: int | None = None,
+    tape: Tape | None = None,
+) -> CaseResult:
+    """Return the verdict on one case.
+
+    With a `seed`, the case's inputs are drawn anew from it and `golden` must have been computed for it.
+    """
+    began = time.monotonic()
+    tape = tape or Tape()
+    script = Script(challenge, case, seed=seed)
+    cause, trace = _attempt(sandbox, challenge, script, golden, source, tape)
+    if script.draw.fingerprint != golden.fingerprint and cause is None:
+        raise GraderError(
+            f"case {case.id!r}: its inputs are not those the golden was made with"
+            f" (run `kvdojo check {challenge.id} --record`, or use the versions in constraints.txt)"
+        )
+    status = "passed" if cause is None else "failed"
+    if cause is not None and cause.kind is None:
+        status = "skipped"
+    return CaseResult(
+        id=case.id,
+        title=case.title,
+        status=status,
+        points=case.points if cause is None else 0,
+        max_points=case.points if status != "skipped" else 0,
+        seconds=time.monotonic() - began,
+        cause=cause,
+        visibility=case.visibility,
+        kind=case.kind,
+        why=case.why,
+        trace=trace,
+    )
+
+
+def _attempt(
+    sandbox: Sandbox,
+    challenge: Challenge,
+    script: Script,
+    golden: CaseGolden,
+    source: bytes,
+    tape: Tape,
+) -> tuple[Cause | None, Trace | None]:
+    step: int | None = None
+    with opened(sandbox, challenge, source, challenge.file) as session:
+        try:
+            loaded = session.load()
+            if loaded.raised or loaded.problem:
+                return _load_cause(loaded), None
+            tape.loaded = True
+            for index, expected in zip(script.indices, golden.steps, strict=True):
+                step = None if index == CREATE else index
+                request = script.request(index)
+                reply = session.ask(request, max_reply_bytes=_room(request, expected))
+                if tape.measure:
+                    tape.excess = max(tape.excess, excess(reply, expected))
+                cause = _skip(challenge, golden, reply) or judge_reply(
+                    index, request, reply, expected, script.may_change(request.do)
+                )
+                if cause:
+                    trace = trace_of(index, reply, cause)
+                    return recognise(challenge, golden, trace, cause), trace
+                script.answered(index, reply)
+        except WorkerFailure as failure:
+            kind = _KINDS.get(failure.kind, failure.kind)
+            return Cause(kind, failure.message, _HELP.get(kind), where=Where(step)), None
+        finally:
+            tape.log = session.log
+    return None, None
+
+
+def _load_cause(loaded: Reply) -> Cause:
+    """The file could not even be imported."""
+    if loaded.problem:
+        return Cause(loaded.problem.kind, loaded.problem.message)
+    assert loaded.raised, "called only when something is wrong"
+    cause = raised_cause(None, loaded.raised)
+    if cause.kind == "raised":
+        text = f"The file could not be loaded: {cause.rationale}"
+        return Cause("raised", text, cause.help, None, cause.actual)
+    return cause
+
+
+def _skip(challenge: Challenge, golden: CaseGolden, reply: Reply) -> Cause | None:
+    """A helper that a correct file may leave out, in a case that really needs it."""
+    problem = reply.problem
+    if problem is None or problem.kind != "missing" or problem.name not in challenge.helpers:
+        return None
+    if problem.name not in golden.needs:
+        return None
+    return Cause(None, f"Skipped: the file defines no `{problem.name}`, which it need not.")
+
+
+def _room(request: Request, expected: Expected) -> int:
+    sent = sum(item.values.nbytes for item in request.tensors.values())
+    back = sum(item.values.nbytes for item in expected.tensors.values())
+    return 2 * (sent + back) + SPARE_BYTES
+
+
+# an answer that is no frame at all comes from code that wrote into the worker's pipes: it ended its own process
+_KINDS: Mapping[str, str] = {"protocol": "crashed"}
+_HELP: Mapping[str, str] = {
+    "timeout": "Look for a loop that never ends, or for work that grows with the square of the length.",
+    "memory": "Look for a tensor that is far larger than its inputs.",
+}

@@ -1,0 +1,146 @@
+"""Ask the trusted oracle what a case's answers are, and how far rounding alone may move them.
+
+The oracle runs in the same kind of worker as a submission, but in one that no learner's code has ever entered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from grader.arrays import Array
+from grader.content import Case, Challenge, ContentError
+from grader.judge.case import SPARE_BYTES, opened
+from grader.judge.golden import CaseGolden, Expected, recipe_of
+from grader.judge.script import CREATE, Script
+from grader.sandbox import Reply, Sandbox
+
+# What an honest implementation in each dtype may be off by on numbers of size one.
+BASE = {"float64": 1e-9, "float32": 2e-5, "float16": 4e-3, "bfloat16": 2e-2}
+SLACK = 16  # times the error seen in the reference itself, and times the effect of one rounding of every input
+FRESH_SLACK = 4  # a recorded tolerance, carried over to other numbers of the same recipe
+
+
+@dataclass(frozen=True)
+class Run:
+    """All replies of one run of the oracle."""
+
+    replies: list[Reply]
+    fingerprint: str
+
+
+def expect_case(sandbox: Sandbox, challenge: Challenge, case: Case) -> CaseGolden:
+    """Compute a case's golden with tolerances; raises ContentError when the oracle contradicts the case."""
+    native = run_oracle(sandbox, challenge, Script(challenge, case))
+    exact = run_oracle(sandbox, challenge, Script(challenge, case, dtype="float64"))
+    shaken = run_oracle(sandbox, challenge, Script(challenge, case, dtype="float64", jitter=1))
+    steps = [
+        _expected(case, index - 1, *replies)
+        for index, replies in enumerate(
+            zip(native.replies, exact.replies, shaken.replies, strict=True)
+        )
+    ]
+    needs = sorted({name for reply in native.replies for name in reply.needed})
+    return CaseGolden(recipe_of(case, challenge), native.fingerprint, tuple(steps), tuple(needs))
+
+
+def expect_fresh(
+    sandbox: Sandbox, challenge: Challenge, case: Case, stored: CaseGolden, seed: int
+) -> CaseGolden:
+    """Compute the golden of a case on inputs drawn from another seed, with the stored tolerances, widened."""
+    exact = run_oracle(sandbox, challenge, Script(challenge, case, dtype="float64", seed=seed))
+    steps = [
+        Expected(
+            raised=old.raised,
+            values=old.values,
+            dtypes=old.dtypes,
+            tolerances={name: FRESH_SLACK * tol for name, tol in old.tolerances.items()},
+            tensors={name: reply.tensors[name] for name in old.tensors},
+        )
+        for old, reply in zip(stored.steps, exact.replies, strict=True)
+    ]
+    return CaseGolden(stored.recipe, exact.fingerprint, tuple(steps), stored.needs)
+
+
+def run_oracle(sandbox: Sandbox, challenge: Challenge, script: Script) -> Run:
+    """Run a script against the oracle; raises ContentError when the oracle fails."""
+    replies = []
+    source = challenge.oracle.read_bytes()
+    with opened(sandbox, challenge, source, challenge.oracle.name) as session:
+        _sound(script.case, None, session.load())
+        for index in script.indices:
+            request = script.request(index)
+            reply = session.ask(request, max_reply_bytes=64 * SPARE_BYTES)
+            declared = None if index == CREATE else script.case.steps[index].get("raises")
+            if declared is None:
+                _sound(script.case, index, reply)
+            replies.append(reply)
+            script.answered(index, reply)
+    return Run(replies, script.draw.fingerprint)
+
+
+def _sound(case: Case, step: int | None, reply: Reply) -> None:
+    where = f"case {case.id!r}, " + ("loading" if step is None else f"step {step}")
+    if reply.raised:
+        text = f"{reply.raised.types[0]}: {reply.raised.message} (line {reply.raised.line})"
+        raise ContentError(f"{where}: the reference raised {text}")
+    if reply.problem:
+        raise ContentError(f"{where}: the reference answered wrongly: {reply.problem.message}")
+
+
+def _expected(case: Case, index: int, native: Reply, exact: Reply, shaken: Reply) -> Expected:
+    where = f"case {case.id!r}, step {index}"
+    declared = None if index == CREATE else case.steps[index].get("raises")
+    if declared is not None:
+        types = native.raised.types if native.raised else ()
+        if declared not in types:
+            got = types[0] if types else "nothing"
+            raise ContentError(f"{where}: `raises` says {declared}, the reference raised {got}")
+        return Expected(raised=declared)
+    tensors, tolerances = {}, {}
+    for name, item in native.tensors.items():
+        if name not in exact.tensors or item.shape != exact.tensors[name].shape:
+            raise ContentError(f"{where}: output {name!r} has another shape in float64")
+        best = exact.tensors[name] if item.floating else item
+        if not np.isfinite(best.values.astype(np.float64)).all():
+            raise ContentError(f"{where}: the reference's {name!r} is not finite")
+        tensors[name] = best
+        tolerances[name] = _tolerance(item, best, shaken.tensors.get(name))
+    expected = Expected(
+        values=dict(native.values),
+        dtypes={name: item.dtype for name, item in native.tensors.items()},
+        tolerances=tolerances,
+        tensors=tensors,
+    )
+    _agree_by_hand(where, {} if index == CREATE else case.steps[index].get("expect", {}), expected)
+    return expected
+
+
+def _tolerance(native: Array, exact: Array, shaken: Array | None) -> float:
+    if not native.floating or not native.values.size:
+        return 0.0
+    honest = _gap(native, exact)
+    rounding = _gap(shaken, exact) if shaken is not None and shaken.shape == exact.shape else 0.0
+    size = max(1.0, float(np.abs(exact.values).max()))
+    return float(f"{max(BASE[native.dtype] * size, SLACK * honest, SLACK * rounding):.3g}")
+
+
+def _gap(a: Array, b: Array) -> float:
+    return float(np.abs(a.values.astype(np.float64) - b.values.astype(np.float64)).max())
+
+
+def _agree_by_hand(where: str, stated: dict[str, Any], expected: Expected) -> None:
+    """Outputs that the case's author worked out by hand must be what the reference says."""
+    for name, value in stated.items():
+        if name in expected.tensors:
+            want = np.asarray(value["values"] if isinstance(value, dict) else value)
+            have, tol = expected.tensors[name].values, expected.tolerances[name]
+            good = want.shape == have.shape and bool((np.abs(want - have) <= max(tol, 1e-12)).all())
+        else:
+            good = name in expected.values and expected.values[name] == value
+        if not good:
+            raise ContentError(
+                f"{where}: `expect` states another {name!r} than the reference gives"
+            )

@@ -1,0 +1,112 @@
+"""The result of grading one file: `kvdojo/result/v1` as typed values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Where:
+    """The first wrong place; `step` is None before the first step."""
+
+    step: int | None = None
+    output: str | None = None
+    index: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a case is not passed.  `kind` is None for skipped cases and for errors of the grader."""
+
+    kind: str | None
+    rationale: str
+    help: str | None = None
+    expected: str | None = None
+    actual: str | None = None
+    where: Where | None = None
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """Verdict on one case: passed, failed, error (could not be judged) or skipped."""
+
+    id: str
+    title: str
+    status: str
+    points: int
+    max_points: int
+    seconds: float
+    cause: Cause | None = None
+    visibility: str = "public"
+    kind: str = "scenario"
+    why: str = ""
+    trace: tuple[int, str, list[float]] | None = None
+
+
+@dataclass(frozen=True)
+class BugStatus:
+    """What the file itself says of one bug: fixed, present, changed or unknown."""
+
+    id: str
+    title: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything known after grading one file."""
+
+    challenge: str
+    file: str
+    sha256: str
+    verdict: str
+    score: int
+    max_score: int
+    seconds: float
+    cases: tuple[CaseResult, ...]
+    bugs: tuple[BugStatus, ...]
+    environment: Mapping[str, Any]
+    notices: tuple[str, ...] = ()
+    log: str = ""
+    secrets: Mapping[str, Any] = field(default_factory=dict)
+
+
+def to_json(result: Result) -> dict[str, Any]:
+    """Return the result document; hidden cases carry no cause beyond their kind."""
+    return {
+        "schema": "kvdojo/result/v1",
+        "challenge": result.challenge,
+        "submission": {"file": result.file, "sha256": result.sha256},
+        "verdict": result.verdict,
+        "score": result.score,
+        "max_score": result.max_score,
+        "seconds": round(result.seconds, 3),
+        "cases": [_case(case) for case in result.cases],
+        "bugs": [asdict(bug) for bug in result.bugs],
+        "environment": dict(result.environment),
+    }
+
+
+def _case(case: CaseResult) -> dict[str, Any]:
+    cause = asdict(veiled(case)) if case.cause else None
+    if cause and cause["where"] and cause["where"]["index"] is not None:
+        cause["where"]["index"] = list(cause["where"]["index"])
+    return {
+        "id": case.id,
+        "title": case.title,
+        "status": case.status,
+        "points": case.points,
+        "max_points": case.max_points,
+        "seconds": round(case.seconds, 4),
+        "cause": cause,
+    }
+
+
+def veiled(case: CaseResult) -> Cause:
+    """Return the cause as the learner may see it: of a hidden case no more than that it failed."""
+    assert case.cause is not None, "only a case that is not passed has a cause"
+    if case.visibility == "public":
+        return case.cause
+    return Cause(case.cause.kind, "A hidden case is not passed; its details are not shown.")

@@ -1,0 +1,268 @@
+"""Grade one file: every case in its own worker, some of them once more on secret inputs, one verdict.
+
+A verdict of `passed` needs a judged, right answer to every step of every case that is not skipped.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+from grader.content import Case, Challenge, ContentError, UnknownName, load_challenge
+from grader.content.fragments import MAX_BYTES, status
+from grader.content.schema import validate_cases
+from grader.judge.case import GraderError, Tape, run_case
+from grader.judge.golden import CaseGolden, Golden, load_golden, oracle_digest, recipe_of
+from grader.judge.oracle import expect_fresh
+from grader.judge.result import BugStatus, CaseResult, Cause, Result
+from grader.sandbox import Sandbox, SandboxError
+
+PARALLEL = 2
+PATIENCE = 3  # cases that may run out of time before the rest is not tried
+Progress = Callable[[int, int], None]
+
+
+class Unreadable(Exception):
+    """A submission that cannot be graded as it is, such as one that is far too large."""
+
+
+def grade_source(
+    challenge: Challenge | str,
+    source: bytes,
+    *,
+    filename: str | None = None,
+    cases: Sequence[str] | None = None,
+    isolate: bool = True,
+    progress: Progress | None = None,
+    sandbox: Sandbox | None = None,
+) -> Result:
+    """Grade the bytes of one file.
+
+    Raises ContentError (the challenge is unusable), Unreadable (too large) and GraderError (ours).
+    `cases` restricts the run; `sandbox` reuses a warm one, else one is started and closed again.
+    """
+    began = time.monotonic()
+    if isinstance(challenge, str):
+        challenge = load_challenge(challenge)
+    if len(source) > MAX_BYTES:
+        raise Unreadable(f"the file has {len(source)} bytes; at most {MAX_BYTES} are graded")
+    with ExitStack() as stack:
+        # torch is imported in the sandbox while the content is read and checked here
+        box = sandbox or stack.enter_context(start_sandbox(challenge, isolate=isolate))
+        chosen = _chosen(challenge, cases)
+        validate_cases(challenge)
+        golden = usable_golden(challenge, chosen)
+        try:
+            box.ready()
+        except SandboxError as error:
+            raise GraderError(str(error)) from error
+        grading = Grading(box, challenge, golden, source, progress or _quiet)
+        results, log = grading.run(chosen)
+        return _result(challenge, source, filename, results, log, box, began)
+
+
+def start_sandbox(challenge: Challenge, *, isolate: bool = True) -> Sandbox:
+    """Start a sandbox with what the challenge needs in it."""
+    return Sandbox.start(
+        isolate=isolate, preload=challenge.preload, env=dict(challenge.environment)
+    )
+
+
+def usable_golden(challenge: Challenge, cases: Iterable[Case]) -> Golden:
+    """Load the golden and make sure it belongs to these cases and this oracle."""
+    golden = load_golden(challenge)
+    again = f"run `kvdojo check {challenge.id} --record`"
+    if golden.oracle != oracle_digest(challenge):
+        raise ContentError(
+            f"{challenge.golden}: was made by another {challenge.oracle.name}; {again}"
+        )
+    for case in cases:
+        entry = golden.cases.get(case.id)
+        if entry is None or entry.recipe != recipe_of(case, challenge):
+            raise ContentError(f"{challenge.golden}: case {case.id!r} has changed since; {again}")
+    return golden
+
+
+@dataclass
+class Grading:
+    """One run over the cases of one file."""
+
+    sandbox: Sandbox
+    challenge: Challenge
+    golden: Golden
+    source: bytes
+    progress: Progress
+    timeouts: int = 0
+
+    def run(self, cases: Sequence[Case]) -> tuple[list[CaseResult], str]:
+        """Return the verdicts in the order of the cases, and the submission's log."""
+        first, tape = self._judge(cases[0])
+        self.progress(1, len(cases))
+        if not tape.loaded and first.status == "failed":
+            return [self._same(case, first) for case in cases], tape.log
+        done = {cases[0].id: first}
+        logs = [tape.log] if tape.log else []
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            waiting: dict[Future[tuple[CaseResult, Tape]], Case] = {
+                pool.submit(self._judge, case): case for case in cases[1:]
+            }
+            fresh = {
+                case.id: pool.submit(self._judge_fresh, case)
+                for case in cases
+                if case.id in self.challenge.fresh
+            }
+            for future in as_completed(waiting):
+                result, tape = future.result()
+                done[result.id] = result
+                if tape.log and (not logs or result.status == "failed"):
+                    logs.insert(0, tape.log)
+                self.progress(len(done), len(cases))
+            for name, future in fresh.items():
+                done[name] = _merged(done[name], future.result()[0])
+        return [done[case.id] for case in cases], logs[0] if logs else ""
+
+    def _judge(self, case: Case) -> tuple[CaseResult, Tape]:
+        tape = Tape()
+        if self.timeouts >= PATIENCE:
+            text = f"Not run: {self.timeouts} cases before it ran out of time."
+            return _failed(case, Cause("timeout", text)), tape
+        result = self._guarded(case, self.golden.cases[case.id], None, tape)
+        self.timeouts += bool(result.cause and result.cause.kind == "timeout")
+        return result, tape
+
+    def _judge_fresh(self, case: Case) -> tuple[CaseResult, Tape]:
+        tape = Tape()
+        if self.timeouts >= PATIENCE:
+            return _failed(case, Cause("timeout", "Not run.")), tape
+        seed = secrets.randbits(53)
+        try:
+            stored = self.golden.cases[case.id]
+            golden = expect_fresh(self.sandbox, self.challenge, case, stored, seed)
+        except (SandboxError, ContentError) as error:
+            return _errored(case, str(error)), tape
+        return self._guarded(case, golden, seed, tape), tape
+
+    def _guarded(self, case: Case, golden: CaseGolden, seed: int | None, tape: Tape) -> CaseResult:
+        """Whatever goes wrong on our side is an error, never a wrong answer and never a pass."""
+        try:
+            return run_case(
+                self.sandbox, self.challenge, case, golden, self.source, seed=seed, tape=tape
+            )
+        except (SandboxError, GraderError, ContentError) as error:
+            return _errored(case, str(error))
+        except Exception as error:
+            return _errored(case, f"{type(error).__name__}: {error}")
+
+    @staticmethod
+    def _same(case: Case, first: CaseResult) -> CaseResult:
+        assert first.cause, "only a failed load is spread over the cases"
+        return _failed(case, first.cause)
+
+
+def _merged(stored: CaseResult, fresh: CaseResult) -> CaseResult:
+    """A case counts as passed only if it also passes on inputs nobody could know."""
+    if stored.status != "passed" or fresh.status in ("passed", "skipped"):
+        return stored
+    if fresh.status == "error" or not fresh.cause:
+        return replace(fresh, points=0)
+    cause = Cause(
+        fresh.cause.kind,
+        "Right on the published inputs, wrong on fresh ones of the same sizes.",
+        "Outputs must be computed from the inputs of the call, not remembered.",
+        where=replace(fresh.cause.where, index=None) if fresh.cause.where else None,
+    )
+    return replace(stored, status="failed", points=0, cause=cause)
+
+
+def _result(
+    challenge: Challenge,
+    source: bytes,
+    filename: str | None,
+    cases: list[CaseResult],
+    log: str,
+    box: Sandbox,
+    began: float,
+) -> Result:
+    states: Mapping[str, str] = status(challenge, source.decode("utf-8", "replace"))
+    return Result(
+        challenge=challenge.id,
+        file=filename or challenge.file,
+        sha256=sha256(source).hexdigest(),
+        verdict=verdict_of(cases),
+        score=sum(case.points for case in cases),
+        max_score=sum(case.max_points for case in cases),
+        seconds=time.monotonic() - began,
+        cases=tuple(cases),
+        bugs=tuple(
+            BugStatus(name, challenge.bugs[name].title, state) for name, state in states.items()
+        ),
+        environment={
+            "python": box.versions.get("python"),
+            "torch": box.versions.get("torch"),
+            "triton": box.versions.get("triton"),
+            "device": "cpu",
+            "isolation": list(box.layers),
+        },
+        notices=(box.notice,) if box.notice else (),
+        log=log,
+    )
+
+
+def verdict_of(cases: Sequence[CaseResult]) -> str:
+    """Failed if any case failed, error if any could not be judged, passed if at least one scenario is right."""
+    states = [case.status for case in cases]
+    if "failed" in states:
+        return "failed"
+    if "error" in states or "passed" not in states:
+        return "error"
+    return "passed"
+
+
+def _chosen(challenge: Challenge, names: Sequence[str] | None) -> list[Case]:
+    known = challenge.cases
+    if not names:
+        return list(known.values())
+    for name in names:
+        if name not in known:
+            raise UnknownName(f"case of {challenge.id!r}", name, known)
+    return [case for case in known.values() if case.id in set(names)]
+
+
+def _failed(case: Case, cause: Cause) -> CaseResult:
+    return CaseResult(
+        case.id,
+        case.title,
+        "failed",
+        0,
+        case.points,
+        0.0,
+        cause,
+        case.visibility,
+        case.kind,
+        case.why,
+    )
+
+
+def _errored(case: Case, text: str) -> CaseResult:
+    cause = Cause(None, f"Could not be judged: {text}")
+    return CaseResult(
+        case.id,
+        case.title,
+        "error",
+        0,
+        case.points,
+        0.0,
+        cause,
+        case.visibility,
+        case.kind,
+        case.why,
+    )
+
+
+def _quiet(_done: int, _total: int) -> None:
+    """Report no progress."""

@@ -1,0 +1,142 @@
+"""Turn a case into requests, one step at a time, with the challenge's own `Plan`.
+
+The arrays that a step answers with are kept here, on the trusted side, and sent again when a later step names them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from grader.arrays import FLOATING, Array, array
+from grader.content import Case, Challenge, ContentError
+from grader.judge.draw import Draw
+from grader.sandbox import Reply, Request
+
+CREATE = -1
+_COMMON = ("do", "save", "live", "raises", "expect")
+
+
+class Script:
+    """The requests of one case in the dtype of one run; create() is step -1."""
+
+    def __init__(
+        self,
+        challenge: Challenge,
+        case: Case,
+        *,
+        dtype: str | None = None,
+        seed: int | None = None,
+        jitter: int | None = None,
+    ) -> None:
+        self.case = case
+        self.dtype = dtype or case.dtype
+        self.draw = Draw(case.seed if seed is None else seed, case.dtype, jitter)
+        driver = _driver(challenge.folder / "driver.py")
+        self._changeable = getattr(driver.Verbs, "MAY_CHANGE", {})
+        self._plan = driver.Plan(dict(case.setup), self.draw)
+        self._plan.saved = {}
+
+    @property
+    def indices(self) -> range:
+        """Indices of the steps, from the creation on."""
+        return range(CREATE, len(self.case.steps))
+
+    def request(self, index: int) -> Request:
+        """Build the request of a step; every earlier step must have been answered."""
+        self.draw.at(index)
+        step: Mapping[str, Any] = {"do": "create"} if index == CREATE else self.case.steps[index]
+        params = {key: self._literal(value) for key, value in step.items() if key not in _COMMON}
+        try:
+            made = getattr(self._plan, step["do"], _same)(**params)
+        except Exception as error:
+            where = f"case {self.case.id!r}, step {index}"
+            raise ContentError(
+                f"{where}: the driver's plan of {step['do']!r} failed: {error!r}"
+            ) from error
+        args, tensors = self._split(made)
+        if index == CREATE:
+            args["dtype"] = self.dtype
+        return Request(step["do"], args, tensors, save=step.get("save"), live=step.get("live"))
+
+    def may_change(self, verb: str) -> Collection[str]:
+        """Arguments that the contract lets a verb write into."""
+        names: Collection[str] = self._changeable.get(verb, ())
+        return names
+
+    def answered(self, index: int, reply: Reply) -> None:
+        """Keep what a step returned, if the case gives it a name."""
+        if index != CREATE and (name := self.case.steps[index].get("save")):
+            self._plan.saved[name] = nest({**reply.values, **reply.tensors})
+
+    def _literal(self, value: Any) -> Any:
+        if isinstance(value, Mapping) and "values" in value:
+            made = np.asarray(value["values"])
+            dtype = value.get("dtype")
+            return array(made, dtype) if dtype else made
+        return value
+
+    def _split(self, made: Any) -> tuple[dict[str, Any], dict[str, Array]]:
+        args: dict[str, Any] = {}
+        tensors: dict[str, Array] = {}
+        for name, value in flatten(made).items():
+            if isinstance(value, np.ndarray):
+                dtype = self.dtype if value.dtype.kind == "f" else value.dtype.name
+                tensors[name] = array(value, dtype)
+            elif isinstance(value, Array):
+                tensors[name] = value
+            else:
+                args[name] = value
+        return args, tensors
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Name the leaves of nested dictionaries by their path, joined by `/`."""
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{path}/")
+        else:
+            flat[path] = value
+    return flat
+
+
+def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Undo `flatten`."""
+    tree: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, leaf = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = value
+    return tree
+
+
+def is_floating(item: Array) -> bool:
+    """Whether an array's dtype follows the dtype of the run."""
+    return item.dtype in FLOATING
+
+
+def _same(**params: Any) -> dict[str, Any]:
+    return params
+
+
+@lru_cache
+def _driver(path: Path) -> Any:
+    """Import a challenge's driver; content is trusted, learners' files never come here."""
+    spec = importlib.util.spec_from_file_location(f"driver_{path.parent.name}", path)
+    assert spec is not None, f"{path} is a Python file"
+    assert spec.loader is not None, f"{path} is a Python file"
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        return module
+    except Exception as error:
+        raise ContentError(f"{path}: cannot be loaded: {error!r}") from error

@@ -1,0 +1,92 @@
+"""Say numbers and the pattern of an error in words a learner can use.
+
+Patterns are read from the two arrays alone; what the code does is not known here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Numbers = np.ndarray[Any, Any]
+
+
+def number(value: Any) -> str:
+    """One number, six significant digits."""
+    return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def numbers(values: Numbers, index: tuple[int, ...], width: int = 4) -> str:
+    """A few neighbours along the last axis, starting at `index`."""
+    if not index:
+        return number(values[()])
+    row = values[index[:-1]][index[-1] : index[-1] + width]
+    more = ", ..." if values.shape[-1] > index[-1] + width else ""
+    return "[" + ", ".join(number(value) for value in row) + more + "]"
+
+
+def pattern(got: Numbers, want: Numbers, wrong: Numbers) -> str | None:
+    """Name the plainest description of the error that fits, or None."""
+    a, b = got.astype(np.float64), want.astype(np.float64)
+    if not a.any():
+        return "Every value is zero."
+    if a.size > 3 and np.ptp(a) == 0:
+        return f"Every value is {number(a.flat[0])}."
+    return _transposed(a, b) or _reordered(a, b) or _scaled(a, b) or _region(wrong)
+
+
+def _transposed(a: Numbers, b: Numbers) -> str | None:
+    for first in range(a.ndim):
+        for second in range(first + 1, a.ndim):
+            flipped = np.swapaxes(b, first, second)
+            if flipped.shape == a.shape and np.allclose(a, flipped, atol=1e-5):
+                return f"The values are right but axes {first} and {second} are exchanged."
+    return None
+
+
+def _reordered(a: Numbers, b: Numbers) -> str | None:
+    if a.size < 4 or not np.allclose(np.sort(a, None), np.sort(b, None), atol=1e-5):
+        return None
+    for axis in range(a.ndim):
+        order = np.argsort(a.reshape(a.shape), axis=axis)
+        if np.allclose(np.sort(a, axis), np.sort(b, axis), atol=1e-5) and order.size:
+            return f"The right values stand there in another order along axis {axis}."
+    return (
+        "The right numbers stand there in the wrong places: a view or reshape where the axes"
+        " had to be moved (transpose) first scrambles them so."
+    )
+
+
+def _scaled(a: Numbers, b: Numbers) -> str | None:
+    safe = np.abs(b) > 1e-3 * max(np.abs(b).max(), 1e-30)
+    if safe.sum() < 4:
+        return None
+    ratio = a[safe] / b[safe]
+    middle = float(np.median(ratio))
+    if abs(middle - 1) > 1e-3 and np.allclose(ratio, middle, rtol=1e-3):
+        return f"Every value is {middle:.4g} times what it should be."
+    return None
+
+
+def _region(wrong: Numbers) -> str | None:
+    """Say along which axis the wrong values keep to a part."""
+    if wrong.all():
+        return "Every value is wrong."
+    for axis in range(wrong.ndim - 1):
+        others = tuple(i for i in range(wrong.ndim) if i != axis)
+        hit = wrong.any(axis=others)
+        if hit.all() or wrong.shape[axis] < 2:
+            continue
+        return f"Along axis {axis}, only index {_ranges(np.flatnonzero(hit))} is wrong; the rest is right."
+    return None
+
+
+def _ranges(indices: Numbers) -> str:
+    parts: list[list[int]] = []
+    for index in indices.tolist():
+        if parts and parts[-1][-1] == index - 1:
+            parts[-1] = [parts[-1][0], index]
+        else:
+            parts.append([index])
+    return ", ".join("-".join(map(str, part)) for part in parts)
