@@ -76,5 +76,4 @@ def _print(challenges: list[Challenge]) -> None:
         started = _started(challenge)
         if started:
             screen.print(Text(f"  started in {shown(Path(started))}", "green"), soft_wrap=True)
-    next_step = "Begin one with `kvdojo start CHALLENGE`." if challenges else "No challenges here."
-    screen.print(Text(next_step, "dim"))
+    screen.print(Text("Begin one with `kvdojo start CHALLENGE`.", "dim"))

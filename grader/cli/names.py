@@ -85,7 +85,9 @@ def check_cases(challenge: Challenge, names: Sequence[str]) -> None:
 def _offer(
     ctx: click.Context, incomplete: str, names: Callable[[Challenge], dict[str, str]]
 ) -> list[CompletionItem]:
-    return _items(incomplete, lambda: names(load_challenge(ctx.params["challenge"])))
+    # after an option still without its value click leaves the arguments unparsed
+    named = ctx.params.get("challenge") or next(iter(ctx.args), "")
+    return _items(incomplete, lambda: names(load_challenge(named)))
 
 
 def _items(incomplete: str, names: Callable[[], dict[str, str]]) -> list[CompletionItem]:
