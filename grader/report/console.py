@@ -201,7 +201,7 @@ class _Page:
         self.console.print()
         self.console.print(
             Panel(
-                Text("\n".join(visible_lines(log)), overflow="fold"),
+                Text("\n".join(visible_lines(log, lines=20)), overflow="fold"),
                 title="printed by your file",
                 title_align="left",
                 box=ASCII if self.marks is PLAIN else ROUNDED,

@@ -1,7 +1,7 @@
 """Make text that a submission wrote safe to show: nothing in it acts on the terminal or the page.
 
-Control characters, escape sequences, direction overrides, invisible and unassigned characters are
-shown as escapes. Length and number of lines are bounded. Knows nothing of markup: a renderer
+Control characters, escape sequences, direction overrides, invisible and unassigned characters, and
+blanks other than the space, are shown as escapes. Length and number of lines are bounded. Knows nothing of markup: a renderer
 escapes its own.
 """
 
@@ -12,7 +12,6 @@ import unicodedata
 MAX_COLUMNS = 400
 MAX_LINES = 40
 MAX_MARKS = 2  # combining marks on one character; more of them paint over the lines above
-_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def visible(text: str, *, columns: int = MAX_COLUMNS) -> str:
@@ -42,11 +41,10 @@ def _escape(text: str) -> str:
             marks = 0
             shown.append(character)
             continue
-        category = unicodedata.category(character)
-        marks = marks + 1 if category in {"Mn", "Me"} else 0
+        marks = marks + 1 if unicodedata.category(character) in {"Mn", "Me"} else 0
         if character == "\t":
             shown.append("    ")
-        elif category in _HIDDEN or marks > MAX_MARKS:
+        elif marks > MAX_MARKS or not character.isprintable():
             shown.append(character.encode("unicode_escape", "surrogatepass").decode())
         else:
             shown.append(character)

@@ -31,9 +31,9 @@ def spread(bugs: Collection[BugStatus], levels: Mapping[str, int]) -> str:
 
 def place(where: Where | None) -> str:
     """Return the first wrong place in words, e.g. `step 2, cache/key, at [0, 3, 1]`."""
-    if where is None:
+    if where is None or where == Where():
         return ""
-    parts = ["while it is being made" if where.step is None else f"step {where.step + 1}"]
+    parts = ["creation" if where.step is None else f"step {where.step + 1}"]
     if where.output:
         parts.append(where.output)
     if where.index is not None:
