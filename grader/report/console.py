@@ -113,7 +113,7 @@ class _Page:
             for status in ("fixed", "present", "changed", "unknown")
         }
         present, changed = by_status["present"], by_status["changed"]
-        if planted is None and not present and not changed:
+        if not bugs or (planted is None and not present and not changed):
             return
         self.console.print()
         if planted is None:

@@ -1,8 +1,8 @@
 """Make text that a submission wrote safe to show: nothing in it acts on the terminal or the page.
 
 Control characters, escape sequences, direction overrides, invisible and unassigned characters, and
-blanks other than the space, are shown as escapes. Length and number of lines are bounded. Knows nothing of markup: a renderer
-escapes its own.
+blanks other than the space, are shown as escapes. Length and number of lines are bounded. Knows
+nothing of markup: a renderer escapes its own.
 """
 
 from __future__ import annotations
