@@ -39,13 +39,13 @@ class Draw:
     def integers(self, low: int, high: int, *shape: int) -> np.ndarray[Any, Any]:
         """Return int64 numbers from `low` up to but excluding `high`."""
         unit = self._uniform(self._bits, shape)
-        values = low + np.floor(unit * (high - low)).astype(np.int64)
+        values: np.ndarray[Any, Any] = low + np.floor(unit * (high - low)).astype(np.int64)
         self._digest.update(values.tobytes())
         return values
 
     def permutation(self, count: int) -> np.ndarray[Any, Any]:
         """Return the numbers below `count` in a random order, int64."""
-        values = np.argsort(self._uniform(self._bits, (count,)), kind="stable").astype(np.int64)
+        values: np.ndarray[Any, Any] = np.argsort(self._uniform(self._bits, (count,)), kind="stable").astype(np.int64)
         self._digest.update(values.tobytes())
         return values
 

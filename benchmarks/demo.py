@@ -1,0 +1,57 @@
+"""Grade every challenge's starter and reference, as `make demo` does.
+
+The starter must fail and the reference must pass; anything else ends with a non-zero status.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from rich.console import Console
+from rich.table import Table
+
+from grader.content import Challenge, challenge_ids, load_challenge
+from grader.judge import grade_source, start_sandbox
+from grader.judge.result import Result
+
+
+def main() -> int:
+    """Print one table row per challenge and return the exit status."""
+    table = Table(title="kvdojo: every challenge's starter and reference")
+    for name in ("challenge", "file", "verdict", "cases passed", "score", "still present", "seconds"):
+        table.add_column(name)
+    good = True
+    for name in challenge_ids():
+        challenge = load_challenge(name)
+        starter, reference = grade_both(challenge)
+        good &= starter.verdict == "failed" and reference.verdict == "passed"
+        for label, result in (("starter", starter), ("reference", reference)):
+            table.add_row(*row(name, label, result))
+    Console().print(table)
+    print("Begin with: .venv/bin/kvdojo start multi_head_attention" if good else "NOT as it must be")
+    return 0 if good else 1
+
+
+def grade_both(challenge: Challenge) -> tuple[Result, Result]:
+    """Grade the starter and the reference in one warm sandbox."""
+    with start_sandbox(challenge) as sandbox:
+        starter = grade_source(challenge, challenge.starter.read_bytes(), sandbox=sandbox)
+        reference = grade_source(challenge, challenge.reference.read_bytes(), sandbox=sandbox)
+    return starter, reference
+
+
+def row(name: str, label: str, result: Result) -> list[str]:
+    """One line of the table."""
+    passed = sum(case.status == "passed" for case in result.cases)
+    present = sum(bug.status == "present" for bug in result.bugs)
+    bugs = f"{present} of {len(result.bugs)} bugs"
+    score = f"{result.score}/{result.max_score}"
+    return [name, label, result.verdict, f"{passed}/{len(result.cases)}", score, bugs, f"{result.seconds:.2f}"]
+
+
+if __name__ == "__main__":
+    began = time.monotonic()
+    status = main()
+    print(f"{time.monotonic() - began:.1f} s")
+    sys.exit(status)

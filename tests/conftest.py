@@ -1,0 +1,31 @@
+"""What several folders of tests share: warm sandboxes, one per challenge and test process."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TRITON_INTERPRET", "1")
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from grader.content import load_challenge
+from grader.judge import start_sandbox
+from grader.sandbox import Sandbox
+
+
+@pytest.fixture(scope="session")
+def sandbox_for() -> Iterator[Callable[[str], Sandbox]]:
+    """Return the warm, isolated sandbox of a challenge."""
+    boxes: dict[str, Sandbox] = {}
+
+    def get(name: str) -> Sandbox:
+        if name not in boxes:
+            boxes[name] = start_sandbox(load_challenge(name))
+            boxes[name].ready()
+        return boxes[name]
+
+    yield get
+    for box in boxes.values():
+        box.close()

@@ -1,0 +1,98 @@
+"""Schema faults name file, path, what was expected and a close match; shipped JSON is valid."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from grader.content import ContentError, challenge_ids, load_challenge
+from grader.content.challenge import ROOT
+from grader.content.schema import case_schema, faults, load_schema, validate_challenge
+
+SCHEMAS = ["challenge-v1", "case-v1", "bugs-v1", "impostors-v1", "result-v1"]
+CASE = {
+    "id": "a-case",
+    "title": "t",
+    "why": "w",
+    "kind": "scenario",
+    "setup": {"batch": 2, "d_model": 12, "num_heads": 3},
+    "seed": 1,
+    "dtype": "float32",
+    "steps": [{"do": "forward", "tokens": 3}],
+}
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_schemas_are_valid_and_describe_every_property(name: str) -> None:
+    schema = load_schema(name)
+    Draft202012Validator.check_schema(schema)
+    assert not list(undescribed(schema, name))
+
+
+def undescribed(schema, path):
+    for key, part in schema.get("properties", {}).items():
+        if "description" not in part:
+            yield f"{path}.{key}"
+        yield from undescribed(part, f"{path}.{key}")
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            yield from undescribed(schema[key], f"{path}.{key}")
+    for part in schema.get("$defs", {}).values():
+        yield from undescribed(part, path)
+
+
+@pytest.mark.parametrize("name", challenge_ids())
+def test_shipped_content_is_valid_and_points_to_its_schema(name: str) -> None:
+    challenge = load_challenge(name)
+    validate_challenge(challenge)
+    for path in challenge.folder.glob("*.json"):
+        if path.name == "verbs.schema.json" or path.name == "cases.schema.json":
+            continue
+        target = json.loads(path.read_text())["$schema"]
+        assert (path.parent / target).resolve().exists(), f"{path}: {target}"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"steps": [{"do": "forwrad", "tokens": 3}]}, ("$.steps[0].do", "Did you mean 'forward'")),
+        ({"steps": [{"do": "forward", "token": 3}]}, ("$.steps[0]", "Did you mean 'tokens'")),
+        ({"steps": [{"do": "forward", "tokens": 0}]}, ("$.steps[0].tokens", "minimum")),
+        ({"steps": [{"do": "forward", "tokens": 10**9}]}, ("$.steps[0].tokens", "maximum")),
+        ({"steps": []}, ("$.steps", "non-empty")),
+        ({"dtype": "float31"}, ("$.dtype", "Did you mean 'float32'")),
+        ({"id": "../escape"}, ("$.id", "does not match")),
+        ({"titel": "x"}, ("$", "Did you mean 'title'")),
+        ({"seed": -1}, ("$.seed", "minimum")),
+    ],
+)
+def test_a_fault_is_told_with_path_and_close_match(change, says) -> None:
+    schema = case_schema(load_challenge("multi_head_attention"))
+    lines = faults({**CASE, **change}, schema, "mine.json")
+    assert lines
+    assert any(all(part in line for part in says) for line in lines), lines
+    assert all(line.startswith("mine.json: $") for line in lines)
+
+
+def test_the_example_case_is_valid() -> None:
+    schema = case_schema(load_challenge("multi_head_attention"))
+    assert faults(CASE, schema, "x") == []
+
+
+def test_broken_content_is_a_content_error(tmp_path) -> None:
+    folder = tmp_path / "challenges" / "broken"
+    folder.mkdir(parents=True)
+    (folder / "challenge.json").write_text('{"id": "broken"')
+    with pytest.raises(ContentError, match=r"challenge\.json: broken JSON at line 1"):
+        load_challenge("broken", tmp_path)
+    (folder / "challenge.json").write_text('{"id": "broken", "titel": "x"}')
+    with pytest.raises(ContentError, match="'title' is a required property"):
+        load_challenge("broken", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../grader", "a/b", ".git", "multi_head_attentoin", ""])
+def test_unknown_challenges_are_refused(name: str) -> None:
+    with pytest.raises(ContentError):
+        load_challenge(name, ROOT)
