@@ -13,7 +13,6 @@ from grader.sandbox.logs import Log
 from grader.sandbox.wire import LENGTH, WireError
 
 CHUNK = 1 << 20
-READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
 
 
 class Channel:

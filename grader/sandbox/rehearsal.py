@@ -5,12 +5,19 @@ It goes through the same code as a submission, so that what a worker needs is al
 
 from __future__ import annotations
 
+import importlib
+import platform
+import sys
+from importlib import metadata
+from typing import Any
+
 import numpy as np
+import torch
 
 from grader.arrays import Array
 from grader.sandbox import schema
+from grader.sandbox.desk import Desk
 from grader.sandbox.messages import Request
-from grader.sandbox.serve import Desk
 
 SUBMISSION = b"""
 import math
@@ -50,6 +57,28 @@ class Verbs:
     def fail(self):
         raise Wrong("missing", "rehearsed")
 """
+
+
+def warm_up(preload: list[str]) -> dict[str, Any]:
+    """Import what workers need and touch lazily initialised native code while files are open."""
+    torch.set_num_threads(1)
+    torch.set_num_interop_threads(1)
+    for name in preload:
+        importlib.import_module(name)
+    run()
+    triton = sys.modules.get("triton")
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "triton": getattr(triton, "__version__", None) or _installed("triton"),
+    }
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def run() -> None:

@@ -11,15 +11,20 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from grader.sandbox import seccomp, selftest
 from grader.sandbox.messages import MAX_SOURCE, Limits, SandboxError, WorkerFailure
-from grader.sandbox.process import Process, ZygoteDied
+from grader.sandbox.process import ZygoteDied
 from grader.sandbox.session import Session
 from grader.sandbox.spawn import Zygote
 
+if TYPE_CHECKING:
+    from grader.sandbox.portable import Household
+
 READY_SECONDS = 60.0
+NO_FILTERS = "its kernel has no seccomp filters"
+NO_FORK = f"no confinement is known for {sys.platform}"
 CHOSEN = "Not isolated, as asked: run only files you trust; for self-checking only."
 UNABLE = (
     "This machine cannot isolate submissions ({}). Running your own code is fine;"
@@ -43,8 +48,10 @@ class Sandbox:
         preload: Sequence[str],
         env: Mapping[str, str],
         omit: frozenset[str] = frozenset(),
+        forks: bool = FORKS,
     ) -> None:
         self._isolate, self._preload, self._env, self._omit = isolate, preload, env, omit
+        self._forks = forks
         self._lock = threading.RLock()
         self._proven = False
         self._closed = False
@@ -71,7 +78,11 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _spawn(self) -> Zygote:
+    def _spawn(self) -> Zygote | Household:
+        if not self._forks:
+            from grader.sandbox.portable import Household
+
+            return Household(preload=self._preload, env=self._env)
         return Zygote(isolate=self._isolate, preload=self._preload, env=self._env)
 
     def ready(self, timeout: float = READY_SECONDS) -> None:
@@ -81,11 +92,11 @@ class Sandbox:
                 raise SandboxError("the sandbox is closed")
             if self._proven:
                 return
-            bpf = seccomp.build() if self._isolate else None
+            bpf = seccomp.build() if self._isolate and self._forks else None
             hello = self._zygote.greet(timeout)
             self.versions = {name: hello[name] for name in ("python", "torch", "triton")}
             if self._isolate and not hello["seccomp"]:
-                self.notice = UNABLE.format("its kernel has no seccomp filters")
+                self.notice = UNABLE.format(NO_FILTERS if self._forks else NO_FORK)
                 bpf = None
             closed_book = bpf is not None and not hello["landlock"]
             if closed_book:
@@ -93,6 +104,8 @@ class Sandbox:
                 bpf = seccomp.build(closed_book=True)
             self.isolated = bpf is not None
             self._zygote.arm(None if "seccomp" in self._omit else bpf, closed_book=closed_book)
+            if not self._forks:
+                self.layers = ("process",)
             if self.isolated:
                 self.layers = selftest.run(self._session)
             self._proven = True
@@ -125,10 +138,10 @@ class Sandbox:
         limits: Limits | None = None,
     ) -> Session:
         limits = limits or Limits(seconds=READY_SECONDS)
-        process = Process(self._zygote.control, filename, limits)
+        process = self._zygote.worker(filename, limits)
         return Session(process, source, driver, limits)
 
-    def _restart(self, dead: Zygote) -> None:
+    def _restart(self, dead: Zygote | Household) -> None:
         with self._lock:
             if self._zygote is dead:
                 dead.close()

@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from grader.sandbox.environment import ROOT
 from grader.sandbox.messages import Request, SandboxError, WorkerFailure
 from grader.sandbox.session import Session
-from grader.sandbox.trees import ROOT
 
 PROBE = b'''
 """Try everything a submission must not be able to do."""

@@ -1,114 +1,67 @@
-"""Inside the worker: run a submission beside its driver and answer requests.
+"""The worker's loop over its two pipes: source and driver first, then one request after another.
 
-Everything here shares a process with learner code, so nothing it says is evidence of anything: it
-only has to be fair to honest files. It does not know how frames travel.
+It works wherever Python runs; confinement is somebody else's business.
 """
 
 from __future__ import annotations
 
-import linecache
+import contextlib
+import os
 import sys
-import types
-from typing import Any
 
-import safetensors.torch
+from grader.sandbox import wire
+from grader.sandbox.desk import Desk
+from grader.sandbox.messages import OUT_OF_MEMORY
 
-from grader.sandbox import driverkit, faults, schema, wire
-from grader.sandbox.driverkit import Wrong
-from grader.sandbox.values import Answer, nest
+NULL, OUT, ERR = range(3)
 
 
-class Desk:
-    """One submission and its driver, answering one blob with one blob."""
+def serve(requests: int, answers: int, filename: str, *, isolated: bool) -> bool:
+    """Read source and driver, then answer requests; True when an empty frame ended the session."""
+    desk = Desk(filename, isolated=isolated)
+    try:
+        source, driver = read_frame(requests), read_frame(requests)
+        write_frame(answers, desk.load(source, driver))
+        while blob := read_frame(requests):
+            answer = desk.answer(blob)
+            with contextlib.suppress(BaseException):
+                sys.stdout.flush()
+            write_frame(answers, answer)
+    except EOFError:
+        return False
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)
+    return True
 
-    def __init__(self, filename: str, *, isolated: bool) -> None:
-        self.filename = filename
-        self.isolated = isolated
-        self.lines: list[str] = []
-        self.kept: dict[str, Any] = {}
-        self.broken: bytes | None = None
-        self.verbs: Any = None
 
-    def load(self, source: bytes, driver: bytes) -> bytes:
-        """Execute the submission, then the driver, and make the driver's `Verbs`."""
-        try:
-            submission = self._execute("submission", self.filename, self._text(source))
-            beside = self._execute("driver", "driver.py", driver.decode())
-            self.verbs = beside.Verbs(submission)
-        except BaseException as error:
-            self.broken = self._fault(error, Answer(), {})
-            return self.broken
-        return _frame(Answer())
-
-    def answer(self, blob: bytes) -> bytes:
-        """Call the verb a request names; after a failed load, repeat that failure."""
-        if self.broken is not None:
-            return self.broken
-        request = schema.read_request(wire.check(blob))
-        tensors: dict[str, Any] = safetensors.torch.load(blob)
-        sent = {name: value.nbytes for name, value in tensors.items()}
-        driverkit.asked.clear()
-        answer = Answer(request.room)
-        try:
-            answer.add("", self._call(request, tensors))
-        except BaseException as error:
-            return self._fault(error, answer, self._echo(request.do, tensors, sent))
-        return _frame(answer, self._echo(request.do, tensors, sent))
-
-    def _call(self, request: schema.RequestText, tensors: dict[str, Any]) -> dict[str, Any]:
-        arguments = nest(request.args, tensors)
-        if request.live is not None:
-            arguments["live"] = self.kept[request.live]
-        outcome: dict[str, Any] = getattr(self.verbs, request.do)(**arguments)
-        if request.save is not None:
-            self.kept[request.save] = self.verbs.__dict__.pop("returned", None)
-        return {} if outcome is None else outcome
-
-    def _echo(self, verb: str, tensors: dict[str, Any], sent: dict[str, int]) -> dict[str, Any]:
-        may_change = getattr(self.verbs, "MAY_CHANGE", {}).get(verb, ())
-        # an input grown in place is echoed empty: changed, and never too big to send
-        return {
-            name: value if value.nbytes <= sent[name] else value.new_empty(0)
-            for name, value in tensors.items()
-            if name.split("/")[0] not in may_change
-        }
-
-    def _text(self, source: bytes) -> str:
-        try:
-            text = source.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise SyntaxError(f"the file is not UTF-8 (byte {error.start})") from None
-        self.lines = text.splitlines()
-        # inspect.getsource, and Triton through it, must find a source that is no file
-        linecache.cache[self.filename] = (
-            len(text),
-            None,
-            text.splitlines(keepends=True),
-            self.filename,
+def fresh_streams() -> None:
+    """Replace the interpreter's streams: the inherited ones were made for other files."""
+    sys.stdin = open(NULL, encoding="utf-8", closefd=False)  # noqa: SIM115
+    for name, fd in (("stdout", OUT), ("stderr", ERR)):
+        stream = open(  # noqa: SIM115
+            fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
         )
-        return text
-
-    def _execute(self, name: str, filename: str, text: str) -> types.ModuleType:
-        module = types.ModuleType(name)
-        module.__file__ = filename
-        sys.modules[name] = module
-        exec(compile(text, filename, "exec", dont_inherit=True), module.__dict__)
-        return module
-
-    def _fault(self, error: BaseException, answer: Answer, echo: dict[str, Any]) -> bytes:
-        answer.clear()
-        if isinstance(error, Wrong):
-            answer.problem = faults.problem(error)
-        else:
-            answer.raised = faults.raised(error, self.filename, self.lines, isolated=self.isolated)
-        return _frame(answer, echo)
+        setattr(sys, name, stream)
 
 
-def _frame(answer: Answer, echo: dict[str, Any] | None = None) -> bytes:
-    tensors = {schema.OUTPUT + name: value for name, value in answer.tensors.items()}
-    for name, value in (echo or {}).items():
-        tensors[schema.ECHO + name] = value.detach().contiguous().clone()
-    needed = list(dict.fromkeys(driverkit.asked))[:64]
-    text = schema.ReplyText(answer.values, answer.raised, answer.problem, needed)
-    blob: bytes = safetensors.torch.save(tensors, {wire.META_KEY: schema.encode(text)})
-    return blob
+def write_frame(fd: int, blob: bytes) -> None:
+    """Write one length-prefixed frame, blocking."""
+    rest = memoryview(wire.LENGTH.pack(len(blob)) + blob)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def read_frame(fd: int) -> bytes:
+    """Read one length-prefixed frame, blocking; EOFError at the end of the stream."""
+    (size,) = wire.LENGTH.unpack(_read(fd, 8))
+    return _read(fd, size)
+
+
+def _read(fd: int, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        chunk = os.read(fd, size - len(data))
+        if not chunk:
+            raise EOFError
+        data += chunk
+    return bytes(data)

@@ -15,21 +15,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from grader.sandbox.messages import SandboxError
-from grader.sandbox.trees import ROOT
+from grader.sandbox.environment import ENVIRONMENT, ROOT
+from grader.sandbox.messages import Limits, SandboxError
+from grader.sandbox.process import Process
 
 MESSAGE = 64 << 10
-ENVIRONMENT = {
-    "PATH": "/usr/bin:/bin",
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-    "HOME": "/nonexistent",
-    "LC_ALL": "C.UTF-8",
-    "PYTHONHASHSEED": "0",
-    "OMP_NUM_THREADS": "1",
-    "OMP_THREAD_LIMIT": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-}
 BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from grader.sandbox.zygote import main; main()"
 
 
@@ -75,6 +65,10 @@ class Zygote:
     def arm(self, bpf: bytes | None, *, closed_book: bool) -> None:
         """Send the filter every worker has to load; None for no isolation."""
         self.control.send((b"c" if closed_book else b"o") + (bpf or b""))
+
+    def worker(self, filename: str, limits: Limits) -> Process:
+        """Ask for one forked worker."""
+        return Process(self.control, filename, limits)
 
     def close(self) -> None:
         """End the process and reap it; its workers die with it."""

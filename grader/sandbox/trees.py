@@ -7,9 +7,9 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from grader.sandbox.environment import ROOT
 from grader.sandbox.landlock import READ, READ_DIR, READ_FILE, WRITE_FILE
 
-ROOT = Path(__file__).resolve().parents[2]
 HIDDEN = tuple(
     ROOT / name
     for name in ("grader", "reference", "kernels", "challenges", "tests", "benchmarks", "docs")

@@ -7,17 +7,17 @@ child's pidfd and, later, how it ended. It never runs learner code and never see
 from __future__ import annotations
 
 import fcntl
-import gc
-import importlib
 import json
 import os
-import platform
 import select
 import signal
 import socket
 import sys
 from dataclasses import dataclass
 from typing import Any
+
+from grader.sandbox import confine, landlock, pages, rehearsal, trees, worker
+from grader.sandbox.environment import ROOT
 
 CONTROL = 3
 MESSAGE = 64 << 10
@@ -37,7 +37,7 @@ def main() -> None:
     """Warm up, tell what this machine has, take the filter, then fork on demand for ever."""
     control = socket.socket(fileno=CONTROL)
     config = json.loads(control.recv(MESSAGE))
-    hello = warm_up(config["preload"])
+    hello = rehearsal.warm_up(config["preload"])
     template = prepare(config["isolate"], hello)
     control.send(json.dumps(hello).encode())
     filter_and_mode = control.recv(MESSAGE)
@@ -46,38 +46,8 @@ def main() -> None:
     Nursery(control, {**template, "bpf": bpf, "closed_book": closed_book}).serve()
 
 
-def warm_up(preload: list[str]) -> dict[str, Any]:
-    """Import what workers need and touch lazily initialised native code while files are open."""
-    import torch
-
-    torch.set_num_threads(1)
-    torch.set_num_interop_threads(1)
-    for name in preload:
-        importlib.import_module(name)
-    from grader.sandbox import rehearsal, worker  # noqa: F401  (used after the repository is hidden)
-
-    rehearsal.run()
-    triton = sys.modules.get("triton")
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "triton": getattr(triton, "__version__", None) or _installed("triton"),
-    }
-
-
-def _installed(name: str) -> str | None:
-    from importlib import metadata
-
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def prepare(isolate: bool, hello: dict[str, Any]) -> dict[str, Any]:
     """Lose the repository and all privileges; add to `hello` what the kernel offers."""
-    from grader.sandbox import confine, landlock, trees
-
     version = landlock.abi() if isolate else 0
     hello |= {"landlock": version, "seccomp": isolate and confine.has_seccomp()}
     rules = None
@@ -91,21 +61,18 @@ def prepare(isolate: bool, hello: dict[str, Any]) -> dict[str, Any]:
     threads = os.listdir("/proc/self/task")
     if len(threads) != 1:
         raise RuntimeError(f"the zygote has {len(threads)} threads; forking would not be safe")
-    gc.collect()
-    gc.freeze()
+    pages.settle()
     return {"ruleset": rules, "landlock_abi": version}
 
 
 def forget_repository() -> None:
     """Make `import reference` or `import grader.judge` fail in every worker."""
-    from grader.sandbox.trees import ROOT, python_trees
-
-    trees = tuple(python_trees())
+    kept = tuple(trees.python_trees())
     root = str(ROOT)
     sys.path[:] = [
         path
         for path in sys.path
-        if os.path.realpath(path) != root and os.path.realpath(path).startswith(trees)
+        if os.path.realpath(path) != root and os.path.realpath(path).startswith(kept)
     ]
     sys.meta_path[:] = [
         finder for finder in sys.meta_path if "__editable__" not in str(type(finder).__module__)
@@ -155,8 +122,6 @@ class Nursery:
 
     def become_worker(self, job: dict[str, Any], pipes: list[int]) -> None:
         """In the child: confine and serve; whatever happens, never return to the loop."""
-        from grader.sandbox import confine, worker
-
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             policy = confine.Policy(**self.template, **job["limits"])

@@ -1,0 +1,17 @@
+"""Where this repository lies, and the literal environment of processes that run learner code."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "HOME": "/nonexistent",
+    "LC_ALL": "C.UTF-8",
+    "PYTHONHASHSEED": "0",
+    "OMP_NUM_THREADS": "1",
+    "OMP_THREAD_LIMIT": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    # huge pages halve the cost of a fork where glibc and the kernel have them
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
