@@ -79,7 +79,15 @@ RESULTS = {
         log="\x1b[1;31mPASSED\x1b[0m [green]20/20[/green]\n" + "spam\n" * 100 + "the end\x00\n",
         notices=("not isolated: for self-checking only",),
     ),
-    "many": _result(*(_case(f"case-{n}", "failed", MASK) for n in range(IN_FULL + 3))),
+    "many": _result(
+        *(_case(f"c-{n}", "failed", replace(MASK, actual=f"{n}.5")) for n in range(IN_FULL + 3))
+    ),
+    "not-python": _result(
+        *(
+            _case(f"c-{n}", "failed", Cause("raised", "kv.py, line 3: invalid syntax"))
+            for n in range(9)
+        )
+    ),
 }
 
 
@@ -149,5 +157,5 @@ def test_a_terminal_without_unicode_gets_ascii():
 def test_many_failures_stay_readable():
     shown = page(RESULTS["many"])
     assert shown.count("differs from the reference") == IN_FULL
-    assert f"case-{IN_FULL + 2}" in shown
+    assert f"c-{IN_FULL + 2}" in shown
     assert "--case ID" in shown
