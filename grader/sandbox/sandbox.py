@@ -39,7 +39,11 @@ FORKS = sys.platform.startswith("linux") and hasattr(os, "pidfd_open")
 
 
 class Sandbox:
-    """Use as a context manager; `open` may be called from several threads at once."""
+    """Use as a context manager; `open` may be called from several threads at once.
+
+    Made by `start`. The constructor's `without` leaves out layers, so that tests can see the
+    self-test refuse; `forks` chooses between the two ways of making processes.
+    """
 
     def __init__(
         self,
@@ -47,14 +51,15 @@ class Sandbox:
         isolate: bool,
         preload: Sequence[str],
         env: Mapping[str, str],
-        omit: frozenset[str] = frozenset(),
+        without: frozenset[str] = frozenset(),
         forks: bool = FORKS,
     ) -> None:
-        self._isolate, self._preload, self._env, self._omit = isolate, preload, env, omit
+        self._isolate, self._preload, self._env, self._without = isolate, preload, env, without
         self._forks = forks
         self._lock = threading.RLock()
         self._proven = False
         self._closed = False
+        self._failure: SandboxError | None = None
         self.layers: tuple[str, ...] = UNISOLATED
         self.versions: Mapping[str, str | None] = MappingProxyType({})
         self.isolated = False
@@ -83,32 +88,46 @@ class Sandbox:
             from grader.sandbox.portable import Household
 
             return Household(preload=self._preload, env=self._env)
-        return Zygote(isolate=self._isolate, preload=self._preload, env=self._env)
+        return Zygote(
+            isolate=self._isolate,
+            preload=self._preload,
+            env=self._env,
+            without=self._without,
+        )
 
     def ready(self, timeout: float = READY_SECONDS) -> None:
         """Wait until sessions can be opened; SandboxError unless the self-test saw every denial."""
         with self._lock:
             if self._closed:
                 raise SandboxError("the sandbox is closed")
+            if self._failure is not None:
+                raise self._failure
             if self._proven:
                 return
-            bpf = seccomp.build() if self._isolate and self._forks else None
-            hello = self._zygote.greet(timeout)
-            self.versions = {name: hello[name] for name in ("python", "torch", "triton")}
-            if self._isolate and not hello["seccomp"]:
-                self.notice = UNABLE.format(NO_FILTERS if self._forks else NO_FORK)
-                bpf = None
-            closed_book = bpf is not None and not hello["landlock"]
-            if closed_book:
-                self.notice = CLOSED_BOOK
-                bpf = seccomp.build(closed_book=True)
-            self.isolated = bpf is not None
-            self._zygote.arm(None if "seccomp" in self._omit else bpf, closed_book=closed_book)
-            if not self._forks:
-                self.layers = ("process",)
-            if self.isolated:
-                self.layers = selftest.run(self._session)
+            try:
+                self._prove(timeout)
+            except SandboxError as error:
+                self._failure = error
+                raise
             self._proven = True
+
+    def _prove(self, timeout: float) -> None:
+        # compiling the filter first: the warm process is still importing torch
+        bpf = seccomp.build() if self._isolate and self._forks else None
+        hello = self._zygote.greet(timeout)
+        self.versions = {name: hello[name] for name in ("python", "torch", "triton")}
+        if self._isolate and not hello["seccomp"]:
+            self.notice = UNABLE.format(NO_FILTERS if self._forks else NO_FORK)
+            bpf = None
+        closed_book = bpf is not None and not hello["landlock"]
+        if closed_book:
+            self.notice = CLOSED_BOOK
+            bpf = seccomp.build(closed_book=True)
+        self._zygote.arm(None if "seccomp" in self._without else bpf, closed_book=closed_book)
+        self.layers = UNISOLATED if self._forks else UNISOLATED[:1]
+        if bpf is not None:
+            self.layers = selftest.run(self._session)
+        self.isolated = bpf is not None
 
     def open(
         self,

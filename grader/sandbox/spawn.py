@@ -26,7 +26,14 @@ BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from grader.sandbox.zygote 
 class Zygote:
     """A running zygote process; ready once `greet` has returned."""
 
-    def __init__(self, *, isolate: bool, preload: Sequence[str], env: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        *,
+        isolate: bool,
+        preload: Sequence[str],
+        env: Mapping[str, str],
+        without: frozenset[str] = frozenset(),
+    ) -> None:
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self.pid = os.posix_spawn(
@@ -45,7 +52,7 @@ class Zygote:
         finally:
             theirs.close()
         self.alive = True
-        config = {"isolate": isolate, "preload": list(preload)}
+        config = {"isolate": isolate, "preload": list(preload), "without": sorted(without)}
         self.control.send(json.dumps(config).encode())
 
     def greet(self, timeout: float) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def main() -> None:
     control = socket.socket(fileno=CONTROL)
     config = json.loads(control.recv(MESSAGE))
     hello = rehearsal.warm_up(config["preload"])
-    template = prepare(config["isolate"], hello)
+    template = prepare(config["isolate"], config["without"], hello)
     control.send(json.dumps(hello).encode())
     filter_and_mode = control.recv(MESSAGE)
     bpf = filter_and_mode[1:] or None
@@ -46,12 +46,12 @@ def main() -> None:
     Nursery(control, {**template, "bpf": bpf, "closed_book": closed_book}).serve()
 
 
-def prepare(isolate: bool, hello: dict[str, Any]) -> dict[str, Any]:
+def prepare(isolate: bool, without: list[str], hello: dict[str, Any]) -> dict[str, Any]:
     """Lose the repository and all privileges; add to `hello` what the kernel offers."""
-    version = landlock.abi() if isolate else 0
+    version = landlock.abi() if isolate and "landlock-support" not in without else 0
     hello |= {"landlock": version, "seccomp": isolate and confine.has_seccomp()}
     rules = None
-    if version:
+    if version and "landlock" not in without:
         made = landlock.ruleset(trees.rights(), version)
         rules = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, ABOVE)
         os.close(made)
