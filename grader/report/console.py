@@ -62,7 +62,7 @@ def render(
     page.headline(result)
     page.notices(result.notices)
     page.bugs(result.bugs, planted, levels or {})
-    page.failures(by_use(result.cases), result.challenge)
+    page.failures(result)
     page.skipped([case for case in result.cases if case.status == "skipped"])
     page.passed([case for case in result.cases if case.status == "passed"])
     page.log(result.log)
@@ -133,8 +133,16 @@ class _Page:
             text = f"cannot be told, the code was written anew: {len(by_status['unknown'])}"
             self._line(f"{self.marks.unsure} {text}", 2, "yellow")
 
-    def failures(self, cases: Collection[CaseResult], challenge: str) -> None:
+    def failures(self, result: Result) -> None:
         """Tell the first few in full and give each of the others a line."""
+        cases = by_use(result.cases)
+        if 1 < len(cases) == len(result.cases) and len({case.cause for case in cases}) == 1:
+            # a file that cannot be imported fails every case in the same way
+            self.console.print()
+            head = f"{self.marks.of(cases[0].status)} {len(cases)} cases, all for the same reason"
+            self._line(head, style=f"bold {STYLES[cases[0].status]}")
+            self._cause(cases[0])
+            return
         for number, case in enumerate(cases):
             if number <= IN_FULL:
                 self.console.print()
@@ -142,7 +150,7 @@ class _Page:
             if number < IN_FULL:
                 self._details(case)
         if len(cases) > IN_FULL:
-            self._line(f"One in full: `kvdojo grade {challenge} --case ID`.", style="dim")
+            self._line(f"One in full: `kvdojo grade {result.challenge} --case ID`.", style="dim")
 
     def _heading(self, case: CaseResult) -> None:
         self.console.print(
@@ -159,6 +167,9 @@ class _Page:
             return
         if case.why:
             self._line(case.why, 4, "dim")
+        self._cause(case)
+
+    def _cause(self, case: CaseResult) -> None:
         cause = veiled(case)
         self._line("\n".join(visible_lines(cause.rationale)), 4)
         table = Table.grid(padding=(0, 2))
