@@ -59,11 +59,12 @@ class Plan:
     def scores(self, *, tokens, past=0):
         return {"Q": self._heads(tokens), "K": self._heads(past + tokens)}
 
-    def mask(self, *, tokens, past=0, scale=1.0):
-        return {**self._scores(tokens, past, scale), "seq_len": tokens, "cache_len": past}
+    def mask(self, *, tokens, past=0, scale=1.0, negative=False):
+        scores = self._scores(tokens, past, scale)
+        return {"scores": -abs(scores) if negative else scores, "seq_len": tokens, "cache_len": past}
 
     def weigh(self, *, tokens, past=0, scale=1.0, training=False):
-        return {**self._scores(tokens, past, scale), "training": training}
+        return {"scores": self._scores(tokens, past, scale), "training": training}
 
     def project(self, *, tokens):
         return {name: self._tokens(tokens) for name in ("query", "key", "value")}
@@ -88,8 +89,7 @@ class Plan:
         return self.draw(self.setup["batch"], self.H, count, self.D)
 
     def _scores(self, tokens, past, scale):
-        size = self.setup["batch"], self.H, tokens, past + tokens
-        return {"scores": self.draw(*size, scale=scale)}
+        return self.draw(self.setup["batch"], self.H, tokens, past + tokens, scale=scale)
 
     def _cache(self, wanted):
         """Return the cache of an earlier step, cut to `keep` tokens; one never seen before; or an empty one."""
