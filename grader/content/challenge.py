@@ -95,6 +95,7 @@ class Challenge:
     oracle: Path
     provides: tuple[str, ...]
     helpers: tuple[str, ...]
+    internals: tuple[str, ...]
     presets: Mapping[str, Preset]
     fresh: tuple[str, ...]
     seconds: float
@@ -216,7 +217,8 @@ def _challenge(document: Mapping[str, Any], folder: Path, root: Path) -> Challen
         reference=reference,
         oracle=root / document["oracle"] if "oracle" in document else reference,
         provides=tuple(document["provides"]),
-        helpers=tuple(document.get("helpers", ())),
+        helpers=tuple(document.get("helpers", ())) + tuple(document.get("internals", ())),
+        internals=tuple(document.get("internals", ())),
         presets={
             name: Preset(tuple(preset["bugs"]), tuple(preset["decoys"]))
             for name, preset in document["presets"].items()

@@ -45,7 +45,9 @@ class Draw:
 
     def permutation(self, count: int) -> np.ndarray[Any, Any]:
         """Return the numbers below `count` in a random order, int64."""
-        values: np.ndarray[Any, Any] = np.argsort(self._uniform(self._bits, (count,)), kind="stable").astype(np.int64)
+        values: np.ndarray[Any, Any] = np.argsort(
+            self._uniform(self._bits, (count,)), kind="stable"
+        ).astype(np.int64)
         self._digest.update(values.tobytes())
         return values
 

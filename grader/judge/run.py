@@ -16,6 +16,7 @@ from hashlib import sha256
 from grader.content import Case, Challenge, ContentError, UnknownName, load_challenge
 from grader.content.fragments import MAX_BYTES, status
 from grader.content.schema import validate_cases
+from grader.content.signatures import foreign_helpers
 from grader.judge.case import GraderError, Tape, run_case
 from grader.judge.golden import CaseGolden, Golden, load_golden, oracle_digest, recipe_of
 from grader.judge.oracle import expect_fresh
@@ -23,7 +24,7 @@ from grader.judge.result import BugStatus, CaseResult, Cause, Result
 from grader.sandbox import Sandbox, SandboxError
 
 PARALLEL = 2
-PATIENCE = 3  # cases that may run out of time before the rest is not tried
+PATIENCE = 2  # cases that may run out of time before the rest is not tried
 Progress = Callable[[int, int], None]
 
 
@@ -61,7 +62,8 @@ def grade_source(
             box.ready()
         except SandboxError as error:
             raise GraderError(str(error)) from error
-        grading = Grading(box, challenge, golden, source, progress or _quiet)
+        foreign = frozenset(foreign_helpers(challenge, source.decode("utf-8", "replace")))
+        grading = Grading(box, challenge, golden, source, progress or _quiet, foreign=foreign)
         results, log = grading.run(chosen)
         return _result(challenge, source, filename, results, log, box, began)
 
@@ -98,18 +100,21 @@ class Grading:
     source: bytes
     progress: Progress
     timeouts: int = 0
+    foreign: frozenset[str] = frozenset()
 
     def run(self, cases: Sequence[Case]) -> tuple[list[CaseResult], str]:
         """Return the verdicts in the order of the cases, and the submission's log."""
-        first, tape = self._judge(cases[0])
+        # a file that cannot be loaded is told once, by a case that no file can skip
+        probe = next((case for case in cases if not self.golden.cases[case.id].needs), cases[0])
+        first, tape = self._judge(probe)
         self.progress(1, len(cases))
         if not tape.loaded and first.status == "failed":
             return [self._same(case, first) for case in cases], tape.log
-        done = {cases[0].id: first}
+        done = {probe.id: first}
         logs = [tape.log] if tape.log else []
         with ThreadPoolExecutor(PARALLEL) as pool:
             waiting: dict[Future[tuple[CaseResult, Tape]], Case] = {
-                pool.submit(self._judge, case): case for case in cases[1:]
+                pool.submit(self._judge, case): case for case in cases if case is not probe
             }
             fresh = {
                 case.id: pool.submit(self._judge_fresh, case)
@@ -131,6 +136,9 @@ class Grading:
         if self.timeouts >= PATIENCE:
             text = f"Not run: {self.timeouts} cases before it ran out of time."
             return _failed(case, Cause("timeout", text)), tape
+        for name in self.foreign.intersection(self.golden.cases[case.id].needs):
+            text = f"Skipped: `{name}` is this file's own helper, not the one this case is about."
+            return replace(_failed(case, Cause(None, text)), status="skipped", max_points=0), tape
         result = self._guarded(case, self.golden.cases[case.id], None, tape)
         self.timeouts += bool(result.cause and result.cause.kind == "timeout")
         return result, tape

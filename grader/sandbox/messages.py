@@ -19,16 +19,18 @@ OUT_OF_MEMORY = 77  # exit code of a worker that could not even say so
 class Limits:
     """What one worker may use: seconds of waiting for its answers, and MiB of address space.
 
+    `cpu` is the CPU time in seconds after which the kernel ends it; a second more than `seconds` if None.
     `memory_mb` 0 sets no memory limit (a GPU driver reserves a huge address range).
     """
 
     seconds: float = 5.0
     memory_mb: int = 2048
+    cpu: float | None = None
 
     @property
     def cpu_seconds(self) -> int:
         """CPU time after which the kernel itself ends the worker."""
-        return math.ceil(self.seconds) + 1
+        return math.ceil(self.seconds) + 1 if self.cpu is None else max(1, math.ceil(self.cpu))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,83 @@
+"""Many gradings in a row of honest, wrong and hostile files: no wrong verdict, and nothing left behind.
+
+    python -m benchmarks.soak [COUNT]
+
+Processes, descriptors and temporary files are counted before and after.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from grader.content import load_challenge
+from grader.judge import grade_source, start_sandbox
+
+NAME = "multi_head_attention"
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+
+
+def corpus() -> list[tuple[Path, bool]]:
+    """Files with what their verdict must be: true for a pass."""
+    good = [*(TESTS / "correct" / NAME).glob("*.py"), *(TESTS / "attacks" / "honest").glob("*.py")]
+    bad = [*(TESTS / "wrong" / NAME).glob("*.py"), *(TESTS / "attacks" / "programs").glob("*.py")]
+    return [(path, True) for path in sorted(good)] + [(path, False) for path in sorted(bad)]
+
+
+def counts() -> dict[str, int]:
+    """What a leak would make grow."""
+    return {
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "processes": len(descendants(os.getpid())),
+        "temporary files": len(os.listdir(tempfile.gettempdir())),
+    }
+
+
+def descendants(root: int) -> list[int]:
+    """Process ids below `root`."""
+    parents: dict[int, int] = {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            fields = Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        parents[int(entry)] = int(fields[1])
+    found = [root]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found[1:]
+
+
+def main() -> int:
+    """Print what was graded and what grew; the status is 1 when a verdict is wrong or something leaks."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 300
+    files = corpus()
+    draw = random.Random(300)
+    wrong = []
+    tally = {True: 0, False: 0}
+    with start_sandbox(load_challenge(NAME)) as sandbox:
+        grade_source(NAME, files[0][0].read_bytes(), sandbox=sandbox)
+        before, began = counts(), time.monotonic()
+        for _ in range(count):
+            # as many honest files as others, in random order
+            path, good = draw.choice([entry for entry in files if entry[1] is (draw.random() < 0.5)] or files)
+            result = grade_source(NAME, path.read_bytes(), sandbox=sandbox)
+            tally[good] += 1
+            if (result.verdict == "passed") is not good:
+                wrong.append((path.name, result.verdict))
+        seconds, after = time.monotonic() - began, counts()
+    print(f"{count} gradings: {tally[True]} of honest files, {tally[False]} of wrong or hostile ones")
+    print(f"{len(wrong)} wrong verdicts, {seconds:.0f} s, {count / seconds:.2f}/s")
+    for name, number in before.items():
+        print(f"{name}: {number} before, {after[name]} after")
+    for name, verdict in wrong[:10]:
+        print(f"  {name}: {verdict}")
+    return 1 if wrong or after["processes"] > before["processes"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,32 @@
+"""Whether a file's private helpers are the starter's, judged by the names of their parameters.  Nothing is run."""
+
+from __future__ import annotations
+
+import ast
+
+from grader.content.challenge import Challenge
+
+
+def foreign_helpers(challenge: Challenge, source: str) -> set[str]:
+    """Return the internal helpers that the file defines under our name but with other parameters.
+
+    They are its author's own business: no contract speaks of them, so no case may judge them.
+    """
+    ours, theirs = _signatures(challenge.reference_text), _signatures(source)
+    return {
+        name for name in challenge.internals if name in theirs and theirs[name] != ours.get(name)
+    }
+
+
+def _signatures(source: str) -> dict[str, list[str]]:
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {}
+    return {
+        node.name: [
+            item.arg for item in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+        ]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+    }

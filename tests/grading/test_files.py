@@ -1,0 +1,52 @@
+"""Correct files pass, wrong files fail with a cause, for every challenge; results follow their schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grader.content import challenge_ids, load_challenge
+from grader.content.schema import faults, load_schema
+from grader.judge import grade_source
+from grader.judge.result import to_json
+
+TESTS = Path(__file__).resolve().parents[1]
+
+
+def files(folder: str) -> list:
+    found = sorted((TESTS / folder).glob("*/*.py"))
+    return [pytest.param(path, id=f"{path.parent.name}/{path.stem}") for path in found]
+
+
+@pytest.mark.parametrize("path", files("correct"))
+def test_a_correct_file_is_accepted(path: Path, sandbox_for) -> None:
+    name = path.parent.name
+    result = grade_source(name, path.read_bytes(), sandbox=sandbox_for(name))
+    wrong = {c.id: c.cause for c in result.cases if c.status in ("failed", "error")}
+    assert result.verdict == "passed", wrong
+    assert not [bug for bug in result.bugs if bug.status == "present"]
+
+
+@pytest.mark.parametrize("path", files("wrong"))
+def test_a_wrong_file_is_refused_with_a_cause(path: Path, sandbox_for) -> None:
+    name = path.parent.name
+    result = grade_source(name, path.read_bytes(), sandbox=sandbox_for(name))
+    assert result.verdict == "failed"
+    assert all(case.cause for case in result.cases if case.status != "passed")
+    assert result.score < result.max_score
+
+
+@pytest.mark.parametrize("name", challenge_ids())
+def test_starter_fails_reference_passes_and_results_follow_the_schema(name: str, sandbox_for) -> None:
+    challenge = load_challenge(name)
+    box, schema = sandbox_for(name), load_schema("result-v1")
+    reference = grade_source(challenge, challenge.reference.read_bytes(), sandbox=box)
+    starter = grade_source(challenge, challenge.starter.read_bytes(), sandbox=box)
+    assert (reference.verdict, starter.verdict) == ("passed", "failed")
+    assert reference.score == reference.max_score > starter.score
+    for result in (reference, starter):
+        assert faults(to_json(result), schema, "result") == []
+    planted = set(challenge.presets["default"].bugs)
+    assert {bug.id for bug in starter.bugs if bug.status == "present"} == planted
+    assert {bug.status for bug in reference.bugs} == {"fixed"}

@@ -1,0 +1,34 @@
+"""The quick part of `benchmarks.subsets`: seeded subsets of bugs refused, subsets of decoys accepted."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from benchmarks.subsets import drawn, subsets
+from grader.author.faults import decoy_ids, planted
+from grader.author.matrix import first_kill
+from grader.content import challenge_ids, load_challenge
+from grader.judge.run import usable_golden
+
+
+@pytest.mark.parametrize("name", challenge_ids())
+def test_random_subsets_of_bugs_are_refused(name: str, sandbox_for) -> None:
+    challenge = load_challenge(name)
+    cases = list(challenge.cases.values())
+    golden = usable_golden(challenge, cases)
+    for ids in drawn(challenge, 25, seed=9):
+        source = planted(challenge, *ids)
+        assert first_kill(sandbox_for(name), challenge, golden, source, cases), ids
+
+
+@pytest.mark.parametrize("name", challenge_ids())
+def test_some_subsets_of_decoys_are_accepted(name: str, sandbox_for) -> None:
+    challenge = load_challenge(name)
+    cases = list(challenge.cases.values())
+    golden = usable_golden(challenge, cases)
+    for ids in random.Random(4).sample(subsets(decoy_ids(challenge), 0), 3):
+        source = planted(challenge, *ids)
+        refused = first_kill(sandbox_for(name), challenge, golden, source, cases)
+        assert refused is None, (ids, refused)
