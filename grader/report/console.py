@@ -21,7 +21,7 @@ from grader.judge.result import BugStatus, CaseResult, Result, veiled
 from grader.report.visible import visible, visible_lines
 from grader.report.words import by_use, count, place, spread
 
-IN_FULL = 6  # failed cases told in full; a screen or two, the others take a line each
+IN_FULL = 4  # cases told in full, about a screen; of the others only the id is given
 STYLES = {"passed": "green", "failed": "red", "error": "magenta", "skipped": "yellow"}
 
 
@@ -134,7 +134,7 @@ class _Page:
             self._line(f"{self.marks.unsure} {text}", 2, "yellow")
 
     def failures(self, result: Result) -> None:
-        """Tell the first few in full and give each of the others a line."""
+        """Tell the first few in full and name the others."""
         cases = by_use(result.cases)
         if 1 < len(cases) == len(result.cases) and len({case.cause for case in cases}) == 1:
             # a file that cannot be imported fails every case in the same way
@@ -143,14 +143,17 @@ class _Page:
             self._line(head, style=f"bold {STYLES[cases[0].status]}")
             self._cause(cases[0])
             return
-        for number, case in enumerate(cases):
-            if number <= IN_FULL:
-                self.console.print()
+        for case in cases[:IN_FULL]:
+            self.console.print()
             self._heading(case)
-            if number < IN_FULL:
-                self._details(case)
-        if len(cases) > IN_FULL:
-            self._line(f"One in full: `kvdojo grade {result.challenge} --case ID`.", style="dim")
+            self._details(case)
+        others = cases[IN_FULL:]
+        if others:
+            self.console.print()
+            head = f"{self.marks.failed} {count(len(others), 'more case')} not passed"
+            self._line(head, style="bold red")
+            self._line(", ".join(case.id for case in others), 4)
+            self._line(f"One of them: `kvdojo grade {result.challenge} --case ID`.", 4, "dim")
 
     def _heading(self, case: CaseResult) -> None:
         self.console.print(
