@@ -1,0 +1,146 @@
+"""Starting, proving, losing and replacing the warm process; running without isolation."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from grader.sandbox import Limits, Request, Sandbox, SandboxError, WorkerFailure, seccomp
+from grader.sandbox.sandbox import Sandbox as Configurable
+from tests.sandbox.conftest import DRIVER
+
+SOURCE = b"def f(): return 1"
+
+
+def answer(box: Sandbox, source: bytes = SOURCE) -> object:
+    with box.open(source, DRIVER, limits=Limits(seconds=3)) as session:
+        loaded = session.load()
+        assert loaded.raised is None, loaded.raised
+        return session.ask(Request("call"), max_reply_bytes=1024).values.get("out")
+
+
+def test_importing_the_package_does_not_import_torch():
+    code = "import sys, grader.sandbox; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_the_layers_in_force_are_told(sandbox):
+    assert sandbox.isolated
+    assert sandbox.layers[:3] == ("process", "rlimits", "no_new_privs")
+    assert "seccomp" in sandbox.layers[-1]
+    assert sandbox.versions["torch"]
+    assert sandbox.versions["python"]
+
+
+def test_the_worker_of_root_has_no_capabilities(sandbox):
+    with open(f"/proc/{sandbox._zygote.pid}/status", encoding="ascii") as file:
+        status = dict(line.split(":\t", 1) for line in file.read().splitlines())
+    held = [name for name in ("CapInh", "CapPrm", "CapEff", "CapAmb") if int(status[name], 16)]
+    assert held == []
+    assert os.geteuid() != 0 or int(status["CapBnd"], 16) == 0
+
+
+@pytest.mark.parametrize(
+    ("layer", "named"), [("landlock", "read /etc/passwd"), ("seccomp", "open a TCP socket")]
+)
+def test_the_self_test_refuses_when_a_layer_is_missing(sandbox, layer, named):
+    if layer == "landlock" and "closed" in sandbox.layers[-1]:
+        pytest.skip("no Landlock here")
+    without = frozenset({layer})
+    with Configurable(isolate=True, preload=(), env={}, without=without) as box:
+        with pytest.raises(SandboxError, match="isolation is incomplete") as caught:
+            box.open(SOURCE, DRIVER)
+        assert named in str(caught.value)
+        with pytest.raises(SandboxError):
+            box.open(SOURCE, DRIVER)
+        assert not box.isolated
+
+
+def test_without_landlock_submissions_run_with_a_closed_book(sandbox):
+    without = frozenset({"landlock-support"})
+    with Configurable(isolate=True, preload=(), env={}, without=without) as box:
+        assert answer(box) == 1
+        assert box.layers[-1] == "seccomp-closed-book"
+        assert box.notice
+        with box.open(b"open('/etc/hostname')", DRIVER) as session:
+            assert "OSError" in session.load().raised.types
+
+
+def test_a_missing_libseccomp_is_one_clear_line(monkeypatch):
+    seccomp.build.cache_clear()
+    monkeypatch.setitem(sys.modules, "pyseccomp", None)
+    with pytest.raises(SandboxError, match="libseccomp"):
+        seccomp.build()
+    seccomp.build.cache_clear()
+
+
+def test_a_dead_warm_process_is_replaced_once(sandbox):
+    with Sandbox.start() as box:
+        assert answer(box) == 1
+        os.kill(box._zygote.pid, signal.SIGKILL)
+        time.sleep(0.1)
+        assert answer(box) == 1
+
+
+def test_a_session_in_flight_is_not_blamed_for_it(sandbox):
+    with Sandbox.start() as box, box.open(SOURCE, DRIVER) as session:
+        session.load()
+        os.kill(box._zygote.pid, signal.SIGKILL)
+        time.sleep(0.5)
+        with pytest.raises(SandboxError):
+            session.ask(Request("call"), max_reply_bytes=1024)
+
+
+def test_closing_ends_workers_and_descriptors(sandbox):
+    before = len(os.listdir("/proc/self/fd"))
+    with Sandbox.start() as box:
+        session = box.open(SOURCE, DRIVER)
+        session.load()
+        pid = session._worker.pid
+        assert os.path.exists(f"/proc/{pid}")
+    session.close()
+    time.sleep(0.2)
+    # an orphan may wait for init to reap it, but it runs no more
+    assert not os.path.exists(f"/proc/{pid}/exe")
+    assert len(os.listdir("/proc/self/fd")) == before
+    with pytest.raises(SandboxError):
+        box.open(SOURCE, DRIVER)
+
+
+def test_a_preloaded_module_that_is_missing_is_our_error():
+    with Sandbox.start(preload=["no_such_module"]) as box, pytest.raises(SandboxError):
+        box.ready()
+
+
+@pytest.mark.parametrize("forks", [True, False])
+def test_without_isolation_it_works_and_says_so(forks):
+    if forks and not sys.platform.startswith("linux"):
+        pytest.skip("nothing is forked here")
+    with Configurable(isolate=False, preload=(), env={}, forks=forks) as box:
+        assert answer(box) == 1
+        assert not box.isolated
+        assert "process" in box.layers
+        assert "self-checking" in (box.notice or "")
+        with (
+            pytest.raises(WorkerFailure) as caught,
+            box.open(b"while True: pass", DRIVER, limits=Limits(seconds=0.5)) as session,
+        ):
+            session.load()
+        assert caught.value.kind == "timeout"
+        with pytest.raises(WorkerFailure) as caught:
+            answer(box, b"import os; os._exit(3)")
+        assert caught.value.kind == "crashed"
+        assert answer(box) == 1
+
+
+def test_a_machine_that_cannot_fork_gives_a_notice():
+    with Configurable(isolate=True, preload=(), env={}, forks=False) as box:
+        box.ready()
+        assert not box.isolated
+        assert "do not grade other people's files" in (box.notice or "")
+        assert answer(box, b"print('to the log')\ndef f(): return 2") == 2
