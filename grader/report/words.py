@@ -11,10 +11,24 @@ LEVELS = {1: "easy", 2: "easy", 3: "medium", 4: "hard", 5: "hard"}
 
 
 def by_use(cases: Collection[CaseResult]) -> list[CaseResult]:
-    """Return the cases that are errors or failed, the most telling first."""
+    """Return the cases that are errors or failed, the most telling first.
+
+    Cases that isolate one method stand before scenarios, and of several that are wrong in the same
+    way and place all but the first come last.
+    """
     order = {("error", "unit"): 0, ("error", "scenario"): 1, ("failed", "unit"): 2}
     wrong = [case for case in cases if case.status in {"error", "failed"}]
-    return sorted(wrong, key=lambda case: order.get((case.status, case.kind), 3))
+    wrong.sort(key=lambda case: order.get((case.status, case.kind), 3))
+    firsts = {_fault(case): case for case in reversed(wrong)}
+    return sorted(wrong, key=lambda case: firsts[_fault(case)] is not case)
+
+
+def _fault(case: CaseResult) -> tuple[str | None, ...]:
+    """Return what two cases share that are probably wrong for the same reason."""
+    cause = case.cause
+    if cause is None:
+        return (case.status, case.id)
+    return (case.status, cause.kind, cause.where.output if cause.where else cause.rationale)
 
 
 def count(number: int, noun: str) -> str:

@@ -159,3 +159,11 @@ def test_many_failures_stay_readable():
     assert shown.count("differs from the reference") == IN_FULL
     assert f"c-{IN_FULL + 2}" in shown
     assert "--case ID" in shown
+
+
+def test_one_case_of_each_fault_comes_first():
+    other = replace(MASK, where=Where(0, "weights", (0,)))
+    shown = page(
+        _result(*(_case(f"m-{n}", "failed", MASK) for n in range(9)), _case("w", "failed", other))
+    )
+    assert shown.index("Case w") < shown.index("Case m-1")
