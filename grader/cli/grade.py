@@ -69,6 +69,7 @@ def _judge(
     from grader.judge import grade_source
 
     progress = terminal.Progress()
+    progress(0, len(set(cases) or challenge.cases))
     try:
         return grade_source(
             challenge,

@@ -15,7 +15,7 @@ import click
 
 from grader import __version__
 from grader.cli import terminal
-from grader.cli.exits import Exit, UserError
+from grader.cli.exits import Exit
 
 # name -> (module, attribute, one line for `kvdojo --help`), in the order a newcomer meets them
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -29,6 +29,16 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "plant": ("grader.cli.plant", "command", "Make a variant with chosen bugs."),
     "check": ("grader.cli.check", "command", "Check challenges as an author must."),
 }
+
+# exception -> exit code and kind of error; the first that fits counts, so subclasses stand first
+ENDINGS = (
+    ("grader.cli.exits", "UserError", Exit.USAGE, "usage"),
+    ("grader.work", "WorkError", Exit.USAGE, "usage"),
+    ("grader.content", "UnknownName", Exit.USAGE, "usage"),
+    ("grader.judge", "Unreadable", Exit.USAGE, "usage"),
+    ("grader.content", "ContentError", Exit.CONTENT, "content"),
+    ("grader.judge", "GraderError", Exit.INTERNAL, "grader"),
+)
 
 EPILOG = """\b
 Begin with:
@@ -130,16 +140,9 @@ def _classify(error: BaseException) -> tuple[Exit, str, str]:
         return Exit.USAGE, "usage", _usage_line(error)
     if isinstance(error, click.ClickException):
         return Exit.USAGE, "usage", error.format_message()
-    if isinstance(error, UserError) or _is(error, "grader.work", "WorkError"):
-        return Exit.USAGE, "usage", str(error)
-    if _is(error, "grader.content", "UnknownChallenge"):
-        return Exit.USAGE, "usage", str(error)
-    if _is(error, "grader.content.plant", "PlantError"):
-        return Exit.USAGE, "usage", str(error)
-    if _is(error, "grader.content", "ContentError"):
-        return Exit.CONTENT, "content", str(error)
-    if _is(error, "grader.judge", "GraderError"):
-        return Exit.INTERNAL, "grader", str(error)
+    for module, name, code, kind in ENDINGS:
+        if _is(error, module, name):
+            return code, kind, str(error)
     return Exit.INTERNAL, "bug", f"{type(error).__name__}: {error}"
 
 
