@@ -170,12 +170,12 @@ class KVCachedMultiHeadAttention(nn.Module):
         # the answer describes the cache, so it does not depend on use_cache
         past_k = None if cache is None else cache["key"]  # [B, P, C] or None
         if past_k is None:
-            return {"cache_length": 0, "cache_size_mb": 0.0, "is_full": self.max_cache_len == 0}
+            return {"cache_length": 0, "cache_size_mb": 0.0, "is_full": False}
         cache_length = past_k.shape[1]
-        tensors = 2  # keys and values have the same size
+        size_mb = 2 * past_k.numel() * past_k.element_size() / 2**20  # keys and values
         return {
             "cache_length": cache_length,
-            "cache_size_mb": tensors * past_k.numel() * past_k.element_size() / 2**20,
+            "cache_size_mb": size_mb,
             "is_full": cache_length >= self.max_cache_len,
         }
 
