@@ -5,6 +5,8 @@ Knows the commands by name only; each is imported when it is called (`COMMANDS`)
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import sys
 import traceback
@@ -39,6 +41,9 @@ ENDINGS = (
     ("grader.content", "ContentError", Exit.CONTENT, "content"),
     ("grader.judge", "GraderError", Exit.INTERNAL, "grader"),
 )
+
+# what no program can help; anything else that reaches `main` as an OSError is our bug
+SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
 
 EPILOG = """\b
 Begin with:
@@ -99,13 +104,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         returned = cli.main(given, prog_name="kvdojo", standalone_mode=False)
         code = returned if isinstance(returned, int) else Exit.PASSED
-    except BrokenPipeError:
-        terminal.silence()
+    except SystemExit as ended:
+        # click ends with 1, "graded and failed" here, on any broken pipe, also one inside the grader
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
         code = Exit.INTERNAL
+        if not _reader_left(ended.__context__):
+            code = _explain(ended.__context__, as_json=wants_json(given))
     except (Exception, KeyboardInterrupt) as error:
         code = _explain(error, as_json=wants_json(given))
     terminal.flush()
     return int(code)
+
+
+def _reader_left(error: BaseException) -> bool:
+    """Say whether the broken pipe is our own output: help text, which click prints."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_globals.get("__name__") == "click.utils"
 
 
 def wants_json(arguments: Sequence[str]) -> bool:
@@ -119,7 +134,9 @@ def _explain(error: BaseException, *, as_json: bool) -> Exit:
     code, kind, message = _classify(error)
     if as_json:
         document = {"schema": "kvdojo/error/v1", "error": {"kind": kind, "message": message}}
-        terminal.out(json.dumps(document, indent=2, allow_nan=False))
+        # standard output may be what failed; the exit code still tells
+        with contextlib.suppress(OSError):
+            terminal.out(json.dumps(document, indent=2))
     if kind == "bug":
         terminal.err(_traceback(error))
         terminal.err("This is a bug in kvdojo, not in your file; please report the lines above.")
@@ -140,6 +157,8 @@ def _classify(error: BaseException) -> tuple[Exit, str, str]:
         return Exit.USAGE, "usage", _usage_line(error)
     if isinstance(error, click.ClickException):
         return Exit.USAGE, "usage", error.format_message()
+    if isinstance(error, OSError) and error.errno in SYSTEM:
+        return Exit.INTERNAL, "system", f"the system refused: {error.strerror}"
     for module, name, code, kind in ENDINGS:
         if _is(error, module, name):
             return code, kind, str(error)

@@ -56,20 +56,13 @@ def _drop(name: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), getattr(sys, name).fileno())
 
 
-def silence() -> None:
-    """Drop all further output."""
-    _drop("stdout")
-
-
 def flush() -> None:
-    """Flush both streams; a reader that has gone is not an error."""
+    """Flush both streams; a reader that has gone is not an error, and others were told already."""
     for name in ("stdout", "stderr"):
         try:
             getattr(sys, name).flush()
-        except BrokenPipeError:
+        except (OSError, ValueError):
             _drop(name)
-        except ValueError:
-            continue
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -159,7 +159,13 @@ def test_help_and_list_import_nothing_heavy():
     assert done.stderr.splitlines()[-1] == "[]"
 
 
-def test_a_reader_that_leaves_changes_nothing(tmp_path):
+def test_a_broken_pipe_inside_the_grader_is_not_a_verdict(failing, capsys):
+    failing(BrokenPipeError(32, "Broken pipe"))
+    assert main(["list"]) == 4
+    assert "bug in kvdojo" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_changes_nothing():
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
@@ -172,6 +178,22 @@ def test_a_reader_that_leaves_changes_nothing(tmp_path):
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["--help"]])
+def test_a_full_disk_is_one_line_and_exit_4(words):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "grader", *words],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 4
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
