@@ -293,13 +293,12 @@ class KVCachePool:
 
     def statistics(self) -> dict[str, float]:
         """Count entries, hits, misses and evictions; `hit_rate` is 0 before the first lookup."""
-        lookups = self._hits + self._misses
         return {
             "size": len(self),
             "hits": self._hits,
             "misses": self._misses,
             "evictions": self._evictions,
-            "hit_rate": self._hits / max(lookups, 1),
+            "hit_rate": self._hits / max(self._hits + self._misses, 1),
         }
 
     def _touch(self, key: Hashable) -> None:
