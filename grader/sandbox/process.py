@@ -47,7 +47,8 @@ class Process:
             ours.append(writer if ours_is_writer else reader)
             theirs.append(reader if ours_is_writer else writer)
         self._granted = 0.0
-        self.channel = Channel(*ours, extend=self._extend)
+        requests, answers, log = ours
+        self.channel = Channel(requests, answers, log, self._extend)
         self.news, news = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             socket.send_fds(control, [_job(filename, limits)], [*theirs, news.fileno()])

@@ -1,0 +1,18 @@
+"""Imports much of the standard library and of torch."""
+
+import dataclasses
+import inspect
+import typing
+
+import numpy as np
+import torch.nn.functional as F
+
+
+@dataclasses.dataclass
+class Shape:
+    tokens: int
+    heads: typing.Optional[int] = None
+
+
+assert inspect.getsource(Shape).startswith("@dataclasses")
+assert np.allclose(F.softmax(torch.zeros(2), 0).numpy(), 0.5)

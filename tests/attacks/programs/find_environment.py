@@ -1,0 +1,7 @@
+"""2b-23: Looks for secrets in the environment."""
+
+import os
+
+for name in os.environ:
+    if any(word in name.lower() for word in ("seed", "secret", "token", "kvdojo", "pwd", "user")):
+        escaped(name)

@@ -1,0 +1,4 @@
+"""2b-21: Reads its own memory map and memory."""
+
+attempt("read own maps", lambda: open("/proc/self/maps").read())
+attempt("read own memory", lambda: open("/proc/self/mem", "rb").read(1))

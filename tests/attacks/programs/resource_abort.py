@@ -1,0 +1,5 @@
+"""2e-65: Aborts."""
+
+import os
+
+os.abort()

@@ -1,0 +1,4 @@
+"""2e-59: Loops for ever while being imported."""
+
+while True:
+    pass

@@ -1,0 +1,5 @@
+"""2e-56: Many tensors, until there is no memory."""
+
+hold = []
+while True:
+    hold.append(torch.ones(1 << 24))

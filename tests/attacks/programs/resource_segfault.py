@@ -1,0 +1,5 @@
+"""2e-65: A segmentation fault."""
+
+import ctypes
+
+ctypes.string_at(1)

@@ -1,0 +1,5 @@
+"""2e-59: Sleeps, using no processor time."""
+
+import time
+
+time.sleep(3600)

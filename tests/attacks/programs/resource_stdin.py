@@ -1,0 +1,3 @@
+"""2e-67: Waits for input."""
+
+input()

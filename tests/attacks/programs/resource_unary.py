@@ -1,0 +1,3 @@
+"""2e-64: Three hundred thousand unary minuses."""
+
+eval("-" * 300_000 + "1")

@@ -1,0 +1,5 @@
+"""2d-52: Puts the request pipe in the place of the answer pipe."""
+
+import os
+
+os.dup2(3, 4)
