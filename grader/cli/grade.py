@@ -34,6 +34,13 @@ CODES = {"passed": Exit.PASSED, "failed": Exit.FAILED, "error": Exit.INTERNAL}
     help="Only this case; may be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option(
+    "--html",
+    "page",
+    metavar="OUT",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the result as one HTML page.",
+)
 @click.option("--no-isolation", is_flag=True, help="Run FILE unconfined: only for your own code.")
 @click.pass_context
 def command(
@@ -42,6 +49,7 @@ def command(
     file: Path | None,
     cases: tuple[str, ...],
     as_json: bool,
+    page: Path | None,
     no_isolation: bool,
 ) -> None:
     """Grade FILE, or the file begun with `kvdojo start`.
@@ -54,6 +62,8 @@ def command(
     path, work = locate(found, file)
     source = read(path, found.id)
     result = _judge(found, path, source, cases, isolate=not no_isolation)
+    if page is not None:
+        _write_page(found, result, source, page)
     if as_json:
         from grader.judge.result import to_json
 
@@ -81,6 +91,17 @@ def _judge(
         )
     finally:
         progress.clear()
+
+
+def _write_page(challenge: Challenge, result: Result, source: bytes, page: Path) -> None:
+    from grader.files import write_atomically
+    from grader.report.html import result_page
+
+    try:
+        text = result_page(challenge, result, source.decode("utf-8", "replace"))
+        write_atomically(page, text)
+    except OSError as error:
+        raise UserError(f"{page}: cannot be written: {error.strerror}") from None
 
 
 def _show(challenge: Challenge, result: Result, work: Work | None, *, named: Path | None) -> None:

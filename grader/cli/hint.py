@@ -43,7 +43,8 @@ def command(challenge: str, file: Path | None, level: int | None) -> None:
         return
     seen = work.hints.get(bug.id, 0) if work else 0
     level = level or min(seen + 1, len(bug.hints))
-    _print(found, bug, level, changed=states[bug.id] == "changed")
+    named = f"{found.id} {file}" if file else found.id
+    _print(named, bug, level, changed=states[bug.id] == "changed")
     if work and level > seen:
         work.with_hint(bug.id, level).save()
 
@@ -70,7 +71,7 @@ def _nothing_left(challenge: Challenge, states: dict[str, str]) -> str:
     )
 
 
-def _print(challenge: Challenge, bug: Bug, level: int, *, changed: bool) -> None:
+def _print(named: str, bug: Bug, level: int, *, changed: bool) -> None:
     from rich.text import Text
 
     screen = terminal.console()
@@ -79,13 +80,11 @@ def _print(challenge: Challenge, bug: Bug, level: int, *, changed: bool) -> None
         screen.print(
             Text(
                 "You have changed this place, but not to what the reference has. "
-                f"If `kvdojo grade {challenge.id}` passes, it is right all the same."
+                f"If `kvdojo grade {named}` passes, it is right all the same."
             )
         )
     screen.print(Text(bug.hints[level - 1]))
     if level < len(bug.hints):
-        screen.print(
-            Text(f"For a plainer one: `kvdojo hint {challenge.id} --level {level + 1}`.", "dim")
-        )
+        screen.print(Text(f"For a plainer one: `kvdojo hint {named} --level {level + 1}`.", "dim"))
     else:
-        screen.print(Text(f"The answer: `kvdojo solution {challenge.id} --diff`.", "dim"))
+        screen.print(Text(f"The answer: `kvdojo solution {named} --diff`.", "dim"))

@@ -8,16 +8,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
 import click
+from click.shell_completion import shell_complete
 
 from grader import __version__
 from grader.cli import terminal
 from grader.cli.exits import Exit
+from grader.report.visible import visible
 
 # name -> (module, attribute, one line for `kvdojo --help`), in the order a newcomer meets them
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -41,6 +44,8 @@ ENDINGS = (
     ("grader.content", "ContentError", Exit.CONTENT, "content"),
     ("grader.judge", "GraderError", Exit.INTERNAL, "grader"),
 )
+
+COMPLETE = "_KVDOJO_COMPLETE"  # set by the shell when it completes a line
 
 # what no program can help; anything else that reaches `main` as an OSError is our bug
 SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
@@ -101,20 +106,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; nothing is raised but `SystemExit`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     terminal.make_streams_robust()
+    if instruction := os.environ.get(COMPLETE):
+        return shell_complete(cli, {}, "kvdojo", COMPLETE, instruction)
     try:
-        returned = cli.main(given, prog_name="kvdojo", standalone_mode=False)
-        code = returned if isinstance(returned, int) else Exit.PASSED
-    except SystemExit as ended:
-        # click ends with 1, "graded and failed" here, on any broken pipe, also one inside the grader
-        if not isinstance(ended.__context__, BrokenPipeError):
-            raise
-        code = Exit.INTERNAL
-        if not _reader_left(ended.__context__):
-            code = _explain(ended.__context__, as_json=wants_json(given))
+        code = _run(given)
     except (Exception, KeyboardInterrupt) as error:
-        code = _explain(error, as_json=wants_json(given))
+        code = Exit.INTERNAL
+        if not (isinstance(error, BrokenPipeError) and _reader_left(error)):
+            code = _explain(error, as_json=wants_json(given))
     terminal.flush()
     return int(code)
+
+
+def _run(arguments: list[str]) -> int:
+    """Run the command; click's own `main` would end with 1, a verdict here, on any broken pipe."""
+    try:
+        with cli.make_context("kvdojo", arguments) as ctx:
+            returned = cli.invoke(ctx)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    return returned if isinstance(returned, int) else Exit.PASSED
 
 
 def _reader_left(error: BaseException) -> bool:
@@ -143,7 +154,8 @@ def _explain(error: BaseException, *, as_json: bool) -> Exit:
     elif isinstance(error, click.exceptions.NoArgsIsHelpError):
         terminal.err(error.format_message())
     else:
-        terminal.err(f"kvdojo: {message}")
+        lines = [visible(line, columns=2000) for line in message.split("\n")]
+        terminal.err("kvdojo: " + "\n".join(lines))
     return code
 
 
