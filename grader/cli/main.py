@@ -19,7 +19,7 @@ from click.shell_completion import shell_complete
 
 from grader import __version__
 from grader.cli import terminal
-from grader.cli.exits import Exit
+from grader.cli.exits import Exit, UserError
 from grader.report.visible import visible
 
 # name -> (module, attribute, one line for `kvdojo --help`), in the order a newcomer meets them
@@ -100,6 +100,10 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="kvdojo", message="%(prog)s %(version)s")
 def cli() -> None:
     """Find the bugs that break LLM inference, in KV-cached attention."""
+    try:
+        os.getcwd()
+    except OSError:
+        raise UserError("the current folder no longer exists: change to another one.") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -27,8 +27,8 @@ def locate(challenge: Challenge, file: Path | None) -> tuple[Path, Work | None]:
                 f"{challenge.id!r} is not started: name a FILE or run `kvdojo start {challenge.id}`."
             )
         return work.path, work
-    if file.is_dir():
-        if not (file / challenge.file).is_file():
+    if os.path.isdir(file):
+        if not os.path.isfile(file / challenge.file):
             raise UserError(f"{shown(file)} is a folder without {challenge.file}: name a file.")
         file = file / challenge.file
     return file, _beside(challenge, file)

@@ -228,3 +228,13 @@ def test_completion_offers_challenges(dojo, capsys, monkeypatch):
     monkeypatch.setenv("COMP_CWORD", "2")
     assert main([]) == 0
     assert capsys.readouterr().out == "plain,small_sums\n"
+
+
+def test_a_folder_that_is_gone_is_one_line(dojo, tmp_path, monkeypatch, capsys):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert dojo.run("list") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    monkeypatch.chdir(tmp_path)
