@@ -1,4 +1,4 @@
-"""Grade every challenge's starter and reference, as `make demo` does.
+"""Grade every challenge's starter and reference, as `make demo` does, and write the pages to report/.
 
 The starter must fail and the reference must pass; anything else ends with a non-zero status.
 """
@@ -12,24 +12,43 @@ from rich.console import Console
 from rich.table import Table
 
 from grader.content import Challenge, challenge_ids, load_challenge
+from grader.content.challenge import ROOT
+from grader.files import write_atomically
 from grader.judge import grade_source, start_sandbox
 from grader.judge.result import Result
+from grader.report.html import Link, index_page, result_page
+
+REPORT = ROOT / "report"
 
 
 def main() -> int:
     """Print one table row per challenge and return the exit status."""
     table = Table(title="kvdojo: every challenge's starter and reference")
-    for name in ("challenge", "file", "verdict", "cases passed", "score", "still present", "seconds"):
+    for name in (
+        "challenge",
+        "file",
+        "verdict",
+        "cases passed",
+        "score",
+        "still present",
+        "seconds",
+    ):
         table.add_column(name)
-    good = True
+    good, links = True, []
+    REPORT.mkdir(exist_ok=True)
     for name in challenge_ids():
         challenge = load_challenge(name)
         starter, reference = grade_both(challenge)
         good &= starter.verdict == "failed" and reference.verdict == "passed"
         for label, result in (("starter", starter), ("reference", reference)):
             table.add_row(*row(name, label, result))
+            links.append(page(challenge, label, result))
+    write_atomically(REPORT / "index.html", index_page(links))
     Console().print(table)
-    print("Begin with: .venv/bin/kvdojo start multi_head_attention" if good else "NOT as it must be")
+    print(f"The same as pages: {REPORT.name}/index.html")
+    print(
+        "Begin with: .venv/bin/kvdojo start multi_head_attention" if good else "NOT as it must be"
+    )
     return 0 if good else 1
 
 
@@ -41,13 +60,29 @@ def grade_both(challenge: Challenge) -> tuple[Result, Result]:
     return starter, reference
 
 
+def page(challenge: Challenge, label: str, result: Result) -> Link:
+    """Write the page of one result and return its line in the index."""
+    path = challenge.starter if label == "starter" else challenge.reference
+    href = f"{challenge.id}-{label}.html"
+    write_atomically(REPORT / href, result_page(challenge, result, path.read_text("utf-8")))
+    return Link(href, challenge.title, label, result)
+
+
 def row(name: str, label: str, result: Result) -> list[str]:
     """One line of the table."""
     passed = sum(case.status == "passed" for case in result.cases)
     present = sum(bug.status == "present" for bug in result.bugs)
     bugs = f"{present} of {len(result.bugs)} bugs"
     score = f"{result.score}/{result.max_score}"
-    return [name, label, result.verdict, f"{passed}/{len(result.cases)}", score, bugs, f"{result.seconds:.2f}"]
+    return [
+        name,
+        label,
+        result.verdict,
+        f"{passed}/{len(result.cases)}",
+        score,
+        bugs,
+        f"{result.seconds:.2f}",
+    ]
 
 
 if __name__ == "__main__":

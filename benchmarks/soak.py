@@ -63,14 +63,16 @@ def main() -> int:
         grade_source(NAME, files[0][0].read_bytes(), sandbox=sandbox)
         before, began = counts(), time.monotonic()
         for _ in range(count):
-            # as many honest files as others, in random order
-            path, good = draw.choice([entry for entry in files if entry[1] is (draw.random() < 0.5)] or files)
+            good = draw.random() < 0.5  # as many honest files as others, in random order
+            path, _ = draw.choice([entry for entry in files if entry[1] is good])
             result = grade_source(NAME, path.read_bytes(), sandbox=sandbox)
             tally[good] += 1
             if (result.verdict == "passed") is not good:
                 wrong.append((path.name, result.verdict))
         seconds, after = time.monotonic() - began, counts()
-    print(f"{count} gradings: {tally[True]} of honest files, {tally[False]} of wrong or hostile ones")
+    print(
+        f"{count} gradings: {tally[True]} of honest files, {tally[False]} of wrong or hostile ones"
+    )
     print(f"{len(wrong)} wrong verdicts, {seconds:.0f} s, {count / seconds:.2f}/s")
     for name, number in before.items():
         print(f"{name}: {number} before, {after[name]} after")

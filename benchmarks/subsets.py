@@ -70,9 +70,7 @@ def main() -> int:
             began = time.monotonic()
 
             def kill(ids: Ids) -> bool:
-                return bool(
-                    first_kill(sandbox, challenge, golden, planted(challenge, *ids), order)
-                )
+                return bool(first_kill(sandbox, challenge, golden, planted(challenge, *ids), order))
 
             with ThreadPoolExecutor(PARALLEL) as pool:
                 refused = list(pool.map(kill, sets))

@@ -6,12 +6,9 @@ Everything is computed first and written last, each file in one rename; equal co
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from grader.author.faults import bug_ids
@@ -20,6 +17,7 @@ from grader.content import Challenge, load_challenge
 from grader.content.jsonfile import read_json
 from grader.content.plant import plant
 from grader.content.schema import cases_schema
+from grader.files import write_atomically
 from grader.judge.golden import CaseGolden, Golden, oracle_digest, save_golden
 from grader.judge.oracle import expect_case
 from grader.judge.run import PARALLEL
@@ -51,10 +49,11 @@ def record(
         golden.oracle,
         golden.versions,
     )
-    write(challenge.golden, save_golden(challenge.golden, golden))
-    write(challenge.folder / "bugs.json", _with_witnesses(challenge, matrix))
-    write(challenge.folder / "cases.schema.json", schema_bytes(challenge))
-    write(challenge.starter, starter_bytes(challenge))
+    challenge.starter.parent.mkdir(exist_ok=True)
+    write_atomically(challenge.golden, save_golden(challenge.golden, golden))
+    write_atomically(challenge.folder / "bugs.json", _with_witnesses(challenge, matrix))
+    write_atomically(challenge.folder / "cases.schema.json", schema_bytes(challenge))
+    write_atomically(challenge.starter, starter_bytes(challenge))
     return golden, matrix
 
 
@@ -67,22 +66,6 @@ def starter_bytes(challenge: Challenge) -> bytes:
 def schema_bytes(challenge: Challenge) -> bytes:
     """The schema that editors use for `cases.json`."""
     return _json(cases_schema(challenge))
-
-
-def write(path: Path, content: bytes) -> None:
-    """Replace a file at once: temporary file, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 def _with_symptoms(name: str, case: CaseGolden, matrix: Matrix) -> CaseGolden:

@@ -70,8 +70,14 @@ def _record(challenge: Challenge) -> Challenge:
 
 
 def _say(name: str, text: str) -> None:
+    _line(f"{name}: {text}")
+
+
+def _line(text: str) -> None:
+    """Rewrite the progress line; nothing where nobody watches."""
     if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{name}: {text}", nl=False, err=True)
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
 
 
 def _plain(report: Report) -> dict[str, object]:
@@ -89,8 +95,7 @@ def _plain(report: Report) -> dict[str, object]:
 def _show(reports: list[Report]) -> None:
     from rich.table import Table
 
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", nl=False, err=True)
+    _line("")
     out = terminal.console()
     table = Table(title="The author's gate")
     for head in ("challenge", "bugs", "decoys", "cases", "weakest margin", "breaches"):

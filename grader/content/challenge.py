@@ -5,6 +5,7 @@ Reading is plain JSON, so that `kvdojo list` stays quick; `schema.validate_chall
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -160,13 +161,10 @@ def challenge_ids(root: Path = ROOT) -> list[str]:
 def load_challenge(name: str, root: Path = ROOT) -> Challenge:
     """Read a challenge by id; raises UnknownChallenge or ContentError."""
     folder = root / "challenges" / name
-    if (
-        "/" in name
-        or "\\" in name
-        or name.startswith(".")
-        or not (folder / "challenge.json").exists()
-    ):
-        raise UnknownChallenge(name, challenge_ids(root))
+    plain = name.isascii() and name.replace("_", "").replace("-", "").isalnum()
+    # os.path.exists, unlike Path.exists, also answers for a name that is too long to exist
+    if not plain or not os.path.exists(folder / "challenge.json"):
+        raise UnknownChallenge(name[:80], challenge_ids(root))
     path = folder / "challenge.json"
     document = read_json(path)
     try:

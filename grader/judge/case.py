@@ -38,7 +38,7 @@ class Tape:
 
 
 def limits_of(challenge: Challenge) -> Limits:
-    """The bounds of one case: CPU time is what counts, for the clock on the wall also measures the machine's other work."""
+    """The bounds of one case: CPU time counts, for the clock also measures the machine's other work."""
     wall = WALL_PER_CPU * challenge.seconds
     return Limits(seconds=wall, memory_mb=challenge.memory_mb, cpu=challenge.seconds)
 
