@@ -1,0 +1,35 @@
+"""Einsum from end to end; the heads are never transposed."""
+
+import torch
+from torch import nn
+
+
+class KVCachedMultiHeadAttention(nn.Module):
+    def __init__(self, d_model, num_heads, max_cache_len=2048, dropout=0.1):
+        super().__init__()
+        self.num_heads, self.head_dim = num_heads, d_model // num_heads
+        self.max_cache_len = max_cache_len
+        self.q_proj = nn.Linear(d_model, d_model)
+        self.k_proj = nn.Linear(d_model, d_model)
+        self.v_proj = nn.Linear(d_model, d_model)
+        self.out_proj = nn.Linear(d_model, d_model)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, query, key, value, cache=None, use_causal_mask=True):
+        k, v = self.k_proj(key), self.v_proj(value)
+        if cache is not None and cache["key"] is not None:
+            k = torch.cat([cache["key"], k], dim=1)
+            v = torch.cat([cache["value"], v], dim=1)
+        if k.shape[1] > self.max_cache_len:
+            raise ValueError(f"{k.shape[1]} tokens exceed {self.max_cache_len}")
+        q, keys, values = (
+            x.unflatten(-1, (self.num_heads, self.head_dim)) for x in (self.q_proj(query), k, v)
+        )
+        scores = torch.einsum("bshd,bthd->bhst", q, keys) * self.head_dim**-0.5
+        if use_causal_mask:
+            S, T = scores.shape[-2:]
+            future = torch.arange(T) > torch.arange(T - S, T).unsqueeze(1)
+            scores = scores.masked_fill(future.to(scores.device), torch.finfo(scores.dtype).min)
+        weights = self.dropout(scores.softmax(-1))
+        y = torch.einsum("bhst,bthd->bshd", weights, values).flatten(2)
+        return self.out_proj(y), {"key": k, "value": v}
