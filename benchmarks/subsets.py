@@ -8,16 +8,15 @@ Each subset is planted and run through the production path, case by case until t
 from __future__ import annotations
 
 import argparse
-import random
 import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, combinations
 
-from grader.author.faults import bug_ids, compatible, decoy_ids, planted
+from grader.author.faults import bug_ids, decoy_ids, planted, sample
 from grader.author.matrix import first_kill, kill_matrix, loudest_first
-from grader.content import Challenge, load_challenge
+from grader.content import load_challenge
 from grader.judge import start_sandbox
 from grader.judge.run import PARALLEL, usable_golden
 
@@ -29,17 +28,6 @@ def subsets(ids: Iterable[str], least: int) -> list[Ids]:
     names = list(ids)
     sizes = range(least, len(names) + 1)
     return list(chain.from_iterable(combinations(names, size) for size in sizes))
-
-
-def drawn(challenge: Challenge, count: int, seed: int) -> list[Ids]:
-    """Seeded random non-empty subsets of all bugs."""
-    draw, ids = random.Random(seed), bug_ids(challenge)
-    found: list[Ids] = []
-    while len(found) < count:
-        picked = tuple(sorted(draw.sample(ids, draw.randint(1, len(ids)))))
-        if compatible(challenge, picked):
-            found.append(picked)
-    return found
 
 
 def main() -> int:
@@ -54,7 +42,7 @@ def main() -> int:
     golden = usable_golden(challenge, challenge.cases.values())
     groups: dict[str, tuple[list[Ids], bool]] = {
         f"random subsets of {len(bug_ids(challenge))} bugs": (
-            drawn(challenge, given.random, given.seed),
+            sample(challenge, given.random, given.seed, least=1),
             False,
         ),
         "subsets of the decoys": (subsets(decoy_ids(challenge), 0), True),

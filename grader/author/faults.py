@@ -9,6 +9,8 @@ from itertools import combinations
 from grader.content import Challenge
 from grader.content.plant import apply_edits, plant
 
+MOST = 11  # bugs in one set, as many as the largest preset holds
+
 
 def planted(challenge: Challenge, *ids: str) -> bytes:
     """The reference with entries planted."""
@@ -43,13 +45,15 @@ def pairs(challenge: Challenge) -> Iterator[tuple[str, ...]]:
     return (pair for pair in found if compatible(challenge, pair))
 
 
-def sample(challenge: Challenge, count: int, seed: int = 1) -> list[tuple[str, ...]]:
-    """Seeded random sets of three or more bugs that may be planted together."""
+def sample(
+    challenge: Challenge, count: int, seed: int = 1, least: int = 3
+) -> list[tuple[str, ...]]:
+    """Seeded random sets of `least` or more bugs that may be planted together; fewer if there are not enough."""
     draw, ids = random.Random(seed), bug_ids(challenge)
     sets: list[tuple[str, ...]] = []
-    while len(sets) < count:
-        size = draw.randint(3, min(len(ids), 11))
+    for _ in range(20 * count if len(ids) >= least else 0):
+        size = draw.randint(least, min(len(ids), MOST))
         picked = tuple(sorted(draw.sample(ids, size)))
-        if compatible(challenge, picked):
+        if len(sets) < count and compatible(challenge, picked):
             sets.append(picked)
     return sets

@@ -60,7 +60,9 @@ def browser() -> Iterator:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [380, 1100])
-def test_page_opens_alone_and_can_be_read(browser, page_file: Path, scheme: str, width: int) -> None:
+def test_page_opens_alone_and_can_be_read(
+    browser, page_file: Path, scheme: str, width: int
+) -> None:
     context = browser.new_context(
         color_scheme=scheme, viewport={"width": width, "height": 900}, java_script_enabled=True
     )

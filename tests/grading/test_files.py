@@ -38,7 +38,9 @@ def test_a_wrong_file_is_refused_with_a_cause(path: Path, sandbox_for) -> None:
 
 
 @pytest.mark.parametrize("name", challenge_ids())
-def test_starter_fails_reference_passes_and_results_follow_the_schema(name: str, sandbox_for) -> None:
+def test_starter_fails_reference_passes_and_results_follow_the_schema(
+    name: str, sandbox_for
+) -> None:
     challenge = load_challenge(name)
     box, schema = sandbox_for(name), load_schema("result-v1")
     reference = grade_source(challenge, challenge.reference.read_bytes(), sandbox=box)

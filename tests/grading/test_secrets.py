@@ -26,8 +26,8 @@ KVCachedMultiHeadAttention.forward = _forward
 
 def first_numbers(challenge) -> list[float]:
     """The first number of every query that the published cases send."""
-    from grader.judge.script import CREATE, Script
     from grader.judge.golden import load_golden
+    from grader.judge.script import CREATE, Script
     from grader.sandbox import Reply
 
     golden = load_golden(challenge)
@@ -50,7 +50,9 @@ def test_a_file_that_knows_the_published_inputs_is_refused(sandbox_for) -> None:
     assert result.verdict == "failed"
     assert set(failed) <= set(challenge.fresh)
     assert all("fresh" in cause.rationale for cause in failed.values() if cause)
-    assert all(cause.expected is None and cause.actual is None for cause in failed.values() if cause)
+    assert all(
+        cause.expected is None and cause.actual is None for cause in failed.values() if cause
+    )
 
 
 def test_a_lie_about_a_missing_helper_skips_no_scenario(sandbox_for) -> None:

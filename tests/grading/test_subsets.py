@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from benchmarks.subsets import drawn, subsets
-from grader.author.faults import decoy_ids, planted
+from benchmarks.subsets import subsets
+from grader.author.faults import decoy_ids, planted, sample
 from grader.author.matrix import first_kill
 from grader.content import challenge_ids, load_challenge
 from grader.judge.run import usable_golden
@@ -18,7 +18,7 @@ def test_random_subsets_of_bugs_are_refused(name: str, sandbox_for) -> None:
     challenge = load_challenge(name)
     cases = list(challenge.cases.values())
     golden = usable_golden(challenge, cases)
-    for ids in drawn(challenge, 25, seed=9):
+    for ids in sample(challenge, 25, seed=9, least=1):
         source = planted(challenge, *ids)
         assert first_kill(sandbox_for(name), challenge, golden, source, cases), ids
 

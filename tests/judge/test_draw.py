@@ -14,9 +14,7 @@ def test_the_stream_is_the_published_one() -> None:
     draw.at(-1)
     first = draw(3)
     words = np.random.Philox(key=[7, 0]).random_raw(3)
-    assert first.tolist() == [
-        (2 * ((int(word) >> 11) * 2.0**-53) - 1) * 3**0.5 for word in words
-    ]
+    assert first.tolist() == [(2 * ((int(word) >> 11) * 2.0**-53) - 1) * 3**0.5 for word in words]
 
 
 def test_unit_variance_zero_mean() -> None:

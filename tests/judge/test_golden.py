@@ -50,7 +50,9 @@ def test_an_unusable_file_is_one_clear_error(challenge, damage: str) -> None:
         "empty": b"",
         "cut": blob[: len(blob) // 2],
         "noise": b"\xff" * 200,
-        "foreign": save_golden(challenge.golden, Golden({}, "", {})).replace(b"golden/v1", b"golden/v9"),
+        "foreign": save_golden(challenge.golden, Golden({}, "", {})).replace(
+            b"golden/v1", b"golden/v9"
+        ),
     }
     if damage != "absent":
         challenge.golden.write_bytes(content[damage])

@@ -1,0 +1,190 @@
+"""A challenge of a few lines on disk, sound in every respect, for tests to spoil."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grader.author.record import record, reload
+from grader.content import Challenge, load_challenge
+from grader.sandbox import Sandbox
+
+REFERENCE = '''"""A running sum."""
+
+
+def scale(x):
+    """Return twice x."""
+    return 2 * x
+
+
+class Sum:
+    """Adds what it is given; x [S, D]."""
+
+    def __init__(self):
+        self.total = 0
+
+    def add(self, x):
+        """Add and return the total."""
+        doubled = scale(x)
+        self.total = self.total + doubled
+        return self.total
+'''
+DRIVER = '''"""Verbs of the tiny challenge."""
+
+from grader.sandbox.driverkit import need
+
+
+class Plan:
+    def __init__(self, setup, draw):
+        self.setup, self.draw = setup, draw
+
+    def create(self):
+        return {}
+
+    def add(self, tokens):
+        return {"x": self.draw(tokens, self.setup["d"])}
+
+    def scale(self, tokens):
+        return {"x": self.draw(tokens, self.setup["d"])}
+
+
+class Verbs:
+    def __init__(self, submission):
+        self.submission = submission
+
+    def create(self, *, dtype):
+        self.sum = need(self.submission, "Sum")()
+        return {}
+
+    def add(self, *, x):
+        return {"total": self.sum.add(x)}
+
+    def scale(self, *, x):
+        return {"scaled": need(self.submission, "scale")(x)}
+'''
+
+
+def bug(name: str, find: str, replace: str, kind: str = "bug") -> dict[str, Any]:
+    return {
+        "id": name,
+        "kind": kind,
+        "family": "sums",
+        "difficulty": 1,
+        "title": f"The {name} slip",
+        "edits": [{"find": find, "replace": replace}],
+        "symptom": "The total is off.",
+        "explanation": "It must not be.",
+        "hints": ["Look at the sum.", "Think of the size.", "Write it again."],
+        "sources": [{"title": "a textbook"}],
+        "witnesses": [],
+    }
+
+
+def case(name: str, kind: str, *steps: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": name,
+        "title": f"Case {name}",
+        "why": "It finds a slip.",
+        "kind": kind,
+        "setup": {"d": 3},
+        "seed": 5,
+        "dtype": "float32",
+        "steps": list(steps),
+    }
+
+
+def verb(name: str) -> dict[str, Any]:
+    size = {"type": "integer", "minimum": 1, "maximum": 64, "description": "Rows."}
+    return {
+        "type": "object",
+        "properties": {"tokens": size},
+        "required": ["do", "tokens"],
+        "additionalProperties": False,
+    }
+
+
+FILES: dict[str, Any] = {
+    "challenge.json": {
+        "$schema": "x",
+        "schema": "kvdojo/challenge/v1",
+        "id": "tiny",
+        "title": "Tiny",
+        "summary": "A sum.",
+        "difficulty": 1,
+        "file": "tiny.py",
+        "reference": "reference/tiny.py",
+        "provides": ["Sum"],
+        "helpers": ["scale"],
+        "presets": {"default": {"bugs": ["forgets"], "decoys": ["named"]}},
+        "fresh": ["twice"],
+        "limits": {"seconds": 5},
+    },
+    "bugs.json": {
+        "$schema": "x",
+        "bugs": [
+            bug("forgets", "self.total = self.total + doubled", "self.total = doubled"),
+            bug("triples", "    return 2 * x\n", "    return 3 * x\n"),
+            bug("named", '"""A running sum."""', '"""A running product."""', "decoy"),
+        ],
+    },
+    "cases.json": {
+        "$schema": "cases.schema.json",
+        "cases": [
+            case("unit-scale", "unit", {"do": "scale", "tokens": 4}),
+            case(
+                "unit-add", "unit", {"do": "scale", "tokens": 2}, *[{"do": "add", "tokens": 2}] * 2
+            ),
+            case("twice", "scenario", {"do": "add", "tokens": 2}, {"do": "add", "tokens": 2}),
+        ],
+    },
+    "impostors.json": {
+        "$schema": "x",
+        "impostors": [
+            {
+                "id": "query",
+                "title": "the input itself",
+                "symptom": "The output is the input.",
+                "edits": [{"find": "        return self.total\n", "replace": "        return x\n"}],
+            }
+        ],
+    },
+    "verbs.schema.json": {
+        "$defs": {"setup": {"type": "object"}, "verbs": {v: verb(v) for v in ("add", "scale")}}
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_sandbox() -> Iterator[Sandbox]:
+    with Sandbox.start() as sandbox:
+        sandbox.ready()
+        yield sandbox
+
+
+@pytest.fixture
+def make(tmp_path: Path, tiny_sandbox: Sandbox) -> Callable[..., Challenge]:
+    """Write the challenge and record it; `spoil` may change its files before or after that."""
+
+    def build(
+        spoil: Callable[[dict[str, Any]], None] | None = None, *, recorded: bool = True
+    ) -> Challenge:
+        files = json.loads(json.dumps(FILES))
+        files |= {"brief.md": "Mend `Sum`.\n", "driver.py": DRIVER}
+        if spoil:
+            spoil(files)
+        folder = tmp_path / "challenges" / "tiny"
+        (tmp_path / "reference").mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "reference" / "tiny.py").write_text(files.pop("reference", REFERENCE))
+        for name, content in files.items():
+            (folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
+        challenge = load_challenge("tiny", tmp_path)
+        if recorded:
+            record(tiny_sandbox, challenge)
+        return reload(challenge)
+
+    return build

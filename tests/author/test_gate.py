@@ -1,0 +1,172 @@
+"""The gate lets a sound challenge through and names every breach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from grader.author import static
+from grader.author.gate import check_challenge
+from grader.content import Challenge, ContentError
+from grader.judge import grade_source
+from grader.sandbox import Sandbox
+
+Make = Callable[..., Challenge]
+
+
+def texts(challenge: Challenge, sandbox: Sandbox) -> str:
+    report = check_challenge(challenge, sets=3, sandbox=sandbox)
+    return "\n".join(f"{breach.subject}: {breach.text}" for breach in report.breaches)
+
+
+def test_a_sound_challenge_passes(make: Make, tiny_sandbox: Sandbox) -> None:
+    challenge = make()
+    report = check_challenge(challenge, sets=3, sandbox=tiny_sandbox)
+    assert report.breaches == []
+    assert (report.bugs, report.decoys, report.cases) == (2, 1, 3)
+    assert report.margin is not None
+    assert report.margin > 10
+    assert challenge.bugs["forgets"].witnesses == ("unit-add", "twice")
+
+
+def test_recording_twice_gives_the_same_bytes(make: Make, tiny_sandbox: Sandbox) -> None:
+    from grader.author.record import record
+
+    challenge = make()
+    names = ("golden.safetensors", "bugs.json", "cases.schema.json", "starter/tiny.py")
+    first = [(challenge.folder / name).read_bytes() for name in names]
+    record(tiny_sandbox, challenge)
+    assert [(challenge.folder / name).read_bytes() for name in names] == first
+
+
+def bugs(files: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = files["bugs.json"]["bugs"]
+    return found
+
+
+def cases(files: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = files["cases.json"]["cases"]
+    return found
+
+
+def change(
+    target: Callable[[dict[str, Any]], Any], **values: Any
+) -> Callable[[dict[str, Any]], None]:
+    return lambda files: target(files).update(values)
+
+
+BEHAVIOUR = {
+    "a bug no scenario sees": (
+        lambda f: cases(f).pop(2) and f["challenge.json"].update(fresh=[]),
+        "no scenario case",
+    ),
+    "a bug no unit case sees": (lambda f: cases(f).pop(1), "forgets: no unit case"),
+    "a decoy that changes behaviour": (
+        change(
+            lambda f: bugs(f)[2]["edits"][0],
+            find="        self.total = 0\n",
+            replace="        self.total = 1\n",
+        ),
+        "named: must pass",
+    ),
+    "a case that catches nothing": (
+        lambda f: (
+            cases(f).append(
+                {**cases(f)[0], "id": "idle", "steps": [{"do": "add", "tokens": 1}], "seed": 6}
+            )
+            or bugs(f).pop(1)
+        ),
+        "idle: catches no bug",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BEHAVIOUR)
+def test_behaviour_breaches(name: str, make: Make, tiny_sandbox: Sandbox) -> None:
+    spoil, says = BEHAVIOUR[name]
+    assert says in texts(make(spoil), tiny_sandbox)
+
+
+def test_bugs_that_cancel_are_found(make: Make, tiny_sandbox: Sandbox) -> None:
+    def spoil(files: dict[str, Any]) -> None:
+        bugs(files)[1]["edits"] = [{"find": "    return 2 * x\n", "replace": "    return 4 * x\n"}]
+        extra = {**bugs(files)[1], "id": "halves"}
+        extra["edits"] = [
+            {"find": "        doubled = scale(x)\n", "replace": "        doubled = scale(x) / 2\n"}
+        ]
+        bugs(files).append(extra)
+        cases(files)[0]["steps"] = [{"do": "add", "tokens": 3}]
+        cases(files)[1]["steps"] = [{"do": "add", "tokens": 3}] * 2
+
+    assert "triples + halves: pass every case together" in texts(make(spoil), tiny_sandbox)
+
+
+STATIC = {
+    "not unique": (change(lambda f: bugs(f)[0]["edits"][0], find="self.total"), "occurs"),
+    "not disjoint": (
+        change(lambda f: bugs(f)[1]["edits"][0], find="+ doubled", replace="- doubled"),
+        "which 'forgets' edits too",
+    ),
+    "does not compile": (
+        change(lambda f: bugs(f)[0]["edits"][0], replace="self.total ="),
+        "does not compile",
+    ),
+    "gives itself away": (
+        change(lambda f: bugs(f)[0]["edits"][0], replace="self.total = doubled  # bug: forgets"),
+        "gives the bug away",
+    ),
+    "hint quotes the answer": (
+        change(lambda f: bugs(f)[0], hints=["self.total = self.total + doubled", "b", "c"]),
+        "hint 1 quotes the answer",
+    ),
+    "unknown bug in preset": (
+        change(lambda f: f["challenge.json"]["presets"]["default"], bugs=["forgets", "none"]),
+        "names 'none'",
+    ),
+    "unknown fresh case": (change(lambda f: f["challenge.json"], fresh=["none"]), "names no case"),
+    "unit case as fresh": (
+        change(lambda f: f["challenge.json"], fresh=["unit-add"]),
+        "scenario cases only",
+    ),
+    "brief speaks of nothing": (
+        lambda f: f.update({"brief.md": "See `_nowhere`."}),
+        "speaks of `_nowhere`",
+    ),
+    "not recorded": (lambda f: None, "run `kvdojo check --record`"),
+}
+
+
+@pytest.mark.parametrize("name", STATIC)
+def test_static_breaches(name: str, make: Make) -> None:
+    spoil, says = STATIC[name]
+    found = static.check(make(spoil, recorded=False))
+    assert any(says in breach.text for breach in found), found
+
+
+def test_a_changed_reference_makes_the_golden_unusable(make: Make, tiny_sandbox: Sandbox) -> None:
+    challenge = make()
+    challenge.reference.write_text(challenge.reference.read_text() + "\n# more\n")
+    with pytest.raises(ContentError, match="--record"):
+        grade_source(challenge, b"", sandbox=tiny_sandbox)
+
+
+def test_a_changed_case_makes_the_golden_unusable(make: Make, tiny_sandbox: Sandbox) -> None:
+    challenge = make()
+    path = challenge.folder / "cases.json"
+    path.write_text(path.read_text().replace('"tokens": 4', '"tokens": 5'))
+    from grader.author.record import reload
+
+    with pytest.raises(ContentError, match="has changed since"):
+        grade_source(reload(challenge), b"", sandbox=tiny_sandbox)
+
+
+def test_a_wrong_expectation_by_hand_is_refused(make: Make) -> None:
+    def spoil(files: dict[str, Any]) -> None:
+        cases(files)[0]["steps"] = [
+            {"do": "scale", "tokens": 1, "expect": {"scaled": {"values": [[1.0, 2.0, 3.0]]}}}
+        ]
+
+    with pytest.raises(ContentError, match="`expect` states another 'scaled'"):
+        make(spoil)
