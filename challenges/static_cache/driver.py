@@ -4,6 +4,8 @@ Caches are plain tensors, so the grader keeps them: a case may start from a cach
 it back, reorder its rows, and put anything into slots that hold no token.
 """
 
+import typing
+
 import numpy as np
 
 from grader.sandbox.driverkit import Wrong, need
@@ -57,7 +59,7 @@ class Plan:
             made[name] = drawn if given is None else given
         return {**made, **params}
 
-    append = check_cache = handed_back = attend
+    append = write = check_cache = handed_back = attend
 
     def _past(self, cache=None, fill=None, unused="zeros", rows=None, rewind=0):
         s = self.setup
@@ -83,6 +85,9 @@ FOR_PAST = {"cache", "fill", "unused", "rows", "rewind"}
 
 class Verbs:
     """Calls the submission; what it leaves in slots that hold no token is its own affair."""
+
+    # whose memory an append writes to is for `write` alone to see
+    MAY_CHANGE: typing.ClassVar = {"append": {"past"}}
 
     def __init__(self, submission):
         self.submission = submission
@@ -110,10 +115,15 @@ class Verbs:
         cache = tuple(past[name] for name in PARTS)
         return {"output": need(self.submission, "_attend")(query, cache, scale, is_causal)}
 
-    def append(self, *, key, value, past, **_):
+    def append(self, *, key, value, past, lengths_only=False, **_):
         old = tuple(past[name] for name in PARTS)
-        grown = need(self.submission, "_append")(old, key, value)
-        return {"cache": _tidy(grown, old, key, key.shape[2])}
+        cache = _tidy(need(self.submission, "_append")(old, key, value), old, key, key.shape[2])
+        return {"seq_lens": cache["seq_lens"]} if lengths_only else {"cache": cache}
+
+    def write(self, *, key, past, **_):
+        buffer, _, seq_lens = (past[name] for name in PARTS)
+        grown = need(self.submission, "_write")(buffer, key, seq_lens)
+        return {"buffer": _blanked(grown, seq_lens + key.shape[2])}
 
     def handed_back(self, *, key, value, past, update_cache, **_):
         old = tuple(past[name] for name in PARTS)
