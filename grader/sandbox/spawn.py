@@ -42,6 +42,7 @@ class Zygote:
                 {**ENVIRONMENT, **env},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, 2, 1),  # the grader's stdout is for its report alone
                     (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
                 ],
                 setsid=True,

@@ -4,6 +4,8 @@
 """
 
 import ctypes
+import platform
+import sys  # noqa: F401 - for the programs
 
 import torch
 from torch import nn

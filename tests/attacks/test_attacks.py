@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from grader.content import load_challenge
+from grader.content.schema import validate_cases
 from grader.judge import grade_source
 from grader.judge.result import Result
 from grader.sandbox import Sandbox
@@ -40,8 +41,17 @@ def box() -> Iterator[Sandbox]:
         yield sandbox
 
 
+@pytest.fixture(scope="module", autouse=True)
+def content_checked_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        validate_cases(load_challenge("multi_head_attention"))
+        patch.setattr("grader.judge.run.validate_cases", lambda challenge: None)
+        yield
+
+
 def grade(box: Sandbox, source: str, cases: list[str], seconds: float = 5.0) -> Result:
     challenge = replace(load_challenge("multi_head_attention"), seconds=seconds, fresh=())
+    challenge.__dict__["bugs"] = {}  # which bugs a file has is not the question here
     return grade_source(challenge, source.encode(), cases=cases, sandbox=box)
 
 
@@ -69,7 +79,7 @@ def test_a_hostile_program_fails_and_leaves_nothing(box: Sandbox, path: Path) ->
     assert [case.status for case in result.cases] == ["failed"], result.cases
     assert all(case.cause and case.cause.kind for case in result.cases)
     assert "ESCAPED" not in result.log
-    assert result.log.isprintable() or set(result.log) - {"\n", "\t"} != set()
+    assert result.log.replace("\n", "").replace("\t", "").isprintable()
     assert traces() == []
     assert workers(box) == ""
     assert box._zygote.pid == zygote, "the warm process had to be replaced"

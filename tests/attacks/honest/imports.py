@@ -1,7 +1,13 @@
 """Imports much of the standard library and of torch."""
 
+import collections
 import dataclasses
+import decimal
+import fractions
 import inspect
+import itertools
+import json
+import statistics
 import typing
 
 import numpy as np

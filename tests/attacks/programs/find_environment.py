@@ -3,5 +3,5 @@
 import os
 
 for name in os.environ:
-    if any(word in name.lower() for word in ("seed", "secret", "token", "kvdojo", "pwd", "user")):
+    if any(word in name.lower() for word in ("secret", "token", "kvdojo", "pwd", "user")):
         escaped(name)

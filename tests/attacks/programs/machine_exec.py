@@ -1,6 +1,7 @@
 """2f-76: Runs programs in every way Python has."""
 
 import os
+
 import subprocess
 
 attempt("execv", lambda: os.execv("/bin/sh", ["sh", "-c", "touch /tmp/kvdojo-escaped"]))

@@ -1,6 +1,7 @@
 """2f-71: Plants code that Python or pytest would run later."""
 
 import os
+
 import site
 
 folders = [*site.getsitepackages(), *ROOTS, os.path.dirname(os.__file__), "/tmp"]

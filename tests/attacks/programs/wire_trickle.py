@@ -2,6 +2,7 @@
 
 import os
 import struct
+
 import time
 
 os.write(4, struct.pack("<Q", 1000))
