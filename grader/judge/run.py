@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -112,7 +112,7 @@ class Grading:
             return [self._same(case, first) for case in cases], tape.log
         done = {probe.id: first}
         logs = [tape.log] if tape.log else []
-        with ThreadPoolExecutor(PARALLEL) as pool:
+        with _threads() as pool:
             waiting: dict[Future[tuple[CaseResult, Tape]], Case] = {
                 pool.submit(self._judge, case): case for case in cases if case is not probe
             }
@@ -157,19 +157,37 @@ class Grading:
 
     def _guarded(self, case: Case, golden: CaseGolden, seed: int | None, tape: Tape) -> CaseResult:
         """Whatever goes wrong on our side is an error, never a wrong answer and never a pass."""
-        try:
-            return run_case(
-                self.sandbox, self.challenge, case, golden, self.source, seed=seed, tape=tape
-            )
-        except (SandboxError, GraderError, ContentError) as error:
-            return _errored(case, str(error))
-        except Exception as error:
-            return _errored(case, f"{type(error).__name__}: {error}")
+        for last in (False, True):
+            try:
+                return run_case(
+                    self.sandbox, self.challenge, case, golden, self.source, seed=seed, tape=tape
+                )
+            except SandboxError as error:
+                # a submission cannot reach the sandbox's own process, so what ended it was not the file: once more
+                if last:
+                    return _errored(case, str(error))
+            except (GraderError, ContentError) as error:
+                return _errored(case, str(error))
+            except Exception as error:
+                return _errored(case, f"{type(error).__name__}: {error}")
+        raise AssertionError("the second attempt always returns")
 
     @staticmethod
     def _same(case: Case, first: CaseResult) -> CaseResult:
         assert first.cause, "only a failed load is spread over the cases"
         return _failed(case, first.cause)
+
+
+@contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """A pool that an interruption (Ctrl-C) leaves at once, without running what still waits."""
+    pool = ThreadPoolExecutor(PARALLEL)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _merged(stored: CaseResult, fresh: CaseResult) -> CaseResult:
