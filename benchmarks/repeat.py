@@ -6,8 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from grader.content import challenge_ids
-from grader.content.challenge import load_challenge
+from grader.content import challenge_ids, load_challenge
 from grader.judge import grade_source, start_sandbox
 
 CORRECT = Path(__file__).resolve().parents[1] / "tests" / "correct"

@@ -16,9 +16,9 @@ from grader.author.matrix import Matrix, first_kill, kill_matrix, loudest_first
 from grader.content import Case, Challenge, ContentError
 from grader.judge.case import Tape, run_case
 from grader.judge.golden import CaseGolden, Expected, Golden
+from grader.judge.grading import PARALLEL
 from grader.judge.oracle import expect_case
 from grader.judge.result import CaseResult
-from grader.judge.run import PARALLEL
 from grader.sandbox import Sandbox
 
 MARGIN = 10.0  # a wrong answer must miss by so many tolerances, or else agree to a tenth of one

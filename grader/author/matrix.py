@@ -10,8 +10,8 @@ from grader.author.faults import bug_ids, impostor, planted
 from grader.content import Case, Challenge
 from grader.judge.case import run_case
 from grader.judge.golden import Golden
+from grader.judge.grading import PARALLEL
 from grader.judge.result import CaseResult
-from grader.judge.run import PARALLEL
 from grader.sandbox import Sandbox
 
 Progress = Callable[[int, int], None]

@@ -19,8 +19,8 @@ from grader.content.plant import plant
 from grader.content.schema import cases_schema
 from grader.files import write_atomically
 from grader.judge.golden import CaseGolden, Golden, oracle_digest, save_golden
+from grader.judge.grading import PARALLEL
 from grader.judge.oracle import expect_case
-from grader.judge.run import PARALLEL
 from grader.sandbox import Sandbox
 
 Progress = Callable[[int, int], None]

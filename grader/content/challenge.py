@@ -7,79 +7,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from grader.content.entries import (
+    Bug,
+    Case,
+    Impostor,
+    Preset,
+    bug_of,
+    case_of,
+    explained,
+    impostor_of,
+)
 from grader.content.errors import ContentError, UnknownChallenge
 from grader.content.jsonfile import read_json
 
 ROOT = Path(__file__).resolve().parents[2]
 _Entry = TypeVar("_Entry", "Bug", "Impostor", "Case")
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A named choice of entries to plant."""
-
-    bugs: tuple[str, ...]
-    decoys: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Edit:
-    """One replacement: `find` occurs exactly once in the reference."""
-
-    find: str
-    replace: str
-
-
-@dataclass(frozen=True)
-class Bug:
-    """A planted bug or decoy, `kvdojo/bug/v1`."""
-
-    id: str
-    kind: str
-    family: str
-    difficulty: int
-    title: str
-    edits: tuple[Edit, ...]
-    symptom: str
-    explanation: str
-    hints: tuple[str, ...]
-    sources: tuple[Mapping[str, str], ...]
-    witnesses: tuple[str, ...] = ()
-    raises: bool = False
-    excludes: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Impostor:
-    """A trivial answer, as edits to the reference; weak cases are those it passes."""
-
-    id: str
-    title: str
-    symptom: str
-    edits: tuple[Edit, ...]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A recipe of steps in the challenge's verbs, `kvdojo/case/v1`."""
-
-    id: str
-    title: str
-    why: str
-    points: int
-    kind: str
-    visibility: str
-    tags: tuple[str, ...]
-    setup: Mapping[str, Any]
-    seed: int
-    dtype: str
-    steps: tuple[Mapping[str, Any], ...]
-    keep_because: str | None = None
 
 
 @dataclass(frozen=True)
@@ -133,7 +80,7 @@ class Challenge:
     def bugs(self) -> dict[str, Bug]:
         """Bugs and decoys by id, in file order."""
         path = self.folder / "bugs.json"
-        return _by_id(path, [_bug(path, entry) for entry in _entries(path, "bugs")])
+        return _by_id(path, [bug_of(path, entry) for entry in _entries(path, "bugs")])
 
     @cached_property
     def impostors(self) -> dict[str, Impostor]:
@@ -141,7 +88,7 @@ class Challenge:
         path = self.folder / "impostors.json"
         if not path.exists():
             return {}
-        return _by_id(path, [_impostor(path, entry) for entry in _entries(path, "impostors")])
+        return _by_id(path, [impostor_of(path, entry) for entry in _entries(path, "impostors")])
 
     @cached_property
     def cases(self) -> dict[str, Case]:
@@ -170,7 +117,7 @@ def load_challenge(name: str, root: Path = ROOT) -> Challenge:
     try:
         return _challenge(document, folder, root)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise _explained(path, "challenge-v1", document, error) from None
+        raise explained(path, "challenge-v1", document, error) from None
 
 
 def read_text(path: Path) -> str:
@@ -179,27 +126,6 @@ def read_text(path: Path) -> str:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ContentError(f"{path}: cannot be read: {error}") from None
-
-
-def case_of(entry: Mapping[str, Any], name: str) -> Case:
-    """Build a case from its JSON object; raises ContentError."""
-    try:
-        return Case(
-            id=entry["id"],
-            title=entry["title"],
-            why=entry["why"],
-            points=entry.get("points", 1),
-            kind=entry["kind"],
-            visibility=entry.get("visibility", "public"),
-            tags=tuple(entry.get("tags", ())),
-            setup=entry.get("setup", {}),
-            seed=entry.get("seed", 0),
-            dtype=entry.get("dtype", "float32"),
-            steps=tuple(entry["steps"]),
-            keep_because=entry.get("keep_because"),
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise _explained(Path(name), "case-v1", entry, error) from None
 
 
 def _challenge(document: Mapping[str, Any], folder: Path, root: Path) -> Challenge:
@@ -229,38 +155,6 @@ def _challenge(document: Mapping[str, Any], folder: Path, root: Path) -> Challen
     )
 
 
-def _bug(path: Path, entry: Mapping[str, Any]) -> Bug:
-    try:
-        return Bug(
-            id=entry["id"],
-            kind=entry["kind"],
-            family=entry["family"],
-            difficulty=entry["difficulty"],
-            title=entry["title"],
-            edits=_edits(entry),
-            symptom=entry["symptom"],
-            explanation=entry["explanation"],
-            hints=tuple(entry["hints"]),
-            sources=tuple(entry["sources"]),
-            witnesses=tuple(entry.get("witnesses", ())),
-            raises=entry.get("raises", False),
-            excludes={pair["id"]: pair["because"] for pair in entry.get("excludes", ())},
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise _explained(path, "bugs-v1", {"bugs": [entry]}, error) from None
-
-
-def _impostor(path: Path, entry: Mapping[str, Any]) -> Impostor:
-    try:
-        return Impostor(entry["id"], entry["title"], entry["symptom"], _edits(entry))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise _explained(path, "impostors-v1", {"impostors": [entry]}, error) from None
-
-
-def _edits(entry: Mapping[str, Any]) -> tuple[Edit, ...]:
-    return tuple(Edit(edit["find"], edit["replace"]) for edit in entry["edits"])
-
-
 def _entries(path: Path, key: str) -> list[Any]:
     document = read_json(path)
     entries = document.get(key) if isinstance(document, dict) else document
@@ -283,11 +177,3 @@ def _rank(folder: Path) -> int:
         return int(read_json(folder / "challenge.json")["difficulty"])
     except (ContentError, KeyError, TypeError, ValueError):
         return 99
-
-
-def _explained(path: Path, schema: str, document: Any, error: Exception) -> ContentError:
-    """Say what is wrong by the schema; jsonschema is imported only when something is."""
-    from grader.content.schema import faults, load_schema
-
-    lines = faults(document, load_schema(schema), str(path))
-    return ContentError("\n".join(lines) or f"{path}: {type(error).__name__}: {error}")

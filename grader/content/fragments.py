@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from grader.content.challenge import Bug, Challenge
+from grader.content.challenge import Challenge
+from grader.content.entries import Bug
 from grader.content.plant import plant
 
 Scope = tuple[str, ...]

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from grader.content import Case, Challenge
-from grader.judge.compare import excess, judge_reply, raised_cause
+from grader.judge.compare import excess, judge_reply
+from grader.judge.faults import raised_cause
 from grader.judge.golden import CaseGolden, Expected
 from grader.judge.result import CaseResult, Cause, Where
 from grader.judge.script import CREATE, Script

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from grader.arrays import Array
+from grader.judge.faults import line_of, problem_cause, raised_cause
 from grader.judge.golden import Expected
 from grader.judge.result import Cause, Where
 from grader.judge.show import number, numbers, pattern
-from grader.sandbox import Problem, Raised, Reply, Request
-
-PROBLEMS = ("wrong_value", "wrong_shape", "wrong_dtype", "missing", "mutated_input")
+from grader.sandbox import Reply, Request
 
 
 def judge_reply(
@@ -38,7 +37,7 @@ def judge_reply(
     if expected.raised is not None:
         return _judge_raise(label, theirs, reply, expected.raised)
     if reply.problem is not None:
-        return _problem_cause(label, reply.problem)
+        return problem_cause(label, reply.problem)
     if reply.raised is not None:
         return raised_cause(label, reply.raised)
     return (
@@ -63,37 +62,18 @@ def excess(reply: Reply, expected: Expected) -> float:
     return largest
 
 
-def raised_cause(step: int | None, raised: Raised) -> Cause:
-    """Describe an exception that should not have been raised."""
-    name = raised.types[0] if raised.types else "an exception"
-    if "MemoryError" in raised.types:
-        text = "The memory limit was reached."
-        return Cause("memory", text, _line(raised), None, raised.message or name, Where(step))
-    if raised.blocked:
-        text = "The file tried something a submission may not do, and was refused."
-        return Cause("blocked", text, _line(raised), None, f"{name}: {raised.message}", Where(step))
-    text = f"{name} was raised: {raised.message}" if raised.message else f"{name} was raised."
-    return Cause("raised", text, _line(raised), "no exception", name, Where(step))
-
-
-def _problem_cause(step: int | None, problem: Problem) -> Cause:
-    """The worker's word for a kind is free text, and a submission may have written it."""
-    kind = problem.kind if problem.kind in PROBLEMS else "wrong_value"
-    return Cause(kind, problem.message, where=Where(step))
-
-
 def _judge_raise(
     step: int | None, sent: Mapping[str, Array], reply: Reply, name: str
 ) -> Cause | None:
     if reply.problem is not None:
-        return _problem_cause(step, reply.problem)
+        return problem_cause(step, reply.problem)
     if reply.raised is None:
         text = f"This call must raise {name}, and returned as if all were well."
         return Cause("did_not_raise", text, None, name, "no exception", Where(step))
     if name not in reply.raised.types:
         actual = reply.raised.types[0] if reply.raised.types else "another exception"
         text = f"This call must raise {name}, and raised {actual}: {reply.raised.message}"
-        return Cause("raised", text, _line(reply.raised), name, actual, Where(step))
+        return Cause("raised", text, line_of(reply.raised), name, actual, Where(step))
     return _judge_echo(step, sent, reply)
 
 
@@ -248,7 +228,3 @@ def _equal(got: Any, want: Any) -> bool:
         number_like = isinstance(got, int | float) and not isinstance(got, bool)
         return number_like and math.isclose(got, want, rel_tol=1e-6, abs_tol=1e-12)
     return type(got) is type(want) and bool(got == want)
-
-
-def _line(raised: Raised) -> str | None:
-    return f"Line {raised.line}: {raised.text.strip()}" if raised.line else None

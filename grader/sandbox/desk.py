@@ -51,9 +51,9 @@ class Desk:
         answer = Answer(request.room)
         try:
             answer.add("", self._call(request, tensors))
+            return _frame(answer, self._echo(request.do, tensors, sent))
         except BaseException as error:
             return self._fault(error, answer, self._echo(request.do, tensors, sent))
-        return _frame(answer, self._echo(request.do, tensors, sent))
 
     def _call(self, request: schema.RequestText, tensors: dict[str, Any]) -> dict[str, Any]:
         arguments = nest(request.args, tensors)

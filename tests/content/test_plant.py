@@ -8,7 +8,7 @@ import random
 import pytest
 
 from grader.content import UnknownName, load_challenge
-from grader.content.challenge import Edit
+from grader.content.entries import Edit
 from grader.content.plant import PlantError, apply_edits, choose, plant
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from grader.content import load_challenge
 from grader.judge import GraderError, grade_source, start_sandbox
-from grader.judge import run as judging
+from grader.judge import grading as judging
 from grader.sandbox import Sandbox, SandboxError
 
 NAME = "multi_head_attention"

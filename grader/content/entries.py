@@ -1,0 +1,136 @@
+"""What a challenge is made of: cases, bugs, impostors and presets, each built from its JSON object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from grader.content.errors import ContentError
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named choice of entries to plant."""
+
+    bugs: tuple[str, ...]
+    decoys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One replacement: `find` occurs exactly once in the reference."""
+
+    find: str
+    replace: str
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A planted bug or decoy, `kvdojo/bug/v1`."""
+
+    id: str
+    kind: str
+    family: str
+    difficulty: int
+    title: str
+    edits: tuple[Edit, ...]
+    symptom: str
+    explanation: str
+    hints: tuple[str, ...]
+    sources: tuple[Mapping[str, str], ...]
+    witnesses: tuple[str, ...] = ()
+    raises: bool = False
+    excludes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Impostor:
+    """A trivial answer, as edits to the reference; weak cases are those it passes."""
+
+    id: str
+    title: str
+    symptom: str
+    edits: tuple[Edit, ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A recipe of steps in the challenge's verbs, `kvdojo/case/v1`."""
+
+    id: str
+    title: str
+    why: str
+    points: int
+    kind: str
+    visibility: str
+    tags: tuple[str, ...]
+    setup: Mapping[str, Any]
+    seed: int
+    dtype: str
+    steps: tuple[Mapping[str, Any], ...]
+    keep_because: str | None = None
+
+
+def case_of(entry: Mapping[str, Any], name: str) -> Case:
+    """Build a case from its JSON object; raises ContentError."""
+    try:
+        return Case(
+            id=entry["id"],
+            title=entry["title"],
+            why=entry["why"],
+            points=entry.get("points", 1),
+            kind=entry["kind"],
+            visibility=entry.get("visibility", "public"),
+            tags=tuple(entry.get("tags", ())),
+            setup=entry.get("setup", {}),
+            seed=entry.get("seed", 0),
+            dtype=entry.get("dtype", "float32"),
+            steps=tuple(entry["steps"]),
+            keep_because=entry.get("keep_because"),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise explained(Path(name), "case-v1", entry, error) from None
+
+
+def bug_of(path: Path, entry: Mapping[str, Any]) -> Bug:
+    """Build a bug or decoy from its JSON object; raises ContentError."""
+    try:
+        return Bug(
+            id=entry["id"],
+            kind=entry["kind"],
+            family=entry["family"],
+            difficulty=entry["difficulty"],
+            title=entry["title"],
+            edits=_edits(entry),
+            symptom=entry["symptom"],
+            explanation=entry["explanation"],
+            hints=tuple(entry["hints"]),
+            sources=tuple(entry["sources"]),
+            witnesses=tuple(entry.get("witnesses", ())),
+            raises=entry.get("raises", False),
+            excludes={pair["id"]: pair["because"] for pair in entry.get("excludes", ())},
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise explained(path, "bugs-v1", {"bugs": [entry]}, error) from None
+
+
+def impostor_of(path: Path, entry: Mapping[str, Any]) -> Impostor:
+    """Build an impostor from its JSON object; raises ContentError."""
+    try:
+        return Impostor(entry["id"], entry["title"], entry["symptom"], _edits(entry))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise explained(path, "impostors-v1", {"impostors": [entry]}, error) from None
+
+
+def _edits(entry: Mapping[str, Any]) -> tuple[Edit, ...]:
+    return tuple(Edit(edit["find"], edit["replace"]) for edit in entry["edits"])
+
+
+def explained(path: Path, schema: str, document: Any, error: Exception) -> ContentError:
+    """Say what is wrong by the schema; jsonschema is imported only when something is."""
+    from grader.content.schema import faults, load_schema
+
+    lines = faults(document, load_schema(schema), str(path))
+    return ContentError("\n".join(lines) or f"{path}: {type(error).__name__}: {error}")

@@ -1,0 +1,34 @@
+"""Say why a call gave no answer: an exception, a refusal of the sandbox, or an answer of the wrong structure."""
+
+from __future__ import annotations
+
+from grader.judge.result import Cause, Where
+from grader.sandbox import Problem, Raised
+
+PROBLEMS = ("wrong_value", "wrong_shape", "wrong_dtype", "missing", "mutated_input")
+
+
+def raised_cause(step: int | None, raised: Raised) -> Cause:
+    """Describe an exception that should not have been raised."""
+    name = raised.types[0] if raised.types else "an exception"
+    if "MemoryError" in raised.types:
+        text = "The memory limit was reached."
+        return Cause("memory", text, line_of(raised), None, raised.message or name, Where(step))
+    if raised.blocked:
+        text = "The file tried something a submission may not do, and was refused."
+        return Cause(
+            "blocked", text, line_of(raised), None, f"{name}: {raised.message}", Where(step)
+        )
+    text = f"{name} was raised: {raised.message}" if raised.message else f"{name} was raised."
+    return Cause("raised", text, line_of(raised), "no exception", name, Where(step))
+
+
+def problem_cause(step: int | None, problem: Problem) -> Cause:
+    """The worker's word for a kind is free text, and a submission may have written it."""
+    kind = problem.kind if problem.kind in PROBLEMS else "wrong_value"
+    return Cause(kind, problem.message, where=Where(step))
+
+
+def line_of(raised: Raised) -> str | None:
+    """Quote the line of the submission that raised."""
+    return f"Line {raised.line}: {raised.text.strip()}" if raised.line else None

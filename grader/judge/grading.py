@@ -1,0 +1,169 @@
+"""The run over a file's cases: which are run, side by side, once more on secret inputs, or not at all.
+
+What goes wrong on our side becomes an error of that case, never a wrong answer and never a pass.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from grader.content import Case, Challenge, ContentError
+from grader.judge.case import GraderError, Tape, run_case
+from grader.judge.golden import CaseGolden, Golden
+from grader.judge.oracle import expect_fresh
+from grader.judge.result import CaseResult, Cause
+from grader.sandbox import Sandbox, SandboxError
+
+PARALLEL = 2
+PATIENCE = 2  # cases that may run out of time before the rest is not tried
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Grading:
+    """One run over the cases of one file."""
+
+    sandbox: Sandbox
+    challenge: Challenge
+    golden: Golden
+    source: bytes
+    progress: Progress
+    timeouts: int = 0
+    foreign: frozenset[str] = frozenset()
+
+    def run(self, cases: Sequence[Case]) -> tuple[list[CaseResult], str]:
+        """Return the verdicts in the order of the cases, and the submission's log."""
+        # a file that cannot be loaded is told once, by a case that no file can skip
+        probe = next((case for case in cases if not self.golden.cases[case.id].needs), cases[0])
+        first, tape = self._judge(probe)
+        self.progress(1, len(cases))
+        if not tape.loaded and first.status == "failed":
+            return [self._same(case, first) for case in cases], tape.log
+        done = {probe.id: first}
+        logs = [tape.log] if tape.log else []
+        with _threads() as pool:
+            waiting: dict[Future[tuple[CaseResult, Tape]], Case] = {
+                pool.submit(self._judge, case): case for case in cases if case is not probe
+            }
+            fresh = {
+                case.id: pool.submit(self._judge_fresh, case)
+                for case in cases
+                if case.id in self.challenge.fresh
+            }
+            for future in as_completed(waiting):
+                result, tape = future.result()
+                done[result.id] = result
+                if tape.log and (not logs or result.status == "failed"):
+                    logs.insert(0, tape.log)
+                self.progress(len(done), len(cases))
+            for name, future in fresh.items():
+                done[name] = _merged(done[name], future.result()[0])
+        return [done[case.id] for case in cases], logs[0] if logs else ""
+
+    def _judge(self, case: Case) -> tuple[CaseResult, Tape]:
+        tape = Tape()
+        if self.timeouts >= PATIENCE:
+            text = f"Not run: {self.timeouts} cases before it ran out of time."
+            return _failed(case, Cause("timeout", text)), tape
+        for name in self.foreign.intersection(self.golden.cases[case.id].needs):
+            text = f"Skipped: `{name}` is this file's own helper, not the one this case is about."
+            return replace(_failed(case, Cause(None, text)), status="skipped", max_points=0), tape
+        result = self._guarded(case, self.golden.cases[case.id], None, tape)
+        self.timeouts += bool(result.cause and result.cause.kind == "timeout")
+        return result, tape
+
+    def _judge_fresh(self, case: Case) -> tuple[CaseResult, Tape]:
+        tape = Tape()
+        if self.timeouts >= PATIENCE:
+            return _failed(case, Cause("timeout", "Not run.")), tape
+        seed = secrets.randbits(53)
+        try:
+            stored = self.golden.cases[case.id]
+            golden = expect_fresh(self.sandbox, self.challenge, case, stored, seed)
+        except (SandboxError, ContentError) as error:
+            return _errored(case, str(error)), tape
+        return self._guarded(case, golden, seed, tape), tape
+
+    def _guarded(self, case: Case, golden: CaseGolden, seed: int | None, tape: Tape) -> CaseResult:
+        """Whatever goes wrong on our side is an error, never a wrong answer and never a pass."""
+        for last in (False, True):
+            try:
+                return run_case(
+                    self.sandbox, self.challenge, case, golden, self.source, seed=seed, tape=tape
+                )
+            except SandboxError as error:
+                # a submission cannot reach the sandbox's own process, so what ended it was not the file: once more
+                if last:
+                    return _errored(case, str(error))
+            except (GraderError, ContentError) as error:
+                return _errored(case, str(error))
+            except Exception as error:
+                return _errored(case, f"{type(error).__name__}: {error}")
+        raise AssertionError("the second attempt always returns")
+
+    @staticmethod
+    def _same(case: Case, first: CaseResult) -> CaseResult:
+        assert first.cause, "only a failed load is spread over the cases"
+        return _failed(case, first.cause)
+
+
+@contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """A pool that an interruption (Ctrl-C) leaves at once, without running what still waits."""
+    pool = ThreadPoolExecutor(PARALLEL)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _merged(stored: CaseResult, fresh: CaseResult) -> CaseResult:
+    """A case counts as passed only if it also passes on inputs nobody could know."""
+    if stored.status != "passed" or fresh.status in ("passed", "skipped"):
+        return stored
+    if fresh.status == "error" or not fresh.cause:
+        return replace(fresh, points=0)
+    cause = Cause(
+        fresh.cause.kind,
+        "Right on the published inputs, wrong on fresh ones of the same sizes.",
+        "Outputs must be computed from the inputs of the call, not remembered.",
+        where=replace(fresh.cause.where, index=None) if fresh.cause.where else None,
+    )
+    return replace(stored, status="failed", points=0, cause=cause)
+
+
+def _failed(case: Case, cause: Cause) -> CaseResult:
+    return CaseResult(
+        case.id,
+        case.title,
+        "failed",
+        0,
+        case.points,
+        0.0,
+        cause,
+        case.visibility,
+        case.kind,
+        case.why,
+    )
+
+
+def _errored(case: Case, text: str) -> CaseResult:
+    cause = Cause(None, f"Could not be judged: {text}")
+    return CaseResult(
+        case.id,
+        case.title,
+        "error",
+        0,
+        case.points,
+        0.0,
+        cause,
+        case.visibility,
+        case.kind,
+        case.why,
+    )
