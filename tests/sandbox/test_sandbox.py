@@ -144,3 +144,29 @@ def test_a_machine_that_cannot_fork_gives_a_notice():
         assert not box.isolated
         assert "do not grade other people's files" in (box.notice or "")
         assert answer(box, b"print('to the log')\ndef f(): return 2") == 2
+
+
+KERNEL = b"""
+import torch
+import triton
+import triton.language as tl
+
+@triton.jit
+def double(x, out, n, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(out + i, tl.load(x + i, mask=i < n) * 2, mask=i < n)
+
+def f():
+    x = torch.arange(20.0)
+    out = torch.empty_like(x)
+    double[(2,)](x, out, 20, BLOCK=16)
+    return bool((out == 2 * x).all())
+"""
+
+
+def test_a_triton_kernel_runs_interpreted_and_isolated(sandbox):
+    pytest.importorskip("triton")
+    with Sandbox.start(preload=["triton"], env={"TRITON_INTERPRET": "1"}) as box:
+        assert answer(box, KERNEL) is True
+        assert box.isolated
+        assert box.versions["triton"]

@@ -232,3 +232,13 @@ def test_a_session_is_short(sandbox):
 def test_an_array_keeps_no_reference_to_the_frame(ask):
     reply = ask("def f(x): return x", Request("call", tensors={"x": X}))
     assert isinstance(reply.tensors["out"], Array)
+
+
+@pytest.mark.parametrize("value", ["'\\ud800'", "'x' * 10_000", "1 << 80", "[[1], [2, [3]]]"])
+def test_an_unsendable_value_is_the_submissions_own_fault(ask, value):
+    try:
+        reply = ask(f"def f(): return {value}")
+    except WorkerFailure as failure:
+        assert failure.kind in ("protocol", "crashed")
+    else:
+        assert reply.raised or reply.problem
