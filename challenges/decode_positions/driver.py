@@ -3,6 +3,8 @@
 It knows the public names of the file and, for unit cases, the helpers; not how a submission stores its cache.
 """
 
+# ruff: noqa: D102 (each verb is described in verbs.schema.json)
+
 from grader.sandbox.driverkit import Wrong, need
 
 SIZES = {
@@ -60,7 +62,7 @@ class Plan:
     def forward(self, tokens):
         return {"token_ids": self._ids(tokens)}
 
-    check_tokens = forward
+    check_tokens = twin = forward
 
     def generate(self, prompt, count):
         return {"prompt": self._ids(prompt), "count": count}
@@ -100,7 +102,8 @@ class Verbs:
         self.config, self.decoder = need(submission, "DecoderConfig"), need(submission, "Decoder")
 
     def create(self, *, dtype, config, batch_size, weights):
-        self.model = self.decoder(self.config(**config), weights, batch_size=batch_size)
+        self.make = lambda: self.decoder(self.config(**config), weights, batch_size=batch_size)
+        self.model, self.second = self.make(), None
         self.dtype = weights["model.embed_tokens.weight"].dtype
         return {"positions": self._positions()}
 
@@ -110,6 +113,10 @@ class Verbs:
     def forward(self, token_ids):
         logits = given("forward", need(self.model, "forward")(token_ids))
         return {"logits": logits, "positions": self._positions()}
+
+    def twin(self, token_ids):
+        self.second = self.make() if self.second is None else self.second
+        return {"logits": given("forward", need(self.second, "forward")(token_ids))}
 
     def generate(self, prompt, count):
         tokens = given("generate", need(self.model, "generate")(prompt, count))
@@ -123,7 +130,7 @@ class Verbs:
         steps = {"length": len(need(self.model, "trace"))}
         for index, step in enumerate(self.model.trace):
             for name in ("position", "scores", "weight_sum"):
-                if name not in step:
+                if not isinstance(step, dict) or name not in step:
                     raise Wrong("missing", f"`trace[{index}]` has no {name!r}")
             sums = stacked(step["weight_sum"]).to(self.dtype)
             entry = {"position": integers(step["position"]), "scores": integers(step["scores"])}
@@ -158,7 +165,10 @@ class Verbs:
 
         def call(**args):
             answer = given(f"_{name}", helper(**args))
-            return dict(zip(outputs, answer if len(outputs) > 1 else [answer], strict=True))
+            parts = answer if len(outputs) > 1 else (answer,)
+            if not isinstance(parts, tuple) or len(parts) != len(outputs):
+                raise Wrong("missing", f"`_{name}` must return {', '.join(outputs)}")
+            return dict(zip(outputs, parts, strict=True))
 
         return call
 
