@@ -13,8 +13,7 @@ import re
 from collections.abc import Hashable, Mapping, Sequence
 
 import torch
-from jinja2 import TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError, sandbox
 from torch import Tensor
 
 Message = dict[str, str]
@@ -52,7 +51,7 @@ class ChatTemplate:
     """A Jinja2 chat template from a model's author, run where it can neither escape nor write."""
 
     def __init__(self, source: str) -> None:
-        environment = ImmutableSandboxedEnvironment(
+        environment = sandbox.ImmutableSandboxedEnvironment(
             trim_blocks=True,
             lstrip_blocks=True,
             autoescape=False,
