@@ -238,7 +238,7 @@ def test_an_array_keeps_no_reference_to_the_frame(ask):
 def test_an_unsendable_value_is_the_submissions_own_fault(ask, value):
     try:
         reply = ask(f"def f(): return {value}")
+        blamed = reply.raised or reply.problem
     except WorkerFailure as failure:
-        assert failure.kind in ("protocol", "crashed")
-    else:
-        assert reply.raised or reply.problem
+        blamed = failure.kind in ("protocol", "crashed")
+    assert blamed
