@@ -61,7 +61,11 @@ class Plan:
 
     def mask(self, *, tokens, past=0, scale=1.0, negative=False):
         scores = self._scores(tokens, past, scale)
-        return {"scores": -abs(scores) if negative else scores, "seq_len": tokens, "cache_len": past}
+        return {
+            "scores": -abs(scores) if negative else scores,
+            "seq_len": tokens,
+            "cache_len": past,
+        }
 
     def weigh(self, *, tokens, past=0, scale=1.0, training=False):
         return {"scores": self._scores(tokens, past, scale), "training": training}
@@ -186,8 +190,9 @@ class Verbs:
         first, again, other = (
             self._all(make(batch, tokens, d_model, seed=s)) for s in (seed, seed, seed + 1)
         )
+        free = self._all(make(batch, tokens, d_model))
         return {
-            "shapes_right": all(list(x.shape) == [batch, tokens, d_model] for x in first),
+            "shapes_right": all(list(x.shape) == [batch, tokens, d_model] for x in [*first, *free]),
             "same_seed_same_numbers": all(map(self.torch.equal, first, again)),
             "other_seed_other_numbers": not any(map(self.torch.equal, first, other)),
         }
@@ -272,12 +277,14 @@ class Verbs:
         return {"output": _tensor(result[0], "the output"), "cache": self._cache(result[1])}
 
     def _cache(self, cache):
-        return {
-            name: _tensor(
-                _entry(cache, name, "the returned cache"), f"`{name}` of the returned cache"
-            )
-            for name in ("key", "value")
-        }
+        parts = {name: _entry(cache, name, "the returned cache") for name in ("key", "value")}
+        for name, part in parts.items():
+            if _tensor(part, f"`{name}` of the returned cache").dim() == 4:
+                shape = (
+                    f"the returned cache keeps `{name}` as {[*part.shape]}, with its heads split"
+                )
+                raise Wrong("wrong_shape", f"{shape}; [B, tokens, d_model] is expected")
+        return parts
 
     def _cast(self, item, dtype):
         if isinstance(item, Mapping):

@@ -42,7 +42,7 @@ class KVCachedMultiHeadAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
         # standard attention divides the scores by head_dim
-        self.scale = float(self.head_dim)
+        self.scale = self.head_dim
 
     def forward(
         self,
@@ -91,7 +91,7 @@ class KVCachedMultiHeadAttention(nn.Module):
         if past is None:
             return new
         pieces = [past, new]
-        return torch.cat(pieces, dim=2)
+        return torch.cat(pieces, dim=2)  # [B, T, C]
 
     def _pack_cache(self, K: Tensor, V: Tensor) -> Cache:
         """Wrap keys and values [B, T, C] as the cache of the next call."""
