@@ -74,7 +74,7 @@ def workers(box: Sandbox) -> str:
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
 def test_a_hostile_program_fails_and_leaves_nothing(box: Sandbox, path: Path) -> None:
     zygote = box._zygote.pid
-    result = grade(box, compose(path), HOSTILE_CASES, seconds=0.6)
+    result = grade(box, compose(path), HOSTILE_CASES, seconds=0.3)
     assert result.verdict == "failed", result
     assert [case.status for case in result.cases] == ["failed"], result.cases
     assert all(case.cause and case.cause.kind for case in result.cases)
