@@ -112,12 +112,14 @@ class Verbs:
         model.load_state_dict(self.weights)
         return model
 
-    def _seen(self, cache, into=None):
-        """Everything a cache holds; `found` is false for None."""
+    def _seen(self, cache, into=None, brief=False):
+        """Everything a cache holds, or its sizes alone; `found` is false for None."""
         if into:
             self.kept[into] = cache
         if cache is None:
             return {"found": False}
+        if brief:
+            return {"size": cache.size, "padding": cache.padding}
         seen = {"found": True, "size": cache.size, "layers": len(cache), "padding": cache.padding}
         for layer in range(len(cache) if cache.size else 0):
             seen[str(layer)] = dict(zip(("keys", "values"), cache[layer].get(), strict=True))
@@ -130,11 +132,11 @@ class Verbs:
         self.kept[into] = need(self.submission, "KeysValues")(*sizes, "cpu", dtype)
         return self.append(on=into, keys=keys, values=values)
 
-    def append(self, *, on, keys=None, values=None):
+    def append(self, *, on, keys=None, values=None, brief=False):
         """Append to every layer."""
         for layer in range(0 if keys is None else len(keys)):
             self.kept[on][layer].update(keys[layer], values[layer])
-        return self._seen(self.kept[on])
+        return self._seen(self.kept[on], brief=brief)
 
     def update(self, *, on, layer, keys, values):
         """Append to one layer."""
@@ -145,33 +147,33 @@ class Verbs:
         """Read a cache."""
         return self._seen(self.kept[on])
 
-    def prune(self, *, on, keep):
+    def prune(self, *, on, keep, brief=False):
         """Keep some samples."""
         self.kept[on].prune(keep)
-        return self._seen(self.kept[on])
+        return self._seen(self.kept[on], brief=brief)
 
     def reset(self, *, on):
         """Empty a cache."""
         self.kept[on].reset()
         return self._seen(self.kept[on])
 
-    def make_room(self, *, on, tokens):
+    def make_room(self, *, on, tokens, brief=False):
         """Evict until the tokens fit."""
         self.kept[on].make_room(tokens)
-        return self._seen(self.kept[on])
+        return self._seen(self.kept[on], brief=brief)
 
     def clone(self, *, on, into):
         """Copy a cache."""
         return self._seen(self.kept[on].clone(), into)
 
-    def row(self, *, on, index, into=None):
+    def row(self, *, on, index, into=None, brief=False):
         """Take one sample out of a batch."""
-        return self._seen(self.kept[on].row(index), into)
+        return self._seen(self.kept[on].row(index), into, brief)
 
-    def stack(self, *, rows, into):
+    def stack(self, *, rows, into, brief=False):
         """Batch single caches."""
         kind = need(self.submission, "KeysValues")
-        return self._seen(kind.stack([self.kept[name] for name in rows]), into)
+        return self._seen(kind.stack([self.kept[name] for name in rows]), into, brief)
 
     def pool(self, *, into, size, strategy):
         """Build a pool."""
@@ -180,7 +182,6 @@ class Verbs:
     def put(self, *, on, key, cache, priority=0.0):
         """Store a cache in a pool."""
         self.kept[on].set(key, self.kept[cache], priority)
-        return {"size": len(self.kept[on])}
 
     def take(self, *, on, key, into=None):
         """Look a key up in a pool."""
@@ -224,9 +225,11 @@ class Verbs:
         manager = self.model.kv_cache_manager
         return {"handles": [need(manager, "_issue_handle")() for _ in range(count)]}
 
-    def retrieve(self, *, states, envs, into=None):
+    def retrieve(self, *, states, envs, into=None, brief=False):
         """Look states up or generate them, and read the working caches."""
         sizes = self.model.retrieve_or_generate_kvcache(states, envs)
+        if brief:
+            return {"rows": len(sizes)}
         working = self.model.kv_cache_manager.keys_values_wm_list
         seen = {str(i): self._seen(c, into and f"{into}.{i}") for i, c in enumerate(working)}
         listed = list(self.model.kv_cache_manager.keys_values_wm_size_list)
