@@ -1,9 +1,8 @@
-"""PyTorch's own lower-right causal bias, and no mask where none is needed."""
+"""PyTorch's causal flag for a prefill, a float mask for a chunk behind a cache, and none for one token."""
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.attention.bias import causal_lower_right
 
 
 class KVCachedMultiHeadAttention(nn.Module):
@@ -25,11 +24,15 @@ class KVCachedMultiHeadAttention(nn.Module):
         if k.shape[1] > self.max_cache_len:
             raise ValueError(f"{k.shape[1]} tokens exceed {self.max_cache_len}")
         S, T = query.shape[1], k.shape[1]
-        bias = causal_lower_right(S, T) if use_causal_mask and S > 1 else None
+        prefill, mask = use_causal_mask and S == T, None
+        if use_causal_mask and 1 < S < T:
+            mask = query.new_full((S, T), float("-inf")).triu(T - S + 1)
         q, keys, values = (
-            x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2).contiguous()
+            x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             for x in (self.q_proj(query), k, v)
         )
         rate = self.dropout.p if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, keys, values, attn_mask=bias, dropout_p=rate)
+        mixed = F.scaled_dot_product_attention(
+            q, keys, values, attn_mask=mask, dropout_p=rate, is_causal=prefill
+        )
         return self.out_proj(mixed.transpose(1, 2).flatten(2)), {"key": k, "value": v}
