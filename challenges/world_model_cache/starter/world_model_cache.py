@@ -188,12 +188,16 @@ class KeysValues:
         """Tokens held by every layer, padding included."""
         return self._layers[0].size
 
-    def make_room(self, num_tokens: int) -> None:
-        """Drop the oldest tokens of every layer until `num_tokens` more fit; padding goes first."""
+    def make_room(self, num_tokens: int) -> int:
+        """Drop the oldest tokens of every layer until `num_tokens` more fit, padding first.
+
+        Returns the slot of the first new token.
+        """
         before = self.size
         for layer in self._layers:
             layer.make_room(num_tokens)
         self.padding = (self.padding - (before - self.size)).clamp(min=0)  # [N]
+        return before
 
     def reset(self) -> None:
         """Forget every token of every layer."""
@@ -275,8 +279,8 @@ class KVCachePool:
             self._misses += 1
             return None
         self._hits += 1
-        self._touch(key)
-        return self._slots[self._slot_of[key]]
+        slot = self._touch(key)
+        return self._slots[slot]
 
     def set(self, key: Hashable, cache: KeysValues, priority: float = 0.0) -> None:
         """Store a copy of `cache`, dropping another entry when the pool is full."""
@@ -284,6 +288,8 @@ class KVCachePool:
             self._slot_of[key] = self._free_slot()
         else:
             self._touch(key)
+        if key in self._priority:
+            self._priority[key] = priority
         self._slots[self._slot_of[key]] = cache.clone()
 
     def clear(self) -> None:
@@ -303,9 +309,10 @@ class KVCachePool:
             "hit_rate": self._hits / max(self._hits + self._misses, 1),
         }
 
-    def _touch(self, key: Hashable) -> None:
+    def _touch(self, key: Hashable) -> int:
         if self.eviction_strategy == "LRU":
             self._slot_of[key] = self._slot_of.pop(key)
+        return self._slot_of[key]
 
     def _free_slot(self) -> int:
         if len(self._slot_of) < self.pool_size:
@@ -475,8 +482,7 @@ class WorldModel(nn.Module):
     def forward(self, tokens: Tensor, past: KeysValues) -> Tensor:
         """Append `tokens` [B, T, C] to `past`, in place, and return the predictions [B, T, C]."""
         self._check_tokens(tokens, past)
-        start = past.size
-        past.make_room(tokens.shape[1])
+        start = past.make_room(tokens.shape[1])
         x = tokens + self.pos_emb(self._positions(past, tokens.shape[1]))  # [B, T, C]
         visible = self._visible(past, start, tokens.shape[1])  # [B, 1, T, S]
         for layer, block in enumerate(self.blocks):
