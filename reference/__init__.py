@@ -1,0 +1,1 @@
+"""The right answers: one standalone file per system."""

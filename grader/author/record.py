@@ -16,7 +16,7 @@ from grader.author.matrix import Matrix, kill_matrix
 from grader.content import Challenge, load_challenge
 from grader.content.jsonfile import read_json
 from grader.content.plant import plant
-from grader.content.schema import cases_schema
+from grader.content.schema import cases_digest, cases_schema
 from grader.files import write_atomically
 from grader.judge.golden import CaseGolden, Golden, oracle_digest, save_golden
 from grader.judge.grading import PARALLEL
@@ -35,7 +35,7 @@ def make_golden(sandbox: Sandbox, challenge: Challenge) -> Golden:
         }
         cases = {name: job.result() for name, job in jobs.items()}
     versions = {name: str(sandbox.versions[name]) for name in ("torch", "python")}
-    return Golden(cases, oracle_digest(challenge), versions)
+    return Golden(cases, oracle_digest(challenge), versions, cases_digest(challenge))
 
 
 def record(
@@ -44,11 +44,8 @@ def record(
     """Record a challenge; returns what was recorded."""
     golden = make_golden(sandbox, challenge)
     matrix = kill_matrix(sandbox, challenge, golden, progress=progress)
-    golden = Golden(
-        {name: _with_symptoms(name, case, matrix) for name, case in golden.cases.items()},
-        golden.oracle,
-        golden.versions,
-    )
+    cases = {name: _with_symptoms(name, case, matrix) for name, case in golden.cases.items()}
+    golden = replace(golden, cases=cases)
     challenge.starter.parent.mkdir(exist_ok=True)
     write_atomically(challenge.golden, save_golden(challenge.golden, golden))
     write_atomically(challenge.folder / "bugs.json", _with_witnesses(challenge, matrix))

@@ -15,7 +15,8 @@ from grader.cli.names import challenge_argument, file_argument
 from grader.cli.submission import locate, text
 from grader.cli.variant import of_work
 from grader.content import Bug, Challenge, load_challenge
-from grader.content.fragments import statements, status
+from grader.content.fragments import status
+from grader.content.statements import statements
 from grader.work import Work
 
 

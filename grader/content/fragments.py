@@ -1,136 +1,169 @@
-"""Read from a file itself which planted fragments it still holds.
+"""Read off a file itself which planted bugs it still holds.  Nothing is run.
 
-A bug is told by the statements in which the reference with that bug differs from the reference, compared as syntax
-trees within the function they stand in: comments, layout and quoting play no part.  Nothing is run.
+Bugs that change the same statements of a function form a knot.  For each set of bugs of a knot it is known how often
+each of these statements must stand in the function; the set that fits exactly is what the file holds.  A bug that only
+moves statements is told by their order.
 """
 
 from __future__ import annotations
 
-import ast
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import combinations
 
 from grader.content.challenge import Challenge
-from grader.content.entries import Bug
 from grader.content.plant import plant
+from grader.content.statements import Scope, Statements, statements
 
-Scope = tuple[str, ...]
-MAX_BYTES = 256 << 10
+MAX_KNOT = 6  # bugs and decoys told apart together; of a larger knot each is told alone
+Ids = frozenset[str]
 
 
 @dataclass(frozen=True)
-class Fragment:
-    """What one bug adds to and takes from one function, as dumped statements with their counts."""
+class Knot:
+    """Entries that touch the same statements of one function.
+
+    `counts` says per set of planted entries how often each of these statements stands there; `moves` lists, for an
+    entry that only moves statements, pairs of them in the order in which the planted file has them.
+    """
 
     scope: Scope
-    added: Counter[str]
-    removed: Counter[str]
+    ids: Ids
+    counts: tuple[tuple[Ids, dict[str, int]], ...]
+    moves: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is worked out once per challenge."""
+
+    reference: Statements
+    knots: tuple[Knot, ...]
+    bugs: tuple[str, ...]
 
 
 def status(challenge: Challenge, source: str) -> dict[str, str]:
     """Per bug id: `present`, `fixed`, `changed` (neither right nor as planted) or `unknown`.
 
-    `unknown` is said of code that was written anew: the function is gone, or none of its statements are ours.
+    `unknown` is said of code that was written anew: most of the function's statements are not ours.
     """
-    bugs = [bug for bug in challenge.bugs.values() if bug.kind == "bug"]
+    known = known_bugs(challenge)
     found = statements(source)
     if found is None:
-        return {bug.id: "unknown" for bug in bugs}
-    reference = statements(challenge.reference_text) or {}
-    return {bug.id: _judge(fragments(challenge, bug), found, reference) for bug in bugs}
+        return dict.fromkeys(known.bugs, "unknown")
+    states: dict[str, set[str]] = {name: set() for name in known.bugs}
+    for knot in known.knots:
+        for name, state in _judge(knot, found, known.reference).items():
+            if name in states:
+                states[name].add(state)
+    order = ("present", "changed", "unknown", "fixed")
+    return {name: next((s for s in order if s in seen), "fixed") for name, seen in states.items()}
 
 
-def fragments(challenge: Challenge, bug: Bug) -> list[Fragment]:
-    """Return the functions in which planting `bug` changes statements, with what it changes."""
-    right = statements(challenge.reference_text) or {}
-    wrong = statements(plant(challenge, [bug.id])) or {}
-    parts = []
-    for scope in right.keys() | wrong.keys():
-        before, after = right.get(scope, Counter()), wrong.get(scope, Counter())
-        if before != after:
-            parts.append(Fragment(scope, after - before, before - after))
-    return sorted(parts, key=lambda part: part.scope)
+def known_bugs(challenge: Challenge) -> Known:
+    """Return the knots of a challenge; kept with it, so that a second file costs nothing."""
+    known: Known | None = challenge.__dict__.get("_known_bugs")
+    if known is None:
+        variants = Variants(challenge)
+        reference = variants.of()
+        knots = tuple(_knots(variants, reference))
+        bugs = tuple(bug.id for bug in challenge.bugs.values() if bug.kind == "bug")
+        known = challenge.__dict__["_known_bugs"] = Known(reference, knots, bugs)
+    return known
 
 
-def statements(source: str) -> dict[Scope, Counter[str]] | None:
-    """Return the statements of each function by qualified name; None when the text does not parse."""
-    if len(source) > MAX_BYTES:
-        return None
-    try:
-        tree = ast.parse(source)
-        found: dict[Scope, Counter[str]] = {}
-        for scope, statement in _walk(tree, ()):
-            found.setdefault(scope, Counter())[_dump(statement)] += 1
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    return found
-
-
-def _judge(
-    parts: list[Fragment], found: dict[Scope, Counter[str]], reference: dict[Scope, Counter[str]]
-) -> str:
-    states = {_state(part, found.get(part.scope), reference.get(part.scope)) for part in parts}
-    for name in ("present", "changed", "unknown"):
-        if name in states:
-            return name
-    return "fixed"
-
-
-def _state(part: Fragment, mine: Counter[str] | None, reference: Counter[str] | None) -> str:
+def _judge(knot: Knot, found: Statements, reference: Statements) -> dict[str, str]:
+    mine = found.get(knot.scope)
     if mine is None:
-        return "unknown"
-    if part.added and part.added <= mine:
-        return "present"
-    if not part.added:
-        return "fixed" if part.removed <= mine else _by_kinship(mine, reference)
-    if part.removed <= mine:
-        return "fixed"
-    return _by_kinship(mine, reference)
+        return dict.fromkeys(knot.ids, "unknown")
+    if knot.moves:
+        return dict.fromkeys(
+            knot.ids, _order(knot, mine) or _otherwise(mine, reference[knot.scope])
+        )
+    have = Counter(mine)
+    for planted, counts in knot.counts:
+        if all(have[statement] == count for statement, count in counts.items()):
+            return {name: "present" if name in planted else "fixed" for name in knot.ids}
+    return dict.fromkeys(knot.ids, _otherwise(mine, reference.get(knot.scope, [])))
 
 
-def _by_kinship(mine: Counter[str], reference: Counter[str] | None) -> str:
-    """Neither the right nor the planted statement: edited here if the rest is ours, else written anew."""
-    shared = (mine & (reference or Counter())).total()
-    return "changed" if shared else "unknown"
+def _order(knot: Knot, mine: list[str]) -> str | None:
+    """Tell by the first pair of statements that are both there."""
+    for first, second in knot.moves:
+        if first in mine and second in mine:
+            return "present" if mine.index(first) < mine.index(second) else "fixed"
+    return None
 
 
-def _walk(node: ast.AST, scope: Scope) -> Iterator[tuple[Scope, ast.stmt]]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            inner = (*scope, child.name)
-            yield inner, _header(child)
-            yield from _walk(child, inner)
-        elif isinstance(child, ast.stmt):
-            if not _is_docstring(child):
-                yield scope, _head_of(child)
-            yield from _walk(child, scope)
-        elif isinstance(child, ast.excepthandler | ast.match_case):
-            yield from _walk(child, scope)
+def _otherwise(mine: list[str], reference: list[str]) -> str:
+    """Neither right nor as planted: edited here when most of the function is ours, else written anew."""
+    shared = (Counter(mine) & Counter(reference)).total()
+    return "changed" if 2 * shared >= len(reference) else "unknown"
 
 
-def _header(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> ast.stmt:
-    """Return the signature alone; annotations and defaults count, the body does not."""
-    fields = {name: value for name, value in ast.iter_fields(node) if name != "body"}
-    return type(node)(**fields, body=[])
+class Variants:
+    """The statements of the reference with entries planted, each variant parsed once."""
+
+    def __init__(self, challenge: Challenge) -> None:
+        self.challenge = challenge
+        self._parsed: dict[Ids, Statements] = {}
+
+    def of(self, *ids: str) -> Statements:
+        """Return the statements of one variant."""
+        key = frozenset(ids)
+        if key not in self._parsed:
+            self._parsed[key] = statements(plant(self.challenge, ids)) or {}
+        return self._parsed[key]
+
+    def possible(self, ids: tuple[str, ...]) -> bool:
+        """Whether the entries may be planted together."""
+        bugs = self.challenge.bugs
+        return not any(other in bugs[name].excludes for name in ids for other in ids)
 
 
-def _head_of(statement: ast.stmt) -> ast.stmt:
-    """Strip nested blocks, whose statements are listed on their own."""
-    blocks = {"body", "orelse", "finalbody", "handlers", "cases"}
-    if not any(name in blocks for name in statement._fields):
-        return statement
-    fields = {name: ([] if name in blocks else value) for name, value in ast.iter_fields(statement)}
-    return type(statement)(**fields)
+def _knots(variants: Variants, reference: Statements) -> Iterable[Knot]:
+    touched: dict[Scope, dict[str, set[str]]] = {}
+    for name in variants.challenge.bugs:
+        planted = variants.of(name)
+        for scope in reference.keys() | planted.keys():
+            before, after = reference.get(scope, []), planted.get(scope, [])
+            changed = set((Counter(before) - Counter(after)) + (Counter(after) - Counter(before)))
+            if changed:
+                touched.setdefault(scope, {})[name] = changed
+            elif before != after:
+                yield Knot(scope, frozenset({name}), (), _moves(before, after))
+    for scope, changes in sorted(touched.items()):
+        for ids in _tied(changes):
+            yield _knot(variants, scope, ids, set().union(*(changes[name] for name in ids)))
 
 
-def _is_docstring(node: ast.stmt) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+def _tied(changes: dict[str, set[str]]) -> list[list[str]]:
+    """Group the entries that touch a common statement."""
+    groups: list[tuple[list[str], set[str]]] = []
+    for name, changed in changes.items():
+        apart = [group for group in groups if not group[1] & changed]
+        joined = [group for group in groups if group[1] & changed]
+        names = [other for group in joined for other in group[0]] + [name]
+        groups = [*apart, (names, changed.union(*(group[1] for group in joined)))]
+    return [part for names, _ in groups for part in _split(names)]
 
 
-def _dump(statement: ast.stmt) -> str:
-    return ast.dump(statement)
+def _split(names: list[str]) -> list[list[str]]:
+    return [names] if len(names) <= MAX_KNOT else [[name] for name in names]
+
+
+def _knot(variants: Variants, scope: Scope, ids: list[str], changed: set[str]) -> Knot:
+    planted = {}
+    for size in range(len(ids) + 1):
+        for subset in filter(variants.possible, combinations(ids, size)):
+            planted[frozenset(subset)] = Counter(variants.of(*subset).get(scope, []))
+            changed |= set(planted[frozenset(subset)] - planted[frozenset()])
+    counts = [(subset, {s: have[s] for s in sorted(changed)}) for subset, have in planted.items()]
+    return Knot(scope, frozenset(ids), tuple(counts))
+
+
+def _moves(before: list[str], after: list[str]) -> tuple[tuple[str, str], ...]:
+    once = [statement for statement in after if after.count(statement) == 1]
+    pairs = combinations(once, 2)
+    return tuple((a, b) for a, b in pairs if before.index(a) > before.index(b))

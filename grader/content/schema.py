@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from difflib import get_close_matches
 from functools import lru_cache
+from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
@@ -100,6 +101,13 @@ def validate_challenge(challenge: Challenge) -> None:
         lines += faults(read_json(path), schema, str(path))
     if lines:
         raise ContentError("\n".join(lines))
+
+
+def cases_digest(challenge: Challenge) -> str:
+    """Digest of the cases and of the schemas they must follow."""
+    paths = [challenge.folder / "cases.json", challenge.folder / "verbs.schema.json"]
+    text = files("grader").joinpath("schemas", "case-v1.schema.json").read_bytes()
+    return sha256(b"\0".join([text, *(path.read_bytes() for path in paths)])).hexdigest()[:32]
 
 
 def validate_cases(challenge: Challenge) -> None:

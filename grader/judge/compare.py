@@ -53,10 +53,12 @@ def excess(reply: Reply, expected: Expected) -> float:
     largest = 0.0
     for name, want in expected.tensors.items():
         got = reply.tensors.get(name)
-        if not want.floating or not want.values.size:
-            continue
         if got is None or got.shape != want.shape:
             return math.inf
+        if not want.floating and (got.values != want.values).any():
+            return math.inf
+        if not want.floating or not want.values.size:
+            continue
         gap = np.abs(got.values.astype(np.float64) - want.values).max()
         largest = max(largest, float(gap) / expected.tolerances[name])
     return largest

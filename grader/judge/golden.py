@@ -53,6 +53,7 @@ class Golden:
     cases: Mapping[str, CaseGolden]
     oracle: str
     versions: Mapping[str, str]
+    content: str = ""  # digest of the cases that were valid when this was recorded
 
 
 def recipe_of(case: Case, challenge: Challenge) -> str:
@@ -79,7 +80,7 @@ def load_golden(challenge: Challenge) -> Golden:
         if meta["schema"] != SCHEMA:
             raise ValueError(f"its schema is {meta['schema']!r}, not {SCHEMA!r}")
         cases = {name: _case(name, entry, tensors) for name, entry in meta["cases"].items()}
-        return Golden(cases, meta["oracle"], meta["versions"])
+        return Golden(cases, meta["oracle"], meta["versions"], meta.get("content", ""))
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ContentError(f"{path}: cannot be used: {error!r}. {remake}") from None
 
@@ -101,6 +102,7 @@ def save_golden(path: Path, golden: Golden) -> bytes:
     document = {
         "schema": SCHEMA,
         "oracle": golden.oracle,
+        "content": golden.content,
         "versions": dict(golden.versions),
         "cases": meta,
     }

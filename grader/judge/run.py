@@ -11,9 +11,10 @@ from contextlib import ExitStack
 from hashlib import sha256
 
 from grader.content import Case, Challenge, ContentError, UnknownName, load_challenge
-from grader.content.fragments import MAX_BYTES, status
-from grader.content.schema import validate_cases
+from grader.content.fragments import status
+from grader.content.schema import cases_digest, validate_cases
 from grader.content.signatures import foreign_helpers
+from grader.content.statements import MAX_BYTES
 from grader.judge.case import GraderError
 from grader.judge.golden import Golden, load_golden, oracle_digest, recipe_of
 from grader.judge.grading import Grading, Progress
@@ -48,9 +49,10 @@ def grade_source(
     with ExitStack() as stack:
         # torch is imported in the sandbox while the content is read and checked here
         box = sandbox or stack.enter_context(start_sandbox(challenge, isolate=isolate))
+        golden = load_valid(challenge)
         chosen = _chosen(challenge, cases)
-        validate_cases(challenge)
-        golden = usable_golden(challenge, chosen)
+        belongs(challenge, golden, chosen)
+        states = status(challenge, source.decode("utf-8", "replace"))
         try:
             box.ready()
         except SandboxError as error:
@@ -58,7 +60,7 @@ def grade_source(
         foreign = frozenset(foreign_helpers(challenge, source.decode("utf-8", "replace")))
         grading = Grading(box, challenge, golden, source, progress or _quiet, foreign=foreign)
         results, log = grading.run(chosen)
-        return _result(challenge, source, filename, results, log, box, began)
+        return _result(challenge, source, filename, results, states, log, box, began)
 
 
 def start_sandbox(challenge: Challenge, *, isolate: bool = True) -> Sandbox:
@@ -68,9 +70,27 @@ def start_sandbox(challenge: Challenge, *, isolate: bool = True) -> Sandbox:
     )
 
 
+def load_valid(challenge: Challenge) -> Golden:
+    """Load the golden, and validate the cases unless they are those that were valid when it was recorded."""
+    try:
+        golden = load_golden(challenge)
+    except ContentError:
+        validate_cases(challenge)  # broken cases are the better thing to tell
+        raise
+    if golden.content != cases_digest(challenge):
+        validate_cases(challenge)
+    return golden
+
+
 def usable_golden(challenge: Challenge, cases: Iterable[Case]) -> Golden:
     """Load the golden and make sure it belongs to these cases and this oracle."""
     golden = load_golden(challenge)
+    belongs(challenge, golden, cases)
+    return golden
+
+
+def belongs(challenge: Challenge, golden: Golden, cases: Iterable[Case]) -> None:
+    """Raise ContentError unless the golden was made for these cases, with this oracle and driver."""
     again = f"run `kvdojo check {challenge.id} --record`"
     if golden.oracle != oracle_digest(challenge):
         raise ContentError(
@@ -80,7 +100,6 @@ def usable_golden(challenge: Challenge, cases: Iterable[Case]) -> Golden:
         entry = golden.cases.get(case.id)
         if entry is None or entry.recipe != recipe_of(case, challenge):
             raise ContentError(f"{challenge.golden}: case {case.id!r} has changed since; {again}")
-    return golden
 
 
 def _result(
@@ -88,11 +107,11 @@ def _result(
     source: bytes,
     filename: str | None,
     cases: list[CaseResult],
+    states: Mapping[str, str],
     log: str,
     box: Sandbox,
     began: float,
 ) -> Result:
-    states: Mapping[str, str] = status(challenge, source.decode("utf-8", "replace"))
     return Result(
         challenge=challenge.id,
         file=filename or challenge.file,
