@@ -3,8 +3,6 @@
 It knows the public names of the file and, for unit cases, the helpers; not how a submission stores its cache.
 """
 
-# ruff: noqa: D102 (each verb is described in verbs.schema.json)
-
 from grader.sandbox.driverkit import Wrong, need
 
 SIZES = {

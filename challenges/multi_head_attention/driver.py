@@ -3,7 +3,7 @@
 `Plan` decides what is sent; `Verbs` makes the call beside the submission. Neither knows what is right.
 """
 
-# ruff: noqa: D102, RUF012 - each verb is described in verbs.schema.json
+# ruff: noqa: RUF012 - each verb is described in verbs.schema.json
 from __future__ import annotations
 
 from collections.abc import Mapping
