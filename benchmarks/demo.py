@@ -24,16 +24,8 @@ REPORT = ROOT / "report"
 def main() -> int:
     """Print one table row per challenge and return the exit status."""
     table = Table(title="kvdojo: every challenge's starter and reference")
-    for name in (
-        "challenge",
-        "file",
-        "verdict",
-        "cases passed",
-        "score",
-        "still present",
-        "seconds",
-    ):
-        table.add_column(name)
+    for name in ("challenge", "file", "verdict", "cases", "points", "bugs left", "s"):
+        table.add_column(name, no_wrap=True)
     good, links = True, []
     REPORT.mkdir(exist_ok=True)
     for name in challenge_ids():
@@ -72,7 +64,7 @@ def row(name: str, label: str, result: Result) -> list[str]:
     """One line of the table."""
     passed = sum(case.status == "passed" for case in result.cases)
     present = sum(bug.status == "present" for bug in result.bugs)
-    bugs = f"{present} of {len(result.bugs)} bugs"
+    bugs = f"{present}/{len(result.bugs)}"
     score = f"{result.score}/{result.max_score}"
     return [
         name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -98,21 +98,19 @@ def _show(reports: list[Report]) -> None:
     _line("")
     out = terminal.console()
     table = Table(title="The author's gate")
-    for head in ("challenge", "bugs", "decoys", "cases", "weakest margin", "breaches"):
-        table.add_column(
-            head, justify="left" if head in ("challenge", "weakest margin") else "right"
-        )
+    for head in ("challenge", "bugs", "decoys", "cases", "margin", "breaches"):
+        justify: Literal["left", "right"] = "left" if head == "challenge" else "right"
+        table.add_column(head, justify=justify, no_wrap=True)
     for report in reports:
-        margin = f"{report.margin:.3g}x ({report.weakest})" if report.margin is not None else "-"
-        table.add_row(
-            report.challenge,
-            str(report.bugs),
-            str(report.decoys),
-            str(report.cases),
-            margin,
-            str(len(report.breaches)),
-        )
+        margin = "-" if report.margin is None else f"{report.margin:.3g}x"
+        counts = (report.bugs, report.decoys, report.cases)
+        table.add_row(report.challenge, *map(str, counts), margin, str(len(report.breaches)))
     out.print(table)
+    for report in reports:
+        if report.margin is not None:
+            out.print(
+                f"{report.challenge}: the nearest wrong answer is {report.weakest}", soft_wrap=True
+            )
     for report in reports:
         for breach in report.breaches:
             out.print(f"{breach.challenge}: {breach.subject}: {breach.text}", soft_wrap=True)

@@ -25,13 +25,15 @@ class Knot:
     """Entries that touch the same statements of one function.
 
     `counts` says per set of planted entries how often each of these statements stands there; `moves` lists, for an
-    entry that only moves statements, pairs of them in the order in which the planted file has them.
+    entry that only moves statements, pairs of them in the order in which the planted file has them; `words` are all
+    statements that the function can have in a file of ours.
     """
 
     scope: Scope
     ids: Ids
     counts: tuple[tuple[Ids, dict[str, int]], ...]
     moves: tuple[tuple[str, str], ...] = ()
+    words: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,13 @@ def _judge(knot: Knot, found: Statements, reference: Statements) -> dict[str, st
             knot.ids, _order(knot, mine) or _otherwise(mine, reference[knot.scope])
         )
     have = Counter(mine)
+    right = dict(knot.counts[0][1])
     for planted, counts in knot.counts:
-        if all(have[statement] == count for statement, count in counts.items()):
+        if not all(have[statement] == count for statement, count in counts.items()):
+            continue
+        # that something is absent shows a bug only where nothing else was written in its place
+        added = any(count > right[statement] for statement, count in counts.items())
+        if added or not planted or knot.words.issuperset(mine):
             return {name: "present" if name in planted else "fixed" for name in knot.ids}
     return dict.fromkeys(knot.ids, _otherwise(mine, reference.get(knot.scope, [])))
 
@@ -160,7 +167,12 @@ def _knot(variants: Variants, scope: Scope, ids: list[str], changed: set[str]) -
             planted[frozenset(subset)] = Counter(variants.of(*subset).get(scope, []))
             changed |= set(planted[frozenset(subset)] - planted[frozenset()])
     counts = [(subset, {s: have[s] for s in sorted(changed)}) for subset, have in planted.items()]
-    return Knot(scope, frozenset(ids), tuple(counts))
+    words = frozenset(
+        statement
+        for name in variants.challenge.bugs
+        for statement in variants.of(name).get(scope, [])
+    )
+    return Knot(scope, frozenset(ids), tuple(counts), words=words)
 
 
 def _moves(before: list[str], after: list[str]) -> tuple[tuple[str, str], ...]:

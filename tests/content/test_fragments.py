@@ -44,3 +44,10 @@ def test_layout_and_comments_do_not_matter(challenge) -> None:
 @pytest.mark.parametrize("text", ["", "x = (", "\0", "class A: pass", "(" * 5000, "- " * 90_000])
 def test_text_that_is_not_ours_has_nothing_present(challenge, text: str) -> None:
     assert set(status(challenge, text).values()) == {"unknown"}
+
+
+def test_a_rewritten_function_holds_no_bug_that_only_takes_a_line_away(challenge) -> None:
+    lines = challenge.bugs["merge-heads-without-permute"].edits[0].find
+    text = challenge.reference_text.replace(lines, "        x = torch.swapaxes(x, 1, 2)\n")
+    assert text != challenge.reference_text
+    assert status(challenge, text)["merge-heads-without-permute"] == "changed"
