@@ -52,3 +52,13 @@ def test_starter_fails_reference_passes_and_results_follow_the_schema(
     planted = set(challenge.presets["default"].bugs)
     assert {bug.id for bug in starter.bugs if bug.status == "present"} == planted
     assert {bug.status for bug in reference.bugs} == {"fixed"}
+
+
+def test_a_file_may_use_modules_that_cannot_be_imported_under_confinement() -> None:
+    challenge = load_challenge("multi_head_attention")
+    line = "from torch.nn.attention.bias import causal_lower_right\n"
+    lines = challenge.reference_text.splitlines(keepends=True)
+    place = next(i for i, text in enumerate(lines) if text.startswith("import torch"))
+    source = "".join([*lines[:place], line, *lines[place:]])
+    result = grade_source(challenge, source.encode(), cases=["chunks-3-3-2", "no-cache"])
+    assert result.verdict == "passed"
