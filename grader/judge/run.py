@@ -21,7 +21,6 @@ from grader.judge.grading import Grading, Progress
 from grader.judge.result import BugStatus, CaseResult, Result
 from grader.sandbox import Sandbox, SandboxError
 
-
 # modules that write a cache when they are first imported, which a confined worker may not; too slow to import always
 UNCONFINED = {b"torch.nn.attention": "torch.nn.attention.bias"}
 
