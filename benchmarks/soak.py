@@ -19,13 +19,27 @@ from grader.judge import grade_source, start_sandbox
 
 NAME = "multi_head_attention"
 TESTS = Path(__file__).resolve().parents[1] / "tests"
+HONEST = TESTS / "attacks" / "honest"
 
 
 def corpus() -> list[tuple[Path, bool]]:
     """Files with what their verdict must be: true for a pass."""
-    good = [*(TESTS / "correct" / NAME).glob("*.py"), *(TESTS / "attacks" / "honest").glob("*.py")]
+    good = [*(TESTS / "correct" / NAME).glob("*.py"), *HONEST.glob("*.py")]
     bad = [*(TESTS / "wrong" / NAME).glob("*.py"), *(TESTS / "attacks" / "programs").glob("*.py")]
     return [(path, True) for path in sorted(good)] + [(path, False) for path in sorted(bad)]
+
+
+def source_of(path: Path) -> bytes:
+    """The file to grade; attacks and odd files are fragments that go behind a whole one."""
+    if TESTS / "attacks" not in path.parents:
+        return path.read_bytes()
+    fragment = path.read_text("utf-8")
+    whole = load_challenge(NAME).reference_text
+    if path.parent != HONEST and "\n# base: reference\n" not in fragment:
+        whole = (
+            (TESTS / "attacks" / "base.py").read_text("utf-8").replace("@ROOT@", str(TESTS.parent))
+        )
+    return f"{whole}\n\n{fragment}".encode()
 
 
 def counts() -> dict[str, int]:
@@ -60,12 +74,12 @@ def main() -> int:
     wrong = []
     tally = {True: 0, False: 0}
     with start_sandbox(load_challenge(NAME)) as sandbox:
-        grade_source(NAME, files[0][0].read_bytes(), sandbox=sandbox)
+        grade_source(NAME, source_of(files[0][0]), sandbox=sandbox)
         before, began = counts(), time.monotonic()
         for _ in range(count):
             good = draw.random() < 0.5  # as many honest files as others, in random order
             path, _ = draw.choice([entry for entry in files if entry[1] is good])
-            result = grade_source(NAME, path.read_bytes(), sandbox=sandbox)
+            result = grade_source(NAME, source_of(path), sandbox=sandbox)
             tally[good] += 1
             if (result.verdict == "passed") is not good:
                 wrong.append((path.name, result.verdict))
