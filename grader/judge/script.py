@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from grader.arrays import FLOATING, Array, array
+from grader.arrays import Array, array
 from grader.content import Case, Challenge, ContentError
 from grader.judge.draw import Draw
 from grader.sandbox import Reply, Request
@@ -117,11 +117,6 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
             node = node.setdefault(parent, {})
         node[leaf] = value
     return tree
-
-
-def is_floating(item: Array) -> bool:
-    """Whether an array's dtype follows the dtype of the run."""
-    return item.dtype in FLOATING
 
 
 def _same(**params: Any) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Link:
 def result_page(challenge: Challenge, result: Result, source: str) -> str:
     """Return the page for one graded file; `source` is its text."""
     fixed = [challenge.bugs[bug.id] for bug in result.bugs if bug.status == "fixed"]
-    planted = set(challenge.presets["default"].bugs) if _is_ours(challenge, result) else set()
+    planted = set(challenge.presets["default"].bugs) if _is_ours(result) else set()
     counts: Mapping[str, int] = {
         state: sum(bug.status == state for bug in result.bugs)
         for state in ("present", "changed", "unknown", "fixed")
@@ -79,7 +79,7 @@ def _row(case: CaseResult) -> Row:
     return Row(case, cause, place(cause.where) if cause and cause.where else "")
 
 
-def _is_ours(challenge: Challenge, result: Result) -> bool:
+def _is_ours(result: Result) -> bool:
     """Whether the file came from a starter: some of the starter's bugs are in it still, or were."""
     return any(bug.status in ("present", "changed") for bug in result.bugs)
 
