@@ -79,19 +79,15 @@ class Desk:
         except UnicodeDecodeError as error:
             raise SyntaxError(f"the file is not UTF-8 (byte {error.start})") from None
         self.lines = text.splitlines()
-        # inspect.getsource, and Triton through it, must find a source that is no file
-        linecache.cache[self.filename] = (
-            len(text),
-            None,
-            text.splitlines(keepends=True),
-            self.filename,
-        )
         return text
 
     def _execute(self, name: str, filename: str, text: str) -> types.ModuleType:
         module = types.ModuleType(name)
         module.__file__ = filename
         sys.modules[name] = module
+        # inspect.getsource, and Triton through it, must find a source that is no file
+        lines = text.splitlines(keepends=True)
+        linecache.cache[filename] = (len(text), None, lines, filename)
         exec(compile(text, filename, "exec", dont_inherit=True), module.__dict__)
         return module
 
