@@ -2,7 +2,8 @@
 
 Bugs that change the same statements of a function form a knot.  For each set of bugs of a knot it is known how often
 each of these statements must stand in the function; the set that fits exactly is what the file holds.  A bug that only
-moves statements is told by their order.
+moves statements is told by their order.  Layout, prints, the order of methods and the names of local variables do not
+matter: see `neutral` and `renames`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from itertools import combinations
 
 from grader.content.challenge import Challenge
 from grader.content.plant import plant
+from grader.content.renames import Words, restored, words_of
 from grader.content.statements import Scope, Statements, statements
 
 MAX_KNOT = 6  # bugs and decoys told apart together; of a larger knot each is told alone
@@ -25,24 +27,22 @@ class Knot:
     """Entries that touch the same statements of one function.
 
     `counts` says per set of planted entries how often each of these statements stands there; `moves` lists, for an
-    entry that only moves statements, pairs of them in the order in which the planted file has them; `words` are all
-    statements that the function can have in a file of ours.
+    entry that only moves statements, pairs of them in the order in which the planted file has them.
     """
 
     scope: Scope
     ids: Ids
     counts: tuple[tuple[Ids, dict[str, int]], ...]
     moves: tuple[tuple[str, str], ...] = ()
-    words: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is worked out once per challenge."""
+    """What is worked out once per challenge; `words` are, by function, all statements it has in files of ours."""
 
     reference: Statements
     knots: tuple[Knot, ...]
-    bugs: tuple[str, ...]
+    words: dict[Scope, Words]
 
 
 def status(challenge: Challenge, source: str) -> dict[str, str]:
@@ -50,15 +50,21 @@ def status(challenge: Challenge, source: str) -> dict[str, str]:
 
     `unknown` is said of code that was written anew: most of the function's statements are not ours.
     """
+    found = entries(challenge, source)
+    return {name: found[name] for name, bug in challenge.bugs.items() if bug.kind == "bug"}
+
+
+def entries(challenge: Challenge, source: str) -> dict[str, str]:
+    """The same for every bug and decoy; an entry that edits comments alone is always `fixed`."""
     known = known_bugs(challenge)
     found = statements(source)
     if found is None:
-        return dict.fromkeys(known.bugs, "unknown")
-    states: dict[str, set[str]] = {name: set() for name in known.bugs}
+        return dict.fromkeys(challenge.bugs, "unknown")
+    found = {scope: _ours(mine, known.words.get(scope)) for scope, mine in found.items()}
+    states: dict[str, set[str]] = {name: set() for name in challenge.bugs}
     for knot in known.knots:
-        for name, state in _judge(knot, found, known.reference).items():
-            if name in states:
-                states[name].add(state)
+        for name, state in _judge(knot, found, known).items():
+            states[name].add(state)
     order = ("present", "changed", "unknown", "fixed")
     return {name: next((s for s in order if s in seen), "fixed") for name, seen in states.items()}
 
@@ -70,13 +76,18 @@ def known_bugs(challenge: Challenge) -> Known:
         variants = Variants(challenge)
         reference = variants.of()
         knots = tuple(_knots(variants, reference))
-        bugs = tuple(bug.id for bug in challenge.bugs.values() if bug.kind == "bug")
-        known = challenge.__dict__["_known_bugs"] = Known(reference, knots, bugs)
+        known = challenge.__dict__["_known_bugs"] = Known(reference, knots, variants.words())
     return known
 
 
-def _judge(knot: Knot, found: Statements, reference: Statements) -> dict[str, str]:
-    mine = found.get(knot.scope)
+def _ours(mine: list[str], words: Words | None) -> list[str]:
+    """Undo renames in a function that files of ours have too; names in a class body are no local ones."""
+    function = mine[0].startswith(("FunctionDef(", "AsyncFunctionDef("))
+    return restored(mine, words) if words and function else mine
+
+
+def _judge(knot: Knot, found: Statements, known: Known) -> dict[str, str]:
+    mine, reference = found.get(knot.scope), known.reference
     if mine is None:
         return dict.fromkeys(knot.ids, "unknown")
     if knot.moves:
@@ -90,7 +101,7 @@ def _judge(knot: Knot, found: Statements, reference: Statements) -> dict[str, st
             continue
         # that something is absent shows a bug only where nothing else was written in its place
         added = any(count > right[statement] for statement, count in counts.items())
-        if added or not planted or knot.words.issuperset(mine):
+        if added or not planted or known.words[knot.scope].all.issuperset(mine):
             return {name: "present" if name in planted else "fixed" for name in knot.ids}
     return dict.fromkeys(knot.ids, _otherwise(mine, reference.get(knot.scope, [])))
 
@@ -122,6 +133,14 @@ class Variants:
         if key not in self._parsed:
             self._parsed[key] = statements(plant(self.challenge, ids)) or {}
         return self._parsed[key]
+
+    def words(self) -> dict[Scope, Words]:
+        """Return, by function, the statements it has in any variant made so far."""
+        scopes = {scope for parsed in self._parsed.values() for scope in parsed}
+        return {
+            scope: words_of(parsed.get(scope, []) for parsed in self._parsed.values())
+            for scope in scopes
+        }
 
     def possible(self, ids: tuple[str, ...]) -> bool:
         """Whether the entries may be planted together."""
@@ -167,12 +186,7 @@ def _knot(variants: Variants, scope: Scope, ids: list[str], changed: set[str]) -
             planted[frozenset(subset)] = Counter(variants.of(*subset).get(scope, []))
             changed |= set(planted[frozenset(subset)] - planted[frozenset()])
     counts = [(subset, {s: have[s] for s in sorted(changed)}) for subset, have in planted.items()]
-    words = frozenset(
-        statement
-        for name in variants.challenge.bugs
-        for statement in variants.of(name).get(scope, [])
-    )
-    return Knot(scope, frozenset(ids), tuple(counts), words=words)
+    return Knot(scope, frozenset(ids), tuple(counts))
 
 
 def _moves(before: list[str], after: list[str]) -> tuple[tuple[str, str], ...]:

@@ -1,9 +1,14 @@
-"""A file as the statements of its functions, as dumped syntax trees: comments, layout and quoting play no part."""
+"""A file as the statements of its functions, as dumped syntax trees.
+
+Comments, layout and quoting play no part, nor do prints, assertions, docstrings and annotations.
+"""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+
+from grader.content.neutral import neutral
 
 Scope = tuple[str, ...]
 Statements = dict[Scope, list[str]]
@@ -17,7 +22,7 @@ def statements(source: str) -> Statements | None:
         return None
     try:
         found: Statements = {}
-        for scope, statement in _walk(ast.parse(source), ()):
+        for scope, statement in _walk(neutral(ast.parse(source)), ()):
             found.setdefault(scope, []).append(ast.dump(statement))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
@@ -31,15 +36,14 @@ def _walk(node: ast.AST, scope: Scope) -> Iterator[tuple[Scope, ast.stmt]]:
             yield inner, _header(child)
             yield from _walk(child, inner)
         elif isinstance(child, ast.stmt):
-            if not _is_docstring(child):
-                yield scope, _head_of(child)
+            yield scope, _head_of(child)
             yield from _walk(child, scope)
         elif isinstance(child, ast.excepthandler | ast.match_case):
             yield from _walk(child, scope)
 
 
 def _header(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> ast.stmt:
-    """Return the signature alone; annotations and defaults count, the body does not."""
+    """Return the signature alone; names and defaults count, the body does not."""
     fields = {name: value for name, value in ast.iter_fields(node) if name != "body"}
     return type(node)(**fields, body=[])
 
@@ -52,11 +56,3 @@ def _head_of(statement: ast.stmt) -> ast.stmt:
         name: ([] if name in _BLOCKS else value) for name, value in ast.iter_fields(statement)
     }
     return type(statement)(**fields)
-
-
-def _is_docstring(node: ast.stmt) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )

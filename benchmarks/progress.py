@@ -1,0 +1,115 @@
+"""Every single correct fix moves a verdict, and the bugs reported present are exactly those planted.
+
+    python -m benchmarks.progress [CHALLENGE ...] [--subsets N] [--others N] [--seed N]
+
+Per seeded subset (1 to 11 bugs, any decoys) the planted file and, for each bug in it, the file with that one mended
+are read as they are and after an automatic refactor.  Nothing is run: these verdicts are read off the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from dataclasses import dataclass, field
+
+from benchmarks.refactor import refactored
+from grader.author.faults import bug_ids, decoy_ids
+from grader.content import Challenge, load_challenge
+from grader.content.challenge import challenge_ids
+from grader.content.fragments import status
+from grader.content.plant import plant
+
+LARGEST = 11
+FIRST = "multi_head_attention"
+
+
+@dataclass
+class Tally:
+    """Counts over all files of a challenge; `wrong` keeps a few examples."""
+
+    subsets: int = 0
+    fixes: int = 0
+    moved: int = 0
+    hits: int = 0
+    false: int = 0
+    missed: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def compare(self, planted: set[str], found: dict[str, str]) -> None:
+        """Count one file's bugs: right, reported without being there, there without being reported."""
+        present = {name for name, state in found.items() if state == "present"}
+        self.hits += len(present & planted)
+        self.false += len(present - planted)
+        self.missed += len(planted - present)
+        if present != planted:
+            self.wrong.append(f"{sorted(planted)}: found {sorted(present ^ planted)} otherwise")
+
+
+def draw_subset(challenge: Challenge, draw: random.Random) -> tuple[set[str], list[str]]:
+    """Return 1 to 11 bugs that go together, and decoys."""
+    bugs, picked = bug_ids(challenge), set[str]()
+    wanted = draw.randint(1, min(LARGEST, len(bugs)))
+    for name in draw.sample(bugs, len(bugs)):
+        excluded = any(
+            name in challenge.bugs[p].excludes or p in challenge.bugs[name].excludes for p in picked
+        )
+        if len(picked) < wanted and not excluded:
+            picked.add(name)
+    decoys = decoy_ids(challenge)
+    return picked, draw.sample(decoys, draw.randint(0, len(decoys)))
+
+
+def measure(challenge: Challenge, count: int, seed: int, *, refactor: bool) -> Tally:
+    """Read `count` subsets and every single fix within each."""
+    draw, tally = random.Random(f"{challenge.id}/{seed}"), Tally()
+
+    def read(bugs: set[str], decoys: list[str]) -> dict[str, str]:
+        text = plant(challenge, [*sorted(bugs), *decoys])
+        return status(challenge, refactored(text, draw) if refactor else text)
+
+    for _ in range(count):
+        bugs, decoys = draw_subset(challenge, draw)
+        before = read(bugs, decoys)
+        tally.subsets += 1
+        tally.compare(bugs, before)
+        for name in sorted(bugs):
+            after = read(bugs - {name}, decoys)
+            tally.fixes += 1
+            tally.moved += after != before
+            tally.compare(bugs - {name}, after)
+    return tally
+
+
+def main() -> int:
+    """Print a line per challenge and form; the status is 1 when anything is not exact."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("challenges", nargs="*", default=challenge_ids())
+    options.add_argument("--subsets", type=int, default=2000, help=f"of {FIRST}")
+    options.add_argument("--others", type=int, default=300, help="of each other challenge")
+    options.add_argument("--seed", type=int, default=1)
+    given = options.parse_args()
+    bad = 0
+    for name in given.challenges:
+        challenge = load_challenge(name)
+        count = given.subsets if name == FIRST else given.others
+        for refactor in (False, True):
+            began = time.monotonic()
+            tally = measure(challenge, count, given.seed, refactor=refactor)
+            precision = tally.hits / max(tally.hits + tally.false, 1)
+            recall = tally.hits / max(tally.hits + tally.missed, 1)
+            form = "refactored" if refactor else "as planted"
+            print(
+                f"{name}, {form}: {tally.subsets} subsets, {tally.moved} of {tally.fixes} fixes move"
+                f" a verdict, precision {precision:.4f}, recall {recall:.4f}"
+                f" ({time.monotonic() - began:.0f} s)"
+            )
+            for line in tally.wrong[:5]:
+                print("  wrong:", line)
+            bad += len(tally.wrong) + tally.fixes - tally.moved
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
