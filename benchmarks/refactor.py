@@ -16,20 +16,22 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 def refactored(source: str, draw: random.Random) -> str:
     """Return `source`, rewritten."""
     tree = ast.parse(source)
-    keywords = {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword)}
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(tree))
+    keywords = {node.arg for node in nodes if isinstance(node, ast.keyword)}
+    for node in nodes:
         if isinstance(node, Function):
             _rename(node, draw, keywords)
             _annotate(node, draw)
             _talk(node, draw)
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Module | ast.ClassDef):
             node.body = _shuffled(node.body, draw)
-    return ast.unparse(ast.fix_missing_locations(tree))
+    return ast.unparse(tree)
 
 
 def _rename(function: Function, draw: random.Random, keywords: Iterable[str | None]) -> None:
-    bound = {node.id for node in ast.walk(function) if _stored(node)}
+    nodes = list(ast.walk(function))
+    bound = {node.id for node in nodes if _stored(node)}
     given = function.args
     parameters = {item.arg for item in (*given.posonlyargs, *given.args, *given.kwonlyargs)}
     private = function.name.startswith("_") and not function.name.endswith("__")
@@ -37,7 +39,7 @@ def _rename(function: Function, draw: random.Random, keywords: Iterable[str | No
     if private:
         chosen |= parameters - {"self", "cls", *filter(None, keywords)}
     # nested functions share names with their surroundings
-    if any(isinstance(node, Function) for node in ast.walk(function) if node is not function):
+    if any(isinstance(node, Function) for node in nodes if node is not function):
         return
     fresh = iter(draw.sample(range(100, 999), len(chosen)))
     names = {name: f"{draw.choice('abcxyz')}_{next(fresh)}" for name in sorted(chosen)}
@@ -45,7 +47,7 @@ def _rename(function: Function, draw: random.Random, keywords: Iterable[str | No
     if len(bound - parameters) >= 2 and draw.random() < 0.3:
         first, second = draw.sample(sorted(bound - parameters), 2)
         names[first], names[second] = second, first
-    for node in ast.walk(function):
+    for node in nodes:
         if isinstance(node, ast.Name):
             node.id = names.get(node.id, node.id)
         elif isinstance(node, ast.arg):
