@@ -38,11 +38,15 @@ class Knot:
 
 @dataclass(frozen=True)
 class Known:
-    """What is worked out once per challenge; `words` are, by function, all statements it has in files of ours."""
+    """What is worked out once per challenge.
+
+    `words` are, by function, all statements it has in files of ours; `told` the entries that change more than comments.
+    """
 
     reference: Statements
     knots: tuple[Knot, ...]
     words: dict[Scope, Words]
+    told: tuple[str, ...]
 
 
 def status(challenge: Challenge, source: str) -> dict[str, str]:
@@ -55,13 +59,13 @@ def status(challenge: Challenge, source: str) -> dict[str, str]:
 
 
 def entries(challenge: Challenge, source: str) -> dict[str, str]:
-    """The same for every bug and decoy; an entry that edits comments alone is always `fixed`."""
+    """The same for every bug, and for every decoy that changes more than comments."""
     known = known_bugs(challenge)
     found = statements(source)
     if found is None:
-        return dict.fromkeys(challenge.bugs, "unknown")
+        return dict.fromkeys(known.told, "unknown")
     found = {scope: _ours(mine, known.words.get(scope)) for scope, mine in found.items()}
-    states: dict[str, set[str]] = {name: set() for name in challenge.bugs}
+    states: dict[str, set[str]] = {name: set() for name in known.told}
     for knot in known.knots:
         for name, state in _judge(knot, found, known).items():
             states[name].add(state)
@@ -76,7 +80,11 @@ def known_bugs(challenge: Challenge) -> Known:
         variants = Variants(challenge)
         reference = variants.of()
         knots = tuple(_knots(variants, reference))
-        known = challenge.__dict__["_known_bugs"] = Known(reference, knots, variants.words())
+        seen = frozenset[str]().union(*(knot.ids for knot in knots))
+        told = tuple(
+            name for name, bug in challenge.bugs.items() if bug.kind == "bug" or name in seen
+        )
+        known = challenge.__dict__["_known_bugs"] = Known(reference, knots, variants.words(), told)
     return known
 
 

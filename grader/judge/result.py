@@ -47,11 +47,12 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class BugStatus:
-    """What the file itself says of one bug: fixed, present, changed or unknown."""
+    """What is known of one bug: fixed, present, changed or unknown; `evidence` says why, where that is in doubt."""
 
     id: str
     title: str
     status: str
+    evidence: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Result:
     environment: Mapping[str, Any]
     notices: tuple[str, ...] = ()
     log: str = ""
+    decoys: tuple[BugStatus, ...] = ()
     secrets: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -84,7 +86,7 @@ def to_json(result: Result) -> dict[str, Any]:
         "max_score": result.max_score,
         "seconds": round(result.seconds, 3),
         "cases": [_case(case) for case in result.cases],
-        "bugs": [asdict(bug) for bug in result.bugs],
+        "bugs": [{"id": b.id, "title": b.title, "status": b.status} for b in result.bugs],
         "environment": dict(result.environment),
     }
 

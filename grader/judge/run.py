@@ -11,14 +11,15 @@ from contextlib import ExitStack
 from hashlib import sha256
 
 from grader.content import Case, Challenge, ContentError, UnknownName, load_challenge
-from grader.content.fragments import status
+from grader.content.fragments import entries
 from grader.content.schema import cases_digest, validate_cases
 from grader.content.signatures import foreign_helpers
 from grader.content.statements import MAX_BYTES
 from grader.judge.case import GraderError
 from grader.judge.golden import Golden, load_golden, oracle_digest, recipe_of
 from grader.judge.grading import Grading, Progress
-from grader.judge.result import BugStatus, CaseResult, Result
+from grader.judge.progress import bug_statuses, decoy_statuses
+from grader.judge.result import CaseResult, Result
 from grader.sandbox import Sandbox, SandboxError
 
 # modules that write a cache when they are first imported, which a confined worker may not; too slow to import always
@@ -57,7 +58,7 @@ def grade_source(
         golden = load_valid(challenge)
         chosen = _chosen(challenge, cases)
         belongs(challenge, golden, chosen)
-        states = status(challenge, source.decode("utf-8", "replace"))
+        states = entries(challenge, source.decode("utf-8", "replace"))
         try:
             box.ready()
         except SandboxError as error:
@@ -127,9 +128,8 @@ def _result(
         max_score=sum(case.max_points for case in cases),
         seconds=time.monotonic() - began,
         cases=tuple(cases),
-        bugs=tuple(
-            BugStatus(name, challenge.bugs[name].title, state) for name, state in states.items()
-        ),
+        bugs=bug_statuses(challenge, states, cases),
+        decoys=decoy_statuses(challenge, states),
         environment={
             "python": box.versions.get("python"),
             "torch": box.versions.get("torch"),

@@ -1,0 +1,95 @@
+"""What has become of each planted bug: what the file says of it, weighed with what the cases about it say.
+
+Code that is neither right nor as planted is judged by the cases that catch the bug alone: when all of them pass, it was
+mended in another way; when one fails, that case is the evidence.  Nothing here changes a verdict on the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from grader.content import Challenge
+from grader.judge.result import BugStatus, CaseResult
+
+UNSURE = ("changed", "unknown")
+
+
+@dataclass(frozen=True)
+class Credit:
+    """How much of what was planted is mended, a harder bug counting for more."""
+
+    fixed: int
+    planted: int
+    points: int
+    max_points: int
+
+    @property
+    def share(self) -> float:
+        """Between 0 and 1; 1 when nothing was planted."""
+        return self.points / self.max_points if self.max_points else 1.0
+
+
+def bug_statuses(
+    challenge: Challenge, states: Mapping[str, str], cases: Sequence[CaseResult]
+) -> tuple[BugStatus, ...]:
+    """Return the status of every bug; `states` is what `fragments.entries` read off the file."""
+    judged = {case.id: case for case in cases}
+    return tuple(
+        _status(challenge, name, states[name], judged)
+        for name, bug in challenge.bugs.items()
+        if bug.kind == "bug"
+    )
+
+
+def decoy_statuses(challenge: Challenge, states: Mapping[str, str]) -> tuple[BugStatus, ...]:
+    """Return the status of the decoys that are more than a comment: `present` while one stands there as planted."""
+    return tuple(
+        BugStatus(name, bug.title, states[name])
+        for name, bug in challenge.bugs.items()
+        if bug.kind == "decoy" and name in states
+    )
+
+
+def credit(challenge: Challenge, bugs: Collection[BugStatus], planted: Collection[str]) -> Credit:
+    """Count the planted bugs that are fixed, each weighed by its difficulty."""
+    weights = {name: challenge.bugs[name].difficulty for name in planted}
+    fixed = [bug.id for bug in bugs if bug.id in weights and bug.status == "fixed"]
+    points = sum(weights[name] for name in fixed)
+    return Credit(len(fixed), len(weights), points, sum(weights.values()))
+
+
+def needless(decoys: Collection[BugStatus], planted: Collection[str]) -> list[BugStatus]:
+    """Return the planted decoys that were edited, though they were right."""
+    return [decoy for decoy in decoys if decoy.id in planted and decoy.status != "present"]
+
+
+def _status(
+    challenge: Challenge, name: str, state: str, judged: Mapping[str, CaseResult]
+) -> BugStatus:
+    bug = challenge.bugs[name]
+    if state not in UNSURE:
+        return BugStatus(name, bug.title, state)
+    known = [judged[case] for case in bug.witnesses if case in judged]
+    failed = [case for case in known if case.status == "failed"]
+    passed = [case for case in known if case.status == "passed"]
+    if failed:
+        return BugStatus(name, bug.title, state, _evidence(failed))
+    if passed and len(known) == len(bug.witnesses) and _settled(known):
+        return BugStatus(name, bug.title, "fixed", "mended in another way: its cases pass")
+    return BugStatus(name, bug.title, state)
+
+
+def _settled(cases: Sequence[CaseResult]) -> bool:
+    """Whether a scenario passed and nothing is in doubt; helpers may be missing from a correct file."""
+    scenario = any(case.kind == "scenario" and case.status == "passed" for case in cases)
+    return scenario and not any(case.status == "error" for case in cases)
+
+
+def _evidence(failed: Sequence[CaseResult]) -> str:
+    """Name the case that says most: one that isolates a method, and that may be seen."""
+    public = [case for case in failed if case.visibility == "public"]
+    if not public:
+        return "a hidden case still fails"
+    case = min(public, key=lambda case: case.kind != "unit")
+    return f"{case.id} still fails: {case.title}"
