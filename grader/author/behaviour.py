@@ -14,7 +14,8 @@ from grader.author.breach import Breach
 from grader.author.faults import bug_ids, compatible, decoy_ids, impostor, pairs, planted, sample
 from grader.author.matrix import Matrix, first_kill, kill_matrix, loudest_first
 from grader.content import Case, Challenge, ContentError
-from grader.judge.case import Tape, run_case
+from grader.judge.bench import run_case
+from grader.judge.case import Tape
 from grader.judge.golden import CaseGolden, Expected, Golden
 from grader.judge.grading import PARALLEL
 from grader.judge.oracle import expect_case

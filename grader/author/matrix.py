@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 from grader.author.faults import bug_ids, impostor, planted
 from grader.content import Case, Challenge
-from grader.judge.case import run_case
+from grader.judge.bench import run_cases
 from grader.judge.golden import Golden
 from grader.judge.grading import PARALLEL
 from grader.judge.result import CaseResult
@@ -65,19 +66,17 @@ def row(
     cases: Sequence[Case],
 ) -> dict[str, CaseResult]:
     """Run the cases one after the other on one source."""
-    return {
-        case.id: run_case(sandbox, challenge, case, golden.cases[case.id], source) for case in cases
-    }
+    return {result.id: result for result in run_cases(sandbox, challenge, golden, source, cases)}
 
 
 def first_kill(
     sandbox: Sandbox, challenge: Challenge, golden: Golden, source: bytes, cases: Sequence[Case]
 ) -> CaseResult | None:
     """Return the first case that refuses a source, or None when all accept it."""
-    for case in cases:
-        result = run_case(sandbox, challenge, case, golden.cases[case.id], source)
-        if result.status == "failed":
-            return result
+    with closing(run_cases(sandbox, challenge, golden, source, cases)) as results:
+        for result in results:
+            if result.status == "failed":
+                return result
     return None
 
 

@@ -1,10 +1,9 @@
-"""Run one case against one source in one fresh worker, and judge every step as it is answered."""
+"""Judge one case in an open session, every step as it is answered; which worker that is, `bench` decides."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from grader.content import Case, Challenge
@@ -14,9 +13,8 @@ from grader.judge.golden import CaseGolden, Expected
 from grader.judge.result import CaseResult, Cause, Where
 from grader.judge.script import CREATE, Script
 from grader.judge.symptoms import Trace, recognise, trace_of
-from grader.sandbox import Limits, Reply, Request, Sandbox, Session, WorkerFailure
+from grader.sandbox import Reply, Request, Session, WorkerFailure
 
-WALL_PER_CPU = 6
 SPARE_BYTES = 4 << 20  # room for a reply of the wrong shape, so that it can be named
 
 
@@ -38,45 +36,35 @@ class Tape:
     excess: float = 0.0
 
 
-def limits_of(challenge: Challenge) -> Limits:
-    """The bounds of one case: CPU time counts, for the clock also measures the machine's other work."""
-    wall = WALL_PER_CPU * challenge.seconds
-    return Limits(seconds=wall, memory_mb=challenge.memory_mb, cpu=challenge.seconds)
-
-
-@contextmanager
-def opened(
-    sandbox: Sandbox, challenge: Challenge, source: bytes, filename: str
-) -> Iterator[Session]:
-    """Open a worker for one case of one file."""
-    limits = limits_of(challenge)
-    with sandbox.open(source, challenge.driver, filename=filename, limits=limits) as session:
-        yield session
-
-
-def run_case(
-    sandbox: Sandbox,
+def judge_case(
+    session: Session,
+    loaded: Reply,
     challenge: Challenge,
     case: Case,
     golden: CaseGolden,
-    source: bytes,
     *,
     seed: int | None = None,
-    tape: Tape | None = None,
+    tape: Tape,
 ) -> CaseResult:
-    """Return the verdict on one case.
+    """Return the verdict on one case, in a session that answered `loaded` when it executed the file.
 
     With a `seed`, the case's inputs are drawn anew from it and `golden` must have been computed for it.
     """
     began = time.monotonic()
-    tape = tape or Tape()
     script = Script(challenge, case, seed=seed)
-    cause, trace = _attempt(sandbox, challenge, script, golden, source, tape)
+    cause, trace = _attempt(session, loaded, challenge, script, golden, tape)
     if script.draw.fingerprint != golden.fingerprint and cause is None:
         raise GraderError(
             f"case {case.id!r}: its inputs are not those the golden was made with"
             f" (run `kvdojo check {challenge.id} --record`, or use the versions in constraints.txt)"
         )
+    return result_of(case, cause, time.monotonic() - began, trace)
+
+
+def result_of(
+    case: Case, cause: Cause | None, seconds: float = 0.0, trace: Trace | None = None
+) -> CaseResult:
+    """Passed without a cause, failed with one, skipped with one that has no kind."""
     status = "passed" if cause is None else "failed"
     if cause is not None and cause.kind is None:
         status = "skipped"
@@ -86,7 +74,7 @@ def run_case(
         status=status,
         points=case.points if cause is None else 0,
         max_points=case.points if status != "skipped" else 0,
-        seconds=time.monotonic() - began,
+        seconds=seconds,
         cause=cause,
         visibility=case.visibility,
         kind=case.kind,
@@ -95,39 +83,40 @@ def run_case(
     )
 
 
+def cause_of(failure: WorkerFailure, step: int | None) -> Cause:
+    """Say why a worker gave no answer."""
+    kind = _KINDS.get(failure.kind, failure.kind)
+    return Cause(kind, failure.message, _HELP.get(kind), where=Where(step))
+
+
 def _attempt(
-    sandbox: Sandbox,
+    session: Session,
+    loaded: Reply,
     challenge: Challenge,
     script: Script,
     golden: CaseGolden,
-    source: bytes,
     tape: Tape,
 ) -> tuple[Cause | None, Trace | None]:
+    if loaded.raised or loaded.problem:
+        return _load_cause(loaded), None
+    tape.loaded = True
     step: int | None = None
-    with opened(sandbox, challenge, source, challenge.file) as session:
-        try:
-            loaded = session.load()
-            if loaded.raised or loaded.problem:
-                return _load_cause(loaded), None
-            tape.loaded = True
-            for index, expected in zip(script.indices, golden.steps, strict=True):
-                step = None if index == CREATE else index
-                request = script.request(index)
-                reply = session.ask(request, max_reply_bytes=_room(request, expected))
-                if tape.measure:
-                    tape.excess = max(tape.excess, excess(reply, expected))
-                cause = _skip(challenge, golden, reply) or judge_reply(
-                    index, request, reply, expected, script.may_change(request.do)
-                )
-                if cause:
-                    trace = trace_of(index, reply, cause)
-                    return recognise(challenge, golden, trace, cause), trace
-                script.answered(index, reply)
-        except WorkerFailure as failure:
-            kind = _KINDS.get(failure.kind, failure.kind)
-            return Cause(kind, failure.message, _HELP.get(kind), where=Where(step)), None
-        finally:
-            tape.log = session.log
+    try:
+        for index, expected in zip(script.indices, golden.steps, strict=True):
+            step = None if index == CREATE else index
+            request = script.request(index)
+            reply = session.ask(request, max_reply_bytes=_room(request, expected))
+            if tape.measure:
+                tape.excess = max(tape.excess, excess(reply, expected))
+            cause = _skip(challenge, golden, reply) or judge_reply(
+                index, request, reply, expected, script.may_change(request.do)
+            )
+            if cause:
+                trace = trace_of(index, reply, cause)
+                return recognise(challenge, golden, trace, cause), trace
+            script.answered(index, reply)
+    except WorkerFailure as failure:
+        return cause_of(failure, step), None
     return None, None
 
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from queue import SimpleQueue
+from typing import Any
 
 from grader.content import Case, Challenge, ContentError
-from grader.judge.case import GraderError, Tape, run_case
+from grader.judge.bench import Bench
+from grader.judge.case import GraderError, Tape, result_of
 from grader.judge.golden import CaseGolden, Golden
 from grader.judge.oracle import expect_fresh
 from grader.judge.result import CaseResult, Cause
@@ -21,6 +24,7 @@ from grader.sandbox import Sandbox, SandboxError
 PARALLEL = 2
 PATIENCE = 2  # cases that may run out of time before the rest is not tried
 Progress = Callable[[int, int], None]
+Job = tuple[Case, bool]  # a case, and whether it is to be judged on secret inputs
 
 
 @dataclass
@@ -33,68 +37,93 @@ class Grading:
     source: bytes
     progress: Progress
     timeouts: int = 0
+    parallel: int = PARALLEL
+    stopped: bool = False
     foreign: frozenset[str] = frozenset()
 
     def run(self, cases: Sequence[Case]) -> tuple[list[CaseResult], str]:
         """Return the verdicts in the order of the cases, and the submission's log."""
         # a file that cannot be loaded is told once, by a case that no file can skip
         probe = next((case for case in cases if not self.golden.cases[case.id].needs), cases[0])
-        first, tape = self._judge(probe)
-        self.progress(1, len(cases))
-        if not tape.loaded and first.status == "failed":
-            return [self._same(case, first) for case in cases], tape.log
-        done = {probe.id: first}
-        logs = [tape.log] if tape.log else []
-        with _threads() as pool:
-            waiting: dict[Future[tuple[CaseResult, Tape]], Case] = {
-                pool.submit(self._judge, case): case for case in cases if case is not probe
-            }
-            fresh = {
-                case.id: pool.submit(self._judge_fresh, case)
-                for case in cases
-                if case.id in self.challenge.fresh
-            }
-            for future in as_completed(waiting):
-                result, tape = future.result()
-                done[result.id] = result
-                if tape.log and (not logs or result.status == "failed"):
+        with self._bench() as bench:
+            first, tape = self._judge(bench, probe)
+            self.progress(1, len(cases))
+            if not tape.loaded and first.status == "failed":
+                return [self._same(case, first) for case in cases], tape.log
+            done = {probe.id: first}
+            logs = [tape.log] if tape.log else []
+            jobs: list[Job] = [(case, False) for case in cases if case is not probe]
+            jobs += [(case, True) for case in cases if case.id in self.challenge.fresh]
+            fresh: dict[str, CaseResult] = {}
+            for (case, again), (result, tape) in self._all(bench, jobs):
+                (fresh if again else done)[case.id] = result
+                if tape.log and not again and (not logs or result.status == "failed"):
                     logs.insert(0, tape.log)
                 self.progress(len(done), len(cases))
-            for name, future in fresh.items():
-                done[name] = _merged(done[name], future.result()[0])
+        for name, result in fresh.items():
+            done[name] = _merged(done[name], result)
         return [done[case.id] for case in cases], logs[0] if logs else ""
 
-    def _judge(self, case: Case) -> tuple[CaseResult, Tape]:
+    def _bench(self) -> Bench:
+        return Bench(self.sandbox, self.challenge, self.source)
+
+    def _all(self, bench: Bench, jobs: list[Job]) -> Iterator[tuple[Job, tuple[CaseResult, Tape]]]:
+        """Yield each job with its outcome, from several benches side by side.
+
+        Which job goes to which bench is fixed, so that the same file always lives through the same.
+        """
+        news: SimpleQueue[tuple[Job, tuple[CaseResult, Tape]]] = SimpleQueue()
+        with _threads() as pool:
+            shares = [jobs[start :: self.parallel] for start in range(self.parallel)]
+            lines = [pool.submit(self._line, bench, shares[0], news)]
+            lines += [pool.submit(self._line, None, share, news) for share in shares[1:]]
+            try:
+                for _ in jobs:
+                    yield news.get()
+            finally:
+                self.stopped = True
+            for line in lines:
+                line.result()
+
+    def _line(self, bench: Bench | None, share: list[Job], news: SimpleQueue[Any]) -> None:
+        with bench or self._bench() as bench:
+            for case, again in share:
+                if self.stopped:
+                    return
+                judge = self._judge_fresh if again else self._judge
+                news.put(((case, again), judge(bench, case)))
+
+    def _judge(self, bench: Bench, case: Case) -> tuple[CaseResult, Tape]:
         tape = Tape()
         if self.timeouts >= PATIENCE:
             text = f"Not run: {self.timeouts} cases before it ran out of time."
-            return _failed(case, Cause("timeout", text)), tape
+            return result_of(case, Cause("timeout", text)), tape
         for name in self.foreign.intersection(self.golden.cases[case.id].needs):
             text = f"Skipped: `{name}` is this file's own helper, not the one this case is about."
-            return replace(_failed(case, Cause(None, text)), status="skipped", max_points=0), tape
-        result = self._guarded(case, self.golden.cases[case.id], None, tape)
+            return result_of(case, Cause(None, text)), tape
+        result = self._guarded(bench, case, self.golden.cases[case.id], None, tape)
         self.timeouts += bool(result.cause and result.cause.kind == "timeout")
         return result, tape
 
-    def _judge_fresh(self, case: Case) -> tuple[CaseResult, Tape]:
+    def _judge_fresh(self, bench: Bench, case: Case) -> tuple[CaseResult, Tape]:
         tape = Tape()
         if self.timeouts >= PATIENCE:
-            return _failed(case, Cause("timeout", "Not run.")), tape
+            return result_of(case, Cause("timeout", "Not run.")), tape
         seed = secrets.randbits(53)
         try:
             stored = self.golden.cases[case.id]
             golden = expect_fresh(self.sandbox, self.challenge, case, stored, seed)
         except (SandboxError, ContentError) as error:
             return _errored(case, str(error)), tape
-        return self._guarded(case, golden, seed, tape), tape
+        return self._guarded(bench, case, golden, seed, tape), tape
 
-    def _guarded(self, case: Case, golden: CaseGolden, seed: int | None, tape: Tape) -> CaseResult:
+    def _guarded(
+        self, bench: Bench, case: Case, golden: CaseGolden, seed: int | None, tape: Tape
+    ) -> CaseResult:
         """Whatever goes wrong on our side is an error, never a wrong answer and never a pass."""
         for last in (False, True):
             try:
-                return run_case(
-                    self.sandbox, self.challenge, case, golden, self.source, seed=seed, tape=tape
-                )
+                return bench.run(case, golden, seed=seed, tape=tape)
             except SandboxError as error:
                 # a submission cannot reach the sandbox's own process, so what ended it was not the file: once more
                 if last:
@@ -108,7 +137,7 @@ class Grading:
     @staticmethod
     def _same(case: Case, first: CaseResult) -> CaseResult:
         assert first.cause, "only a failed load is spread over the cases"
-        return _failed(case, first.cause)
+        return result_of(case, first.cause)
 
 
 @contextmanager
@@ -138,32 +167,6 @@ def _merged(stored: CaseResult, fresh: CaseResult) -> CaseResult:
     return replace(stored, status="failed", points=0, cause=cause)
 
 
-def _failed(case: Case, cause: Cause) -> CaseResult:
-    return CaseResult(
-        case.id,
-        case.title,
-        "failed",
-        0,
-        case.points,
-        0.0,
-        cause,
-        case.visibility,
-        case.kind,
-        case.why,
-    )
-
-
 def _errored(case: Case, text: str) -> CaseResult:
     cause = Cause(None, f"Could not be judged: {text}")
-    return CaseResult(
-        case.id,
-        case.title,
-        "error",
-        0,
-        case.points,
-        0.0,
-        cause,
-        case.visibility,
-        case.kind,
-        case.why,
-    )
+    return replace(result_of(case, cause), status="error", max_points=case.points)

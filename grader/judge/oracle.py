@@ -12,7 +12,8 @@ import numpy as np
 
 from grader.arrays import Array
 from grader.content import Case, Challenge, ContentError
-from grader.judge.case import SPARE_BYTES, opened
+from grader.judge.bench import opened
+from grader.judge.case import SPARE_BYTES
 from grader.judge.golden import CaseGolden, Expected, recipe_of
 from grader.judge.script import CREATE, Script
 from grader.sandbox import Reply, Sandbox

@@ -69,9 +69,11 @@ def grade_source(
         return _result(challenge, source, filename, results, states, log, box, began)
 
 
-def start_sandbox(challenge: Challenge, *, isolate: bool = True, source: bytes = b"") -> Sandbox:
-    """Start a sandbox with what the challenge needs in it, and what the text of `source` speaks of."""
-    asked = [module for word, module in UNCONFINED.items() if word in source]
+def start_sandbox(
+    challenge: Challenge, *, isolate: bool = True, source: bytes | None = None
+) -> Sandbox:
+    """Start a sandbox with what the challenge needs in it, for `source` only or, without it, for any file."""
+    asked = [module for word, module in UNCONFINED.items() if source is None or word in source]
     return Sandbox.start(
         isolate=isolate, preload=[*challenge.preload, *asked], env=dict(challenge.environment)
     )

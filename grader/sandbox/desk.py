@@ -12,6 +12,7 @@ import types
 from typing import Any
 
 import safetensors.torch
+import torch
 
 from grader.sandbox import driverkit, faults, schema, wire
 from grader.sandbox.driverkit import Wrong
@@ -28,17 +29,37 @@ class Desk:
         self.kept: dict[str, Any] = {}
         self.broken: bytes | None = None
         self.verbs: Any = None
+        self.code: dict[str, types.CodeType] = {}
+        self.random = torch.get_rng_state()
 
     def load(self, source: bytes, driver: bytes) -> bytes:
         """Execute the submission, then the driver, and make the driver's `Verbs`."""
         try:
-            submission = self._execute("submission", self.filename, self._text(source))
-            beside = self._execute("driver", "driver.py", driver.decode())
-            self.verbs = beside.Verbs(submission)
+            self._compile("submission", self.filename, self._text(source))
+            self._compile("driver", "driver.py", driver.decode())
         except BaseException as error:
-            self.broken = self._fault(error, Answer(), {})
-            return self.broken
+            return self._break(error)
+        return self._load()
+
+    def reload(self) -> bytes:
+        """Execute both anew, with torch's usual settings back in force."""
+        self.kept, self.verbs = {}, None
+        torch.set_rng_state(self.random)
+        torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
+        return self.broken or self._load()
+
+    def _load(self) -> bytes:
+        try:
+            submission = self._execute("submission")
+            self.verbs = self._execute("driver").Verbs(submission)
+        except BaseException as error:
+            return self._break(error)
         return _frame(Answer())
+
+    def _break(self, error: BaseException) -> bytes:
+        self.broken = self._fault(error, Answer(), {})
+        return self.broken
 
     def answer(self, blob: bytes) -> bytes:
         """Call the verb a request names; after a failed load, repeat that failure."""
@@ -81,15 +102,18 @@ class Desk:
         self.lines = text.splitlines()
         return text
 
-    def _execute(self, name: str, filename: str, text: str) -> types.ModuleType:
+    def _execute(self, name: str) -> types.ModuleType:
         module = types.ModuleType(name)
-        module.__file__ = filename
+        module.__file__ = self.code[name].co_filename
         sys.modules[name] = module
+        exec(self.code[name], module.__dict__)
+        return module
+
+    def _compile(self, name: str, filename: str, text: str) -> None:
         # inspect.getsource, and Triton through it, must find a source that is no file
         lines = text.splitlines(keepends=True)
         linecache.cache[filename] = (len(text), None, lines, filename)
-        exec(compile(text, filename, "exec", dont_inherit=True), module.__dict__)
-        return module
+        self.code[name] = compile(text, filename, "exec", dont_inherit=True)
 
     def _fault(self, error: BaseException, answer: Answer, echo: dict[str, Any]) -> bytes:
         answer.clear()

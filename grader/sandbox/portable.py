@@ -89,6 +89,7 @@ class Resident:
         )
         self.log = Log()
         self.waiting = False
+        self.patient = True
         self._frames: queue.Queue[bytes | None] = queue.Queue()
         self._hello: dict[str, Any] | None = None
         for target in (self._read_frames, self._read_log):

@@ -1,5 +1,6 @@
 """The worker's loop over its two pipes: source and driver first, then one request after another.
 
+RELOAD instead of a request executes both anew.
 It works wherever Python runs; confinement is somebody else's business.
 """
 
@@ -23,7 +24,7 @@ def serve(requests: int, answers: int, filename: str, *, isolated: bool) -> bool
         source, driver = read_frame(requests), read_frame(requests)
         write_frame(answers, desk.load(source, driver))
         while blob := read_frame(requests):
-            answer = desk.answer(blob)
+            answer = desk.reload() if blob == wire.RELOAD else desk.answer(blob)
             with contextlib.suppress(BaseException):
                 sys.stdout.flush()
             write_frame(answers, answer)

@@ -20,6 +20,7 @@ class Pipe(Protocol):
     """Frames to and from a worker."""
 
     log: Log
+    patient: bool  # whether a worker that got too little processor is waited for
 
     def send(self, blob: bytes, deadline: float) -> None:
         """Write one frame before the deadline."""
@@ -58,6 +59,7 @@ class Session:
         self._left = limits.seconds
         self._log = ""
         self._open = True
+        self.broken = False  # the worker failed and will answer no more
         self.layers: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
@@ -88,6 +90,15 @@ class Session:
         self.layers = schema.read_hello(self._receive_hello())
         return self._exchange((self._source, self._driver), LOAD_ROOM)
 
+    def reload(self, seconds: float) -> Reply:
+        """Execute both anew in the same worker, for work that must be done within `seconds` by the clock."""
+        self._left = seconds
+        channel = self._worker.channel
+        channel.patient = False
+        channel.drain()
+        channel.log = Log()
+        return self._exchange((wire.RELOAD,), LOAD_ROOM)
+
     def ask(self, request: Request, *, max_reply_bytes: int) -> Reply:
         """Call one verb; the answer may have `max_reply_bytes` beside the echo of the inputs."""
         echo = sum(array.values.nbytes for array in request.tensors.values())
@@ -110,10 +121,13 @@ class Session:
             answer = channel.receive(limit + wire.MAX_HEADER, deadline)
             return schema.read_reply(answer)
         except TimeoutError:
+            self.broken = True
             raise WorkerFailure("timeout", f"no answer within {self._limits.seconds:g} s") from None
         except (EOFError, BrokenPipeError):
+            self.broken = True
             raise self._worker.failure() from None
         except wire.WireError as error:
+            self.broken = True
             raise WorkerFailure("protocol", str(error)) from None
         finally:
             self._left -= time.monotonic() - started

@@ -13,7 +13,7 @@ import pytest
 
 from grader.content import load_challenge
 from grader.judge import GraderError, grade_source, start_sandbox
-from grader.judge import grading as judging
+from grader.judge.bench import Bench
 from grader.sandbox import Sandbox, SandboxError
 
 NAME = "multi_head_attention"
@@ -21,14 +21,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_grader_fault_in_one_case_is_an_error_for_that_case(sandbox_for, monkeypatch) -> None:
-    real = judging.run_case
+    real = Bench.run
 
-    def broken(sandbox, challenge, case, *rest, **options):
+    def broken(bench, case, *rest, **options):
         if case.id == "cross-attention":
             raise ZeroDivisionError("ours")
-        return real(sandbox, challenge, case, *rest, **options)
+        return real(bench, case, *rest, **options)
 
-    monkeypatch.setattr(judging, "run_case", broken)
+    monkeypatch.setattr(Bench, "run", broken)
     source = load_challenge(NAME).reference.read_bytes()
     result = grade_source(NAME, source, sandbox=sandbox_for(NAME))
     assert result.verdict == "error"
@@ -49,15 +49,15 @@ def test_a_sandbox_that_never_answers_gives_no_verdict(monkeypatch) -> None:
 
 
 def test_a_lost_worker_is_tried_once_more(sandbox_for, monkeypatch) -> None:
-    real, lost = judging.run_case, []
+    real, lost = Bench.run, []
 
-    def flaky(sandbox, challenge, case, *rest, **options):
+    def flaky(bench, case, *rest, **options):
         if case.id not in lost and len(lost) < 5:
             lost.append(case.id)
             raise SandboxError("the warm process ended")
-        return real(sandbox, challenge, case, *rest, **options)
+        return real(bench, case, *rest, **options)
 
-    monkeypatch.setattr(judging, "run_case", flaky)
+    monkeypatch.setattr(Bench, "run", flaky)
     source = load_challenge(NAME).reference.read_bytes()
     assert grade_source(NAME, source, sandbox=sandbox_for(NAME)).verdict == "passed"
     assert len(lost) == 5

@@ -1,0 +1,77 @@
+"""Cases that share a worker: what one leaves behind helps or harms no other."""
+
+from __future__ import annotations
+
+from grader.content import load_challenge
+from grader.judge import grade_source
+from grader.judge.bench import Bench
+from grader.judge.case import Tape
+from grader.judge.run import load_valid
+
+NAME = "multi_head_attention"
+CHALLENGE = load_challenge(NAME)
+REFERENCE = CHALLENGE.reference_text
+
+SPOILS_THE_NEXT = """
+import torch.nn.functional as _f
+if hasattr(_f, "spoiled"):
+    _f.softmax = lambda x, dim=-1, **more: torch.zeros_like(x)
+_f.spoiled = True
+torch.softmax = _f.softmax
+"""
+COUNTS = """
+import builtins
+builtins.loads = getattr(builtins, "loads", 0) + 1
+print("load", builtins.loads)
+"""
+DIES_LATER = """
+import os
+import torch.nn.functional as _f
+_f.loads = getattr(_f, "loads", 0) + 1
+if _f.loads == 3:
+    os._exit(0)
+"""
+SLEEPS_LATER = DIES_LATER.replace("os._exit(0)", "import time; time.sleep(3)")
+
+
+def graded(sandbox_for, extra: str):
+    return grade_source(NAME, (REFERENCE + extra).encode(), sandbox=sandbox_for(NAME))
+
+
+def test_a_right_file_passes_though_it_spoils_its_process(sandbox_for) -> None:
+    for extra in (SPOILS_THE_NEXT, DIES_LATER, SLEEPS_LATER):
+        result = graded(sandbox_for, extra)
+        assert result.verdict == "passed", [
+            (case.id, case.cause) for case in result.cases if case.status != "passed"
+        ]
+
+
+def test_cases_share_workers_and_each_begins_with_a_new_log(sandbox_for) -> None:
+    golden_cases = list(CHALLENGE.cases.values())[:3]
+    golden = load_valid(CHALLENGE)
+    source = (REFERENCE + COUNTS).encode()
+    logs = []
+    with Bench(sandbox_for(NAME), CHALLENGE, source) as bench:
+        for case in golden_cases:
+            tape = Tape()
+            assert bench.run(case, golden.cases[case.id], tape=tape).status == "passed"
+            logs.append(tape.log.strip())
+    assert logs == ["load 1", "load 2", "load 3"]
+
+
+def test_settings_of_torch_do_not_outlive_a_case(sandbox_for) -> None:
+    extra = """
+assert torch.get_default_dtype() == torch.float32 and torch.is_grad_enabled()
+print(float(torch.rand(())))
+torch.set_default_dtype(torch.float64); torch.set_grad_enabled(False); torch.manual_seed(7)
+torch.set_default_dtype(torch.float32)
+"""
+    assert graded(sandbox_for, extra).verdict == "passed"
+
+
+def test_every_case_of_a_wrong_file_fares_as_it_does_alone(sandbox_for) -> None:
+    starter = (CHALLENGE.folder / "starter" / CHALLENGE.file).read_bytes()
+    together = grade_source(NAME, starter, sandbox=sandbox_for(NAME))
+    for case in together.cases[::4]:
+        alone = grade_source(NAME, starter, cases=[case.id], sandbox=sandbox_for(NAME)).cases[0]
+        assert (alone.status, alone.cause) == (case.status, case.cause)
