@@ -6,10 +6,10 @@ STAMP  := $(VENV)/.installed
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types check bench clean
+.PHONY: help setup demo test lint types check bench clean mutation
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv and install the pinned pair of torch and triton, and the rest
 
@@ -37,6 +37,9 @@ check: setup ## the author's gate over every challenge
 
 bench: setup ## start-up times, side by side with a bare import of torch
 	$(BIN)/python -m benchmarks.startup
+
+mutation: setup ## score the cases on mutants of each reference (CH=id for one)
+	$(BIN)/python -m benchmarks.mutation $(CH)
 
 clean: ## remove everything that was made here
 	rm -rf $(VENV) build report work .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,111 @@
+"""The mutation score of a challenge's cases: which mutants of its reference no case refuses.
+
+Cases are the only tests, and they judge a mutant as they judge a learner's file. They are tried in the order of what
+has refused a mutant's neighbours before, which changes the cost and never the verdict.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from threading import Lock
+
+from grader.author.equivalent import Reviewed, same_by_rule
+from grader.author.matrix import first_kill
+from grader.author.mutants import Mutant
+from grader.content import Case, Challenge
+from grader.judge.golden import Golden
+from grader.judge.grading import PARALLEL
+from grader.sandbox import Sandbox
+
+CPU_SECONDS = 2.0  # a mutant may loop for ever; the reference needs a hundredth of that
+Progress = Callable[[int], None]
+
+
+@dataclass
+class Score:
+    """What became of the mutants; `killed` counts them by the case that refused them."""
+
+    killed: Counter[str] = field(default_factory=Counter)
+    by_rule: int = 0
+    equivalent: list[Mutant] = field(default_factory=list)
+    survived: list[Mutant] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """All mutants."""
+        return self.judged + self.by_rule + len(self.equivalent)
+
+    @property
+    def judged(self) -> int:
+        """Mutants that are not equivalent."""
+        return self.killed.total() + len(self.survived)
+
+    @property
+    def share(self) -> float:
+        """Share of the mutants that are not equivalent which some case refuses."""
+        return self.killed.total() / self.judged if self.judged else 1.0
+
+
+class Order:
+    """Puts the cases first that refused mutants of the same function, then those that refuse most."""
+
+    def __init__(self, challenge: Challenge) -> None:
+        self._cases = list(challenge.cases.values())
+        self._overall = Counter(name for bug in challenge.bugs.values() for name in bug.witnesses)
+        self._nearby: dict[str, Counter[str]] = {}
+        self._lock = Lock()
+
+    def cases(self, function: str) -> list[Case]:
+        """All cases, the most promising first."""
+        with self._lock:
+            nearby = self._nearby.get(function, Counter())
+            return sorted(self._cases, key=lambda c: (-nearby[c.id], -self._overall[c.id]))
+
+    def note(self, function: str, case: str) -> None:
+        """Remember which case refused a mutant of a function."""
+        with self._lock:
+            self._nearby.setdefault(function, Counter())[case] += 1
+            self._overall[case] += 1
+
+
+def score(
+    sandbox: Sandbox,
+    challenge: Challenge,
+    golden: Golden,
+    mutants: Iterable[Mutant],
+    reviewed: Reviewed,
+    progress: Progress | None = None,
+) -> Score:
+    """Judge every mutant; raises SandboxError and GraderError when one cannot be judged."""
+    quick = replace(challenge, seconds=min(CPU_SECONDS, challenge.seconds))
+    order, result = Order(challenge), Score()
+
+    def judge(mutant: Mutant) -> str | None:
+        function = mutant.function
+        kill = first_kill(sandbox, quick, golden, mutant.text.encode(), order.cases(function))
+        if kill is not None:
+            order.note(function, kill.id)
+        return kill.id if kill else None
+
+    worth = []
+    for mutant in mutants:
+        if same_by_rule(mutant):
+            result.by_rule += 1
+        else:
+            worth.append(mutant)
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        for done, (mutant, kill) in enumerate(zip(worth, pool.map(judge, worth), strict=True), 1):
+            if kill is not None:
+                result.killed[kill] += 1
+            elif reviewed.reason(mutant) is not None:
+                result.equivalent.append(mutant)
+            else:
+                result.survived.append(mutant)
+            if progress:
+                progress(done)
+    result.stale = [f"{where}: {after}" for where, _, after in reviewed.stale()]
+    return result
