@@ -12,7 +12,7 @@ from grader.cli import terminal
 from grader.cli.exits import Exit, UserError
 from grader.cli.names import challenge_argument, check_cases, complete_case, file_argument
 from grader.cli.submission import locate, read
-from grader.cli.variant import of_work
+from grader.cli.variant import Variant, of_work
 from grader.content import Challenge, load_challenge
 from grader.work import Work, WorkError
 
@@ -62,6 +62,8 @@ def command(
     path, work = locate(found, file)
     source = read(path, found.id)
     result = _judge(found, path, source, cases, isolate=not no_isolation)
+    if work and not cases:
+        _remember(work, source, result)
     if page is not None:
         _write_page(found, result, source, page)
     if as_json:
@@ -93,6 +95,15 @@ def _judge(
         progress.clear()
 
 
+def _remember(work: Work, source: bytes, result: Result) -> None:
+    """Keep what failed beside the file, so that the next hint is about it."""
+    from grader.hints import Graded, remember
+    from grader.report.words import by_use
+
+    passed = tuple(case.id for case in result.cases if case.status == "passed")
+    remember(work, source, Graded(tuple(case.id for case in by_use(result.cases)), passed))
+
+
 def _write_page(challenge: Challenge, result: Result, source: bytes, page: Path) -> None:
     from grader.files import write_atomically
     from grader.report.html import result_page
@@ -109,13 +120,15 @@ def _show(challenge: Challenge, result: Result, work: Work | None, *, named: Pat
 
     levels = {bug.id: bug.difficulty for bug in challenge.bugs.values()}
     planted = _planted(challenge, work)
+    bugs, decoys = (planted.bugs, planted.decoys) if planted else (None, ())
     again = f"{challenge.id} {named}" if named else challenge.id
-    render(result, terminal.console(), planted, levels=levels, hint=f"kvdojo hint {again}")
+    hint = f"kvdojo hint {again}"
+    render(result, terminal.console(), bugs, levels=levels, hint=hint, decoys=decoys)
 
 
-def _planted(challenge: Challenge, work: Work | None) -> tuple[str, ...] | None:
-    """Return the planted bugs when the work folder tells; a stale state is no reason not to grade."""
+def _planted(challenge: Challenge, work: Work | None) -> Variant | None:
+    """Return what was planted when the work folder tells; a stale state is no reason not to grade."""
     try:
-        return of_work(challenge, work).bugs if work else None
+        return of_work(challenge, work) if work else None
     except (WorkError, UserError):
         return None

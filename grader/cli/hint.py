@@ -1,4 +1,4 @@
-"""`kvdojo hint`: the next hint for the easiest planted bug that is still in the file.
+"""`kvdojo hint`: the next hint for a planted bug that is still in the file.
 
 Nothing is run: the file is only read, so a hint is there at once and a file that hangs can have one.
 """
@@ -11,13 +11,13 @@ import click
 
 from grader.cli import terminal
 from grader.cli.exits import UserError
-from grader.cli.names import challenge_argument, file_argument
-from grader.cli.submission import locate, text
+from grader.cli.names import challenge_argument, check_cases, complete_case, file_argument
+from grader.cli.submission import locate, read, text
 from grader.cli.variant import of_work
-from grader.content import Bug, Challenge, load_challenge
-from grader.content.fragments import status
+from grader.content import Challenge, load_challenge
 from grader.content.statements import statements
-from grader.work import Work
+from grader.hints import Hint, next_hint, recall, spent, states_of
+from grader.report.visible import visible
 
 
 @click.command("hint")
@@ -28,43 +28,47 @@ from grader.work import Work
     type=click.IntRange(1, 3),
     help="1 where to look, 2 which idea, 3 the line. Default: one more than last time.",
 )
-def command(challenge: str, file: Path | None, level: int | None) -> None:
-    """Give a hint for a planted bug that is still in the file; ask again for a plainer one."""
+@click.option(
+    "--case",
+    metavar="ID",
+    shell_complete=complete_case,
+    help="About a bug that this case finds.",
+)
+def command(challenge: str, file: Path | None, level: int | None, case: str | None) -> None:
+    """Give a hint for a planted bug that is still in the file; ask again for a plainer one.
+
+    After a grading the hint is about what failed first in it.
+    """
     found = load_challenge(challenge)
+    check_cases(found, [case] if case else [])
     path, work = locate(found, file)
     source = text(path, found.id)
     if statements(source) is None:
         raise UserError(
             f"{path.name} is not valid Python yet: `kvdojo grade {found.id}` shows the line."
         )
-    states = _planted(found, work, status(found, source))
-    bug = _easiest(found, states, "present") or _easiest(found, states, "changed")
-    if bug is None:
-        terminal.out(_nothing_left(found, states))
+    planted = of_work(found, work).bugs if work else None
+    seen = dict(work.hints) if work else {}
+    graded = recall(work, read(path, found.id)) if work else None
+    hint = next_hint(
+        found, source, planted=planted, seen=seen, graded=graded, case=case, level=level
+    )
+    if hint is None:
+        states = states_of(found, source, planted).values()
+        passes = graded is not None and not graded.failed
+        terminal.out(_nothing_left(found, [] if passes else list(states), case))
         return
-    seen = work.hints.get(bug.id, 0) if work else 0
-    level = level or min(seen + 1, len(bug.hints))
-    named = f"{found.id} {file}" if file else found.id
-    _print(named, bug, level, changed=states[bug.id] == "changed")
-    if work and level > seen:
-        work.with_hint(bug.id, level).save()
+    _print(f"{found.id} {visible(str(file))}" if file else found.id, hint)
+    if work and hint.level > seen.get(hint.bug.id, 0):
+        work.with_hint(hint.bug.id, hint.level).save()
+        seen[hint.bug.id] = hint.level
+    terminal.out(_cost(found, hint, seen))
 
 
-def _planted(challenge: Challenge, work: Work | None, states: dict[str, str]) -> dict[str, str]:
-    """Keep the states of the bugs that were planted, when that is known."""
-    if work is None:
-        return states
-    return {bug: states[bug] for bug in of_work(challenge, work).bugs if bug in states}
-
-
-def _easiest(challenge: Challenge, states: dict[str, str], wanted: str) -> Bug | None:
-    bugs = [challenge.bugs[name] for name, state in states.items() if state == wanted]
-    return min(bugs, key=lambda bug: bug.difficulty, default=None)
-
-
-def _nothing_left(challenge: Challenge, states: dict[str, str]) -> str:
-    rewritten = sum(state == "unknown" for state in states.values())
-    if not rewritten:
+def _nothing_left(challenge: Challenge, states: list[str], case: str | None) -> str:
+    if case and {"present", "changed"}.intersection(states):
+        return f"None of the bugs that are left is found by {case!r} alone: ask without --case."
+    if not {"present", "changed", "unknown"}.intersection(states):
         return f"No planted bug is left. `kvdojo grade {challenge.id}` has the last word."
     return (
         "None of the planted bugs can be recognised: the code was written anew. "
@@ -72,20 +76,33 @@ def _nothing_left(challenge: Challenge, states: dict[str, str]) -> str:
     )
 
 
-def _print(named: str, bug: Bug, level: int, *, changed: bool) -> None:
+def _cost(challenge: Challenge, hint: Hint, seen: dict[str, int]) -> str:
+    if not any(challenge.hint_costs):
+        return "Cost: none."
+    total = spent(challenge, seen)
+    return f"Cost: {_points(hint.cost)}; all hints so far: {_points(total)}."
+
+
+def _points(number: int) -> str:
+    return f"{number} point{'s' * (number != 1)}"
+
+
+def _print(named: str, hint: Hint) -> None:
     from rich.text import Text
 
     screen = terminal.console()
-    screen.print(Text(f"Hint {level} of {len(bug.hints)}", "bold"))
-    if changed:
+    screen.print(Text(f"Hint {hint.level} of {len(hint.bug.hints)}", "bold"))
+    if hint.changed:
         screen.print(
             Text(
                 "You have changed this place, but not to what the reference has. "
                 f"If `kvdojo grade {named}` passes, it is right all the same."
             )
         )
-    screen.print(Text(bug.hints[level - 1]))
-    if level < len(bug.hints):
-        screen.print(Text(f"For a plainer one: `kvdojo hint {named} --level {level + 1}`.", "dim"))
+    screen.print(Text(hint.text))
+    if not hint.last:
+        screen.print(
+            Text(f"For a plainer one: `kvdojo hint {named} --level {hint.level + 1}`.", "dim")
+        )
     else:
         screen.print(Text(f"The answer: `kvdojo solution {named} --diff`.", "dim"))

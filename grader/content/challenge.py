@@ -50,6 +50,7 @@ class Challenge:
     memory_mb: int
     preload: tuple[str, ...]
     environment: Mapping[str, str]
+    hint_costs: tuple[int, ...] = (0, 0, 0)
 
     @property
     def starter(self) -> Path:
@@ -152,6 +153,7 @@ def _challenge(document: Mapping[str, Any], folder: Path, root: Path) -> Challen
         memory_mb=limits.get("memory_mb", 2048),
         preload=tuple(document.get("preload", ())),
         environment=dict(document.get("environment", {})),
+        hint_costs=tuple(document.get("hint_costs", (0, 0, 0))),
     )
 
 

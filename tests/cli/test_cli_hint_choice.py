@@ -1,0 +1,89 @@
+"""Which bug a hint is about: what failed in the last grading of these very bytes decides."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from grader.content import load_challenge
+from grader.hints import GRADED, Graded, next_hint, recall, remember
+from grader.work import load
+
+
+@pytest.fixture
+def started(dojo, capsys):
+    """A started challenge whose bugs name the cases that find them."""
+    path = dojo.root / "challenges" / "small_sums" / "bugs.json"
+    document = json.loads(path.read_text())
+    for bug, cases in (("no-scale", ["scale-unit"]), ("shift-two", ["mask-unit"])):
+        next(entry for entry in document["bugs"] if entry["id"] == bug)["witnesses"] = cases
+    path.write_text(json.dumps(document))
+    dojo.run("start", "small_sums")
+    capsys.readouterr()
+    return dojo
+
+
+def graded(dojo, failed, passed=()):
+    remember(load(dojo.file.parent), dojo.file.read_bytes(), Graded(tuple(failed), tuple(passed)))
+
+
+def said(dojo, capsys, *words):
+    assert dojo.run("hint", "small_sums", *words) == 0
+    return capsys.readouterr().out
+
+
+def test_the_first_failing_case_chooses_the_bug(started, capsys):
+    graded(started, ["scale-unit", "mask-unit"])
+    assert "no-scale: where" in said(started, capsys)
+    assert "no-scale: idea" in said(started, capsys)
+
+
+def test_a_case_can_be_named(started, capsys):
+    assert "no-scale: where" in said(started, capsys, "--case", "scale-unit")
+    assert "shift-two: where" in said(started, capsys, "--case", "mask-unit")
+    assert started.run("hint", "small_sums", "--case", "scale-unti") == 2
+
+
+def test_a_grading_of_other_bytes_decides_nothing(started, capsys):
+    graded(started, ["scale-unit"])
+    started.file.write_text(started.file.read_text() + "\n# later\n")
+    assert recall(load(started.file.parent), started.file.read_bytes()) is None
+    assert "shift-two: where" in said(started, capsys)
+
+
+def test_an_edit_that_passes_everything_gets_no_hint(started, capsys):
+    text = started.file.read_text().replace("return x + 2", "return 1 + x")
+    started.file.write_text(text.replace("return x\n", "return x / len(x)\n"))
+    assert "shift-two" in said(started, capsys)
+    graded(started, [], ["scale-unit", "mask-unit"])
+    assert "No planted bug is left." in said(started, capsys)
+
+
+def test_code_written_anew_gets_a_hint_when_all_cases_of_the_bug_fail(started):
+    challenge = load_challenge("small_sums", started.root)
+    anew = "scale = list
+"
+
+    def hint(result):
+        return next_hint(challenge, anew, planted=("no-scale",), seen={}, graded=result)
+
+    assert hint(None) is None
+    assert hint(Graded((), ("scale-unit",))) is None
+    found = hint(Graded(("scale-unit",), ()))
+    assert found is not None
+    assert found.bug.id == "no-scale"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"schema": "kvdojo/graded/v1"}', "[" * 99_999])
+def test_a_damaged_memory_is_no_memory(started, capsys, content):
+    (started.file.parent / GRADED).write_text(content)
+    assert "shift-two: where" in said(started, capsys)
+
+
+def test_costs_are_shown_and_added_up_once(started, capsys):
+    assert "Cost: none." in said(started, capsys)
+    path = started.root / "challenges" / "small_sums" / "challenge.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "hint_costs": [1, 2, 3]}))
+    assert "Cost: 2 points; all hints so far: 3 points." in said(started, capsys)
+    assert "Cost: 0 points; all hints so far: 3 points." in said(started, capsys, "--level", "1")
