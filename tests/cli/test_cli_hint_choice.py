@@ -62,8 +62,7 @@ def test_an_edit_that_passes_everything_gets_no_hint(started, capsys):
 
 def test_code_written_anew_gets_a_hint_when_all_cases_of_the_bug_fail(started):
     challenge = load_challenge("small_sums", started.root)
-    anew = "scale = list
-"
+    anew = "scale = list\n"
 
     def hint(result):
         return next_hint(challenge, anew, planted=("no-scale",), seen={}, graded=result)
