@@ -171,42 +171,43 @@ def _decode_kernel(
 @triton.jit
 def _combine_kernel(
     PartO, PartLse, O, Lse, o_b, o_s, o_h,
-    D: tl.constexpr, DP: tl.constexpr, SPLITS: tl.constexpr, SP: tl.constexpr, BLOCK: tl.constexpr,
-    ROUND: tl.constexpr,
+    D: tl.constexpr, DP: tl.constexpr, SPLITS: tl.constexpr, SP: tl.constexpr, ROUND: tl.constexpr,
 ):  # fmt: skip
     batch = tl.program_id(0).to(tl.int64)
     head = tl.program_id(1).to(tl.int64)
     query = tl.program_id(2).to(tl.int64)
     row = (batch * tl.num_programs(1) + head) * tl.num_programs(2) + query
     split = tl.arange(0, SP)
-    parts = tl.load(PartLse + row * SPLITS + split, mask=split < SPLITS, other=float("-inf"))
+    part = row * SPLITS + split
+    parts = tl.load(PartLse + part, mask=split < SPLITS, other=float("-inf"))
     top = tl.max(parts, 0)
     pivot = tl.where(top == float("-inf"), 0.0, top)
     total = tl.sum(tl.exp2(parts - pivot), 0)
     divisor = tl.where(total == 0.0, 1.0, total)
+    weights = tl.exp2(parts - pivot) / divisor
 
     dim = tl.arange(0, DP)
-    acc = tl.zeros([DP], tl.float32)
-    for start in range(0, SPLITS, BLOCK):
-        some = start + tl.arange(0, BLOCK)
-        lse = tl.load(PartLse + row * SPLITS + some, mask=some < SPLITS, other=float("-inf"))
-        weights = tl.exp2(lse - pivot) / divisor
-        inside = (lse > float("-inf"))[:, None] & (dim < D)[None, :]
-        part = (row * SPLITS + some)[:, None] * D + dim[None, :]
-        out = tl.load(PartO + part, mask=inside, other=0.0)
-        acc += tl.sum(weights[:, None] * out, 0)
+    # an empty split wrote no output
+    inside = (parts > float("-inf"))[:, None] & (dim < D)[None, :]
+    outs = tl.load(PartO + part[:, None] * D + dim[None, :], mask=inside, other=0.0)
+    out = tl.sum(weights[:, None] * outs, 0)
     o_row = batch * o_b + query * o_s + head * o_h
-    tl.store(O + o_row + dim, _cast(acc, O.dtype.element_ty, ROUND), mask=dim < D)
+    tl.store(O + o_row + dim, _cast(out, O.dtype.element_ty, ROUND), mask=dim < D)
     tl.store(Lse + row, (top + tl.log2(divisor)) * LN2)
 
 
-def choose_splits(tiles: int, slots: int, processors: int) -> int:
-    """Splits that give each processor two to three programs, none shorter than MIN_CHUNK keys.
+def tiling(rows: int, D: int, itemsize: int) -> tuple[int, int, int, int]:
+    """Rows and keys of a tile, warps and stages that compile for sm_90 without spills."""
+    if itemsize == 4:
+        return (16, 64, 4, 2) if D <= 128 else (16, 32, 8, 2)
+    R = min(64, max(16, triton.next_power_of_2(rows)))
+    return (R, 64, 4, 3) if D <= 128 else (R, 32, 8 if R == 64 else 4, 3)
 
-    Example: 8 tiles over 4096 slots on 132 processors want 42 splits, but 32 are the most.
-    """
+
+def choose_splits(tiles: int, slots: int, processors: int) -> int:
+    """Splits that give each processor two to three programs, none shorter than MIN_CHUNK keys."""
     wanted = -(-5 * processors // (2 * max(1, tiles)))
-    return max(1, min(wanted, slots // MIN_CHUNK, 128))
+    return max(1, min(wanted, slots // MIN_CHUNK, 64))
 
 
 def decode(
@@ -224,7 +225,8 @@ def decode(
     N, Hkv = k_cache.shape[1:3]
     cpu = q.device.type == "cpu"
     G, DP = H // Hkv, max(16, triton.next_power_of_2(D))
-    R, T = min(64, max(16, triton.next_power_of_2(S * G))), 16 if cpu else 64
+    # small tiles in the interpreter, so that short rows have several
+    R, T, warps, stages = (16, 16, 4, 1) if cpu else tiling(S * G, D, q.element_size())
     blocks = triton.cdiv(S * G, R)
     if splits is None:
         processors = 8 if cpu else torch.cuda.get_device_properties(q.device).multi_processor_count
@@ -237,11 +239,11 @@ def decode(
     _decode_kernel[(B, Hkv * blocks, splits)](
         q, k_cache, v_cache, seq_lens, out, lse, part_out, part_lse,
         *q.stride()[:3], *k_cache.stride()[:3], *v_cache.stride()[:3], *out.stride()[:3], S, factor,
-        G, D, DP, R, T, splits, causal, wide, rounds, num_warps=4, num_stages=3,
+        G, D, DP, R, T, splits, causal, wide, rounds, num_warps=warps, num_stages=stages,
     )  # fmt: skip
     if splits > 1:
         SP = triton.next_power_of_2(splits)
         _combine_kernel[(B, H, S)](
-            part_out, part_lse, out, lse, *out.stride()[:3], D, DP, splits, SP, min(16, SP), rounds
+            part_out, part_lse, out, lse, *out.stride()[:3], D, DP, splits, SP, rounds
         )
     return out, lse

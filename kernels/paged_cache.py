@@ -1,10 +1,9 @@
 """A paged cache in Triton: writing new tokens to their slots, and attending through a page table.
 
-Keys and values live in pages of a fixed size; `page_table[b, i]` is the page that holds tokens
-i * page_size and on of sequence b. Slot number = page * page_size + place in the page. One attention
-kernel serves decode and prefill alike: its rows are (query, group member) pairs, so that the query
-heads of a group read their keys once. The file stands alone, trusts its arguments, and does
-not know who hands out pages.
+Keys and values live in pages of a fixed size; `page_table[b, i]` is the page of tokens i * page_size
+and on of sequence b. Slot number = page * page_size + place in the page. One attention kernel
+serves decode and prefill: its rows are (query, group member) pairs, so that a group reads its keys
+once. The file stands alone, trusts its arguments, and does not know who hands out pages.
 
 B batch, S queries of the longest row, H query heads, Hkv key/value heads, G = H / Hkv, P pages, D
 head dim; R rows of a block, T keys of a tile.
@@ -187,17 +186,23 @@ def _combine_kernel(
     tl.store(Lse + answer, (top + tl.log2(divisor)) * LN2)
 
 
-def slots_of(
-    page_table: Tensor, old_lens: Tensor, new_lens: Tensor, S: int, page_size: int
-) -> Tensor:
+def tiling(rows: int, D: int, itemsize: int) -> tuple[int, int, int, int]:
+    """Rows and keys of a tile, warps and stages that compile for sm_90 without spills."""
+    if itemsize == 4:
+        return 16, 32, 8, 2
+    R = min(64, max(16, triton.next_power_of_2(rows)))
+    return (R, 64, 4, 3) if D <= 128 else (R, 32, 8 if R == 64 else 4, 3)
+
+
+def slots_of(table: Tensor, old_lens: Tensor, new_lens: Tensor, S: int, page_size: int) -> Tensor:
     """Slots of new_lens [B] tokens behind old_lens [B] others, int64 [B, S]; -1 stands for padding.
 
-    Example: page_table [[7, 2]], page_size 4, old_lens [3], new_lens [2], S = 3 -> [[31, 8, -1]].
+    Example: table [[7, 2]], page_size 4, old_lens [3], new_lens [2], S = 3 -> [[31, 8, -1]].
     """
-    new = torch.arange(S, device=page_table.device)  # [S]
+    new = torch.arange(S, device=table.device)  # [S]
     token = old_lens[:, None].long() + new  # [B, S]
-    entry = (token // page_size).clamp(max=page_table.shape[1] - 1)  # [B, S]
-    slot = page_table.long().gather(1, entry) * page_size + token % page_size  # [B, S]
+    entry = (token // page_size).clamp(max=table.shape[1] - 1)  # [B, S]
+    slot = table.long().gather(1, entry) * page_size + token % page_size  # [B, S]
     return torch.where(new < new_lens[:, None], slot, -1)
 
 
@@ -217,15 +222,15 @@ def attend(
     """Attend q [B, S, H, D] to the seq_lens int32 [B] tokens that page_table int32 [B, W] leads to.
 
     Row b has q_lens[b] queries (int32 [B], default S), which are its last tokens: query i sees token
-    j iff j <= i + seq_len - q_len. Pages are [P, page_size, Hkv, D]; the last dimension is contiguous,
-    other strides are free. Returns the output [B, S, H, D] and the natural log-sum-exp, float32
-    [B, H, S]; queries that see nothing or do not exist get 0 and -inf.
+    j iff j <= i + seq_len - q_len. Pages are [P, page_size, Hkv, D], contiguous in D. Returns the output
+    [B, S, H, D] and the natural log-sum-exp, float32 [B, H, S]; 0 and -inf where nothing is seen.
     """
     B, S, H, D = q.shape
     PAGE, Hkv = k_pages.shape[1:3]
     cpu = q.device.type == "cpu"
     G, DP = H // Hkv, max(16, triton.next_power_of_2(D))
-    R, T = min(64, max(16, triton.next_power_of_2(S * G))), 16 if cpu else 64
+    # small tiles in the interpreter, so that short rows have several
+    R, T, warps, stages = (16, 16, 4, 1) if cpu else tiling(S * G, D, q.element_size())
     out, lse = torch.empty_like(q), q.new_empty(B, H, S, dtype=torch.float32)
     part_out = q.new_empty(B, H, S, splits, D, dtype=torch.float32) if splits > 1 else lse
     part_lse = q.new_empty(B, H, S, splits, dtype=torch.float32) if splits > 1 else lse
@@ -235,7 +240,7 @@ def attend(
         q, k_pages, v_pages, page_table, seq_lens, q_lens, out, lse, part_out, part_lse,
         *q.stride()[:3], *k_pages.stride()[:3], *v_pages.stride()[:3], page_table.stride(0),
         *out.stride()[:3], S, factor, G, D, DP, R, T, PAGE, splits, q_lens is not None, causal,
-        wide, rounds, num_warps=4, num_stages=3,
+        wide, rounds, num_warps=warps, num_stages=stages,
     )  # fmt: skip
     if splits > 1:
         SP = triton.next_power_of_2(splits)

@@ -185,10 +185,10 @@ def _prefill_kernel(
 
 
 def tiling(S: int, D: int, itemsize: int) -> tuple[int, int, int, int]:
-    """Queries of a block, keys of a tile, warps and stages that compile for sm_90 without spills."""
-    if D > 128:
-        return (64, 32, 4, 2) if itemsize == 2 else (32, 16, 4, 2)
+    """Queries and keys of a tile, warps and stages that compile for sm_90 without spills."""
     if itemsize == 4:
+        return (32, 64, 8, 2) if D <= 128 else (16, 32, 8, 2)
+    if D > 128:
         return 64, 32, 8, 2
     return (64, 64, 4, 3) if S <= 64 else (128, 64, 8, 3)
 
