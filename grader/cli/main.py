@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "solution": ("grader.cli.solution", "command", "Show the reference, or how a file differs."),
     "plant": ("grader.cli.plant", "command", "Make a variant with chosen bugs."),
     "check": ("grader.cli.check", "command", "Check challenges as an author must."),
+    "export": ("grader.cli.export", "command", "Hand results to a course system."),
 }
 
 # exception -> exit code and kind of error; the first that fits counts, so subclasses stand first

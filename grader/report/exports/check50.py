@@ -1,0 +1,56 @@
+"""check50: its JSON; `passed` is null where a case was skipped or could not be judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from grader import __version__
+from grader.judge.result import CaseResult
+from grader.report.exports.document import Graded, dump
+from grader.report.exports.words import rationale, title
+from grader.report.visible import visible
+
+PASSED = {"passed": True, "failed": False}
+
+
+def render(graded: Sequence[Graded]) -> str:
+    """Return the document of one file."""
+    (one,) = graded
+    return dump(
+        {
+            "slug": f"kvdojo/{one.challenge}",
+            "results": [_result(case) for case in one.cases],
+            "version": __version__,
+        }
+    )
+
+
+def _result(case: CaseResult) -> dict[str, Any]:
+    return {
+        "name": case.id,
+        "description": title(case),
+        "passed": PASSED.get(case.status),
+        "log": [],
+        "cause": _cause(case),
+        "data": {"points": case.points, "max_points": case.max_points},
+        "dependency": None,
+    }
+
+
+def _cause(case: CaseResult) -> dict[str, Any] | None:
+    if case.cause is None:
+        return None
+    text = rationale(case)
+    cause: dict[str, Any] = {
+        "rationale": text,
+        "help": visible(case.cause.help, columns=1000) if case.cause.help else None,
+    }
+    if case.cause.expected is not None and case.cause.actual is not None:
+        cause |= {
+            "expected": visible(case.cause.expected),
+            "actual": visible(case.cause.actual),
+        }
+    if case.status == "error":
+        cause["error"] = {"type": "NotJudged", "value": text, "traceback": [], "data": {}}
+    return cause

@@ -1,0 +1,66 @@
+"""Classroom 50: `result.json`, `classroom50/result/v1`; whole numbers only, hyphen in `max-score`.
+
+Who submitted what is known to the runner, which says it in the environment and stamps it once more;
+elsewhere placeholders stand there. An infrastructure error has no document: the exit code tells it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from grader.judge.result import CaseResult
+from grader.report.exports.document import Graded, dump
+from grader.report.exports.words import lesson, summary, title
+
+NOWHERE = "about:blank"
+EPOCH = "1970-01-01T00:00:00Z"
+
+
+class NotJudged(Exception):
+    """A result without a verdict, which this format cannot carry."""
+
+
+def render(graded: Sequence[Graded]) -> str:
+    """Return the document of one file; NotJudged when it has no verdict."""
+    (one,) = graded
+    if not one.judged:
+        raise NotJudged(summary(one))
+    # rounded down: only a file that passed everything has all marks
+    most = math.floor(one.full_marks)
+    score = most if one.verdict == "passed" else math.floor(one.share * most)
+    return dump(
+        {
+            "schema": "classroom50/result/v1",
+            "classroom": _given("CLASSROOM", "local"),
+            "assignment": _given("ASSIGNMENT", one.challenge),
+            "assignment_type": "group" if os.environ.get("MODE") == "group" else "individual",
+            "owner": _given("OWNER", one.name),
+            "submission": _given("SUBMISSION_TAG", f"submit/{one.sha256[:12]}"),
+            "commit": _given("COMMIT_URL", NOWHERE),
+            "release": _given("RELEASE_URL", NOWHERE),
+            "review": _given("REVIEW_URL", _given("COMMIT_URL", NOWHERE)),
+            "datetime": _given("SUBMISSION_DATETIME", EPOCH),
+            "score": score,
+            "max-score": most,
+            "tests": [_test(case) for case in one.cases],
+        }
+    )
+
+
+def _given(variable: str, otherwise: str) -> str:
+    return os.environ.get(variable) or otherwise
+
+
+def _test(case: CaseResult) -> dict[str, Any]:
+    judged = case.status in ("passed", "failed")
+    return {
+        "test-name": title(case),
+        "passed": case.status == "passed",
+        "score": math.floor(case.points) if judged else 0,
+        "max-score": math.floor(case.max_points) if judged else 0,
+        "status": case.status,
+        "message": lesson(case),
+    }

@@ -1,0 +1,35 @@
+"""PrairieLearn: the external grader's `results.json`; a file that was not judged costs no attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from grader.judge.result import CaseResult
+from grader.report.exports.document import Graded, dump
+from grader.report.exports.words import lesson, summary, title
+
+
+def render(graded: Sequence[Graded]) -> str:
+    """Return the document of one file."""
+    (one,) = graded
+    if not one.judged:
+        return dump({"gradable": False, "message": summary(one), "format_errors": [summary(one)]})
+    return dump(
+        {
+            "gradable": True,
+            "score": round(one.share, 4),
+            "message": summary(one),
+            "tests": [_test(case) for case in one.cases],
+        }
+    )
+
+
+def _test(case: CaseResult) -> dict[str, Any]:
+    judged = case.status in ("passed", "failed")
+    return {
+        "name": title(case),
+        "points": case.points if judged else 0,
+        "max_points": case.max_points if judged else 0,
+        "message": lesson(case),
+    }

@@ -1,0 +1,68 @@
+"""What every export says of a case and of a file, in plain text that can do no harm where it is shown.
+
+Bugs that are still in a file are counted and never named, as on the terminal.
+"""
+
+from __future__ import annotations
+
+from grader.judge.result import CaseResult
+from grader.report.exports.document import Graded
+from grader.report.visible import visible
+from grader.report.words import count, place
+
+CRASHES = {"raised", "crashed", "blocked", "missing", "did_not_raise"}
+LIMITS = {"timeout", "memory"}
+NOT_JUDGED = "This file could not be judged. That is not its fault, and no mark has been given."
+
+
+def title(case: CaseResult) -> str:
+    """Return the case's title as one harmless line."""
+    return visible(case.title, columns=200) or visible(case.id, columns=200)
+
+
+def name(text: str) -> str:
+    """Return a file's or learner's name as one harmless line."""
+    return visible(text, columns=200)
+
+
+def rationale(case: CaseResult) -> str:
+    """Return why a case is not passed, as one line; empty when it is."""
+    return visible(case.cause.rationale, columns=2000) if case.cause else ""
+
+
+def lesson(case: CaseResult) -> str:
+    """Return the whole cause in a few lines: what went wrong, where, expected and actual, what next."""
+    cause = case.cause
+    if cause is None:
+        return ""
+    lines = [rationale(case)]
+    if found := place(cause.where):
+        lines.append(f"First wrong place: {visible(found)}")
+    if cause.expected is not None and cause.actual is not None:
+        lines.append(f"expected: {visible(cause.expected)}")
+        lines.append(f"actual:   {visible(cause.actual)}")
+    if cause.help:
+        lines.append(visible(cause.help, columns=1000))
+    return "\n".join(lines)
+
+
+def counts(graded: Graded) -> dict[str, int]:
+    """Return how many cases have each status."""
+    states = [case.status for case in graded.cases]
+    return {state: states.count(state) for state in ("passed", "failed", "error", "skipped")}
+
+
+def summary(graded: Graded) -> str:
+    """Return the verdict in a sentence or two."""
+    if not graded.judged:
+        return NOT_JUDGED
+    found = counts(graded)
+    judged = found["passed"] + found["failed"]
+    parts = [f"{found['passed']} of {count(judged, 'case')} passed."]
+    if found["skipped"]:
+        parts.append(f"{found['skipped']} skipped.")
+    if found["error"]:
+        parts.append(f"{found['error']} could not be judged and take no marks away.")
+    if graded.left:
+        parts.append(f"{count(graded.left, 'planted bug')} left in the file.")
+    return " ".join(parts)
