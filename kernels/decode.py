@@ -58,13 +58,10 @@ def _keys_of_split(split, kv_len, SPLITS: tl.constexpr, T: tl.constexpr):
 
 
 @triton.jit
-def _seen_by(query, queries, kv_len, CAUSAL: tl.constexpr):
-    """How many keys each row sees, [R]; the queries are the last tokens of their sequence."""
-    seen = tl.zeros_like(query) + kv_len
-    if CAUSAL:
-        before = kv_len - queries
-        seen = before + query + 1
-    return seen
+def _seen_by(query, queries, kv_len):
+    """How many keys each row may see, [R]; the queries are the last tokens of their sequence."""
+    before = kv_len - queries
+    return before + query + 1
 
 
 @triton.jit
@@ -86,11 +83,13 @@ def _load_values(V, key, last, v_s, D: tl.constexpr, DP: tl.constexpr):
 
 
 @triton.jit
-def _hide(scores, key, last, seen):
+def _hide(scores, key, last, seen, CAUSAL: tl.constexpr):
     """Scores [R, T] with -inf where the key is not of this split or lies in the row's future."""
-    filled = (key < last)[None, :]
-    past = key[None, :] < seen[:, None]
-    return tl.where(filled & past, scores, float("-inf"))
+    scores = tl.where((key < last)[None, :], scores, float("-inf"))
+    if CAUSAL:
+        future = key[None, :] >= seen[:, None]
+        scores = tl.where(future, float("-inf"), scores)
+    return scores
 
 
 @triton.jit
@@ -113,7 +112,7 @@ def _finish(top, total, acc):
     """Output [R, DP] and log-sum-exp in base 2 [R]; a row that saw nothing gets 0 and -inf."""
     empty = total == 0.0
     divisor = tl.where(empty, 1.0, total)
-    lse = tl.where(empty, float("-inf"), top + tl.log2(divisor))
+    lse = top + tl.log2(divisor)
     return acc / divisor[:, None], lse
 
 
@@ -135,7 +134,7 @@ def _decode_kernel(
     query, member = _rows(tl.program_id(1) % blocks, G, R)
     head = kv_head * G + member
     real = query < queries
-    seen = _seen_by(query, queries, kv_len, CAUSAL)
+    seen = _seen_by(query, queries, kv_len)
     dim = tl.arange(0, DP)
     inside = real[:, None] & (dim < D)[None, :]
     q_row = batch * q_b + query.to(tl.int64) * q_s + head * q_h
@@ -151,7 +150,7 @@ def _decode_kernel(
         keys = _load_keys(K, key, last, k_s, D, DP)
         values = _load_values(V, key, last, v_s, D, DP)
         scores = _dot(q, keys, WIDE) * factor
-        scores = _hide(scores, key, last, seen)
+        scores = _hide(scores, key, last, seen, CAUSAL)
         top, total, acc = _fold(top, total, acc, scores, values, WIDE)
     out, lse = _finish(top, total, acc)
 
@@ -188,12 +187,14 @@ def _combine_kernel(
 
     dim = tl.arange(0, DP)
     # an empty split wrote no output
-    inside = (parts > float("-inf"))[:, None] & (dim < D)[None, :]
+    written = (split < SPLITS) & (parts > float("-inf"))
+    inside = written[:, None] & (dim < D)[None, :]
     outs = tl.load(PartO + part[:, None] * D + dim[None, :], mask=inside, other=0.0)
     out = tl.sum(weights[:, None] * outs, 0)
     o_row = batch * o_b + query * o_s + head * o_h
     tl.store(O + o_row + dim, _cast(out, O.dtype.element_ty, ROUND), mask=dim < D)
-    tl.store(Lse + row, (top + tl.log2(divisor)) * LN2)
+    whole = pivot + tl.log2(divisor)
+    tl.store(Lse + row, tl.where(total == 0.0, float("-inf"), whole * LN2))
 
 
 def tiling(rows: int, D: int, itemsize: int) -> tuple[int, int, int, int]:
@@ -208,6 +209,13 @@ def choose_splits(tiles: int, slots: int, processors: int) -> int:
     """Splits that give each processor two to three programs, none shorter than MIN_CHUNK keys."""
     wanted = -(-5 * processors // (2 * max(1, tiles)))
     return max(1, min(wanted, slots // MIN_CHUNK, 64))
+
+
+def _factor(scale: float | None, head_dim: int) -> float:
+    """The factor on the products, log2(e) included: the kernels work with powers of two."""
+    if scale is None:
+        scale = head_dim**-0.5
+    return scale / math.log(2.0)
 
 
 def decode(
@@ -234,7 +242,7 @@ def decode(
     out, lse = torch.empty_like(q), q.new_empty(B, H, S, dtype=torch.float32)
     part_out = q.new_empty(B, H, S, splits, D, dtype=torch.float32) if splits > 1 else lse
     part_lse = q.new_empty(B, H, S, splits, dtype=torch.float32) if splits > 1 else lse
-    factor = (D**-0.5 if scale is None else scale) / math.log(2.0)
+    factor = _factor(scale, D)
     wide, rounds = q.dtype == torch.float32 or cpu, cpu and q.dtype == torch.bfloat16
     _decode_kernel[(B, Hkv * blocks, splits)](
         q, k_cache, v_cache, seq_lens, out, lse, part_out, part_lse,
