@@ -11,14 +11,12 @@ import numpy as np
 
 from grader.arrays import Array
 from grader.author.breach import Breach
-from grader.author.faults import bug_ids, compatible, decoy_ids, impostor, pairs, planted, sample
-from grader.author.matrix import Matrix, first_kill, kill_matrix, loudest_first
+from grader.author.faults import bug_ids, compatible, decoy_ids, pairs, planted, sample
+from grader.author.matrix import Matrix, first_kill, kill_matrix, loudest_first, row
 from grader.content import Case, Challenge, ContentError
-from grader.judge.bench import run_case
-from grader.judge.case import Tape
 from grader.judge.golden import CaseGolden, Expected, Golden
 from grader.judge.grading import PARALLEL
-from grader.judge.oracle import expect_case
+from grader.judge.oracle import Oracle
 from grader.judge.result import CaseResult
 from grader.sandbox import Sandbox
 
@@ -49,7 +47,7 @@ class Behaviour:
         order = loudest_first(self.challenge, matrix)
         found += self._together([*pairs(self.challenge), *sample(self.challenge, sets)], order)
         say("impostors")
-        found += self._impostors()
+        found += self._impostors(matrix)
         say("goldens")
         found += self._reproducible()
         self.margin = min(self._margins, default=(None, ""), key=lambda pair: pair[0])
@@ -61,11 +59,16 @@ class Behaviour:
         variants |= {name: planted(self.challenge, name) for name in decoys}
         if compatible(self.challenge, tuple(decoys)):
             variants["all decoys"] = planted(self.challenge, *decoys)
-        jobs = [(name, case) for name in variants for case in self.challenge.cases.values()]
-        results = self._map(lambda job: self._run(variants[job[0]], job[1]), jobs)
-        for (name, case), result in zip(jobs, results, strict=True):
-            if result.status != "passed" and result.cause:
-                yield name, f"must pass {case.id!r}: {result.status}: {result.cause.rationale}"
+        cases = list(self.challenge.cases.values())
+        rows = self._map(
+            lambda source: row(self.sandbox, self.challenge, self.golden, source, cases),
+            list(variants.values()),
+        )
+        for name, judged in zip(variants, rows, strict=True):
+            for case, item in judged.items():
+                result = item.result
+                if result.status != "passed" and result.cause:
+                    yield name, f"must pass {case!r}: {result.status}: {result.cause.rationale}"
 
     def _bugs(self, matrix: Matrix) -> Faults:
         for name in bug_ids(self.challenge):
@@ -98,34 +101,24 @@ class Behaviour:
                 text = "pass every case together; add a case, or exclude the pair in bugs.json"
                 yield " + ".join(group), text
 
-    def _impostors(self) -> Faults:
+    def _impostors(self, matrix: Matrix) -> Faults:
         scenarios = [case for case in self.challenge.cases.values() if case.kind == "scenario"]
         for case in scenarios:
             yield from self._constant_answers(case)
         for name in self.challenge.impostors:
-            source = impostor(self.challenge, name)
-            tapes = [Tape(measure=True) for _ in scenarios]
-            results = self._map(
-                lambda job: self._run(*job),
-                [(source, case, tape) for case, tape in zip(scenarios, tapes, strict=True)],
-            )
-            yield from self._margins_of(name, results, tapes)
+            results = [matrix.rows[name][case.id] for case in scenarios]
+            if not any(result.status == "failed" for result in results):
+                yield name, "is an answer that every scenario accepts"
+            for result in results:
+                yield from self._margin_of(name, result, matrix.excess[name][result.id])
 
-    def _margins_of(
-        self, name: str, results: Sequence[CaseResult], tapes: Sequence[Tape]
-    ) -> Faults:
-        if not any(result.status == "failed" for result in results):
-            yield name, "is an answer that every scenario accepts"
-        for result, tape in zip(results, tapes, strict=True):
-            if result.status == "failed" and result.trace:
-                self._margins.append((tape.excess, f"{name} in {result.id}"))
-                if tape.excess < MARGIN:
-                    yield (
-                        result.id,
-                        f"refuses {name!r} by {tape.excess:.2g} tolerances, not {MARGIN:g}",
-                    )
-            if result.status == "passed" and tape.excess > 1 / MARGIN:
-                yield result.id, f"accepts {name!r}, which is off by {tape.excess:.2g} tolerances"
+    def _margin_of(self, name: str, result: CaseResult, excess: float) -> Faults:
+        if result.status == "failed" and result.trace:
+            self._margins.append((excess, f"{name} in {result.id}"))
+            if excess < MARGIN:
+                yield result.id, f"refuses {name!r} by {excess:.2g} tolerances, not {MARGIN:g}"
+        if result.status == "passed" and excess > 1 / MARGIN:
+            yield result.id, f"accepts {name!r}, which is off by {excess:.2g} tolerances"
 
     def _constant_answers(self, case: Case) -> Faults:
         """Zeros, and the previous step's output, against the golden itself."""
@@ -154,23 +147,15 @@ class Behaviour:
                     )
 
     def _reproducible(self) -> Faults:
-        cases = list(self.challenge.cases.values())
-        again = self._map(self._again, cases)
-        for case, made in zip(cases, again, strict=True):
-            if isinstance(made, str):
-                yield case.id, made
-            elif not _agree(made, self.golden.cases[case.id]):
-                yield case.id, "another golden comes out when it is recorded again; record it"
-
-    def _again(self, case: Case) -> CaseGolden | str:
-        try:
-            return expect_case(self.sandbox, self.challenge, case)
-        except ContentError as error:
-            return str(error)
-
-    def _run(self, source: bytes, case: Case, tape: Tape | None = None) -> CaseResult:
-        golden = self.golden.cases[case.id]
-        return run_case(self.sandbox, self.challenge, case, golden, source, tape=tape)
+        with Oracle(self.sandbox, self.challenge) as oracle:
+            for case in self.challenge.cases.values():
+                try:
+                    made = oracle.expect(case)
+                except ContentError as error:
+                    yield case.id, str(error)
+                    continue
+                if not _agree(made, self.golden.cases[case.id]):
+                    yield case.id, "another golden comes out when it is recorded again; record it"
 
     def _map(self, function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
         with ThreadPoolExecutor(PARALLEL) as pool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 
 from grader.author.faults import bug_ids, impostor, planted
 from grader.content import Case, Challenge
-from grader.judge.bench import run_cases
+from grader.judge.bench import Bench
+from grader.judge.case import Tape
 from grader.judge.golden import Golden
 from grader.judge.grading import PARALLEL
 from grader.judge.result import CaseResult
@@ -19,10 +19,19 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
+class Judged:
+    """A result, and by how many tolerances the worst number missed."""
+
+    result: CaseResult
+    excess: float
+
+
+@dataclass(frozen=True)
 class Matrix:
     """Results by fault id and case id; faults are the bugs and then the impostors."""
 
     rows: Mapping[str, Mapping[str, CaseResult]]
+    excess: Mapping[str, Mapping[str, float]]
 
     def witnesses(self, fault: str) -> list[str]:
         """Cases that catch a fault."""
@@ -45,7 +54,7 @@ def kill_matrix(
     chosen = list(cases if cases is not None else challenge.cases.values())
     sources = {name: planted(challenge, name) for name in bug_ids(challenge)}
     sources |= {name: impostor(challenge, name) for name in challenge.impostors}
-    rows: dict[str, Mapping[str, CaseResult]] = {}
+    rows: dict[str, Mapping[str, Judged]] = {}
     with ThreadPoolExecutor(PARALLEL) as pool:
         jobs = {
             name: pool.submit(row, sandbox, challenge, golden, source, chosen)
@@ -55,7 +64,10 @@ def kill_matrix(
             rows[name] = job.result()
             if progress:
                 progress(len(rows), len(jobs))
-    return Matrix(rows)
+    return Matrix(
+        {name: {case: item.result for case, item in row.items()} for name, row in rows.items()},
+        {name: {case: item.excess for case, item in row.items()} for name, row in rows.items()},
+    )
 
 
 def row(
@@ -64,17 +76,24 @@ def row(
     golden: Golden,
     source: bytes,
     cases: Sequence[Case],
-) -> dict[str, CaseResult]:
+) -> dict[str, Judged]:
     """Run the cases one after the other on one source."""
-    return {result.id: result for result in run_cases(sandbox, challenge, golden, source, cases)}
+    judged = {}
+    with Bench(sandbox, challenge, source) as bench:
+        for case in cases:
+            tape = Tape(measure=True)
+            result = bench.run(case, golden.cases[case.id], tape=tape)
+            judged[case.id] = Judged(result, tape.excess)
+    return judged
 
 
 def first_kill(
     sandbox: Sandbox, challenge: Challenge, golden: Golden, source: bytes, cases: Sequence[Case]
 ) -> CaseResult | None:
     """Return the first case that refuses a source, or None when all accept it."""
-    with closing(run_cases(sandbox, challenge, golden, source, cases)) as results:
-        for result in results:
+    with Bench(sandbox, challenge, source) as bench:
+        for case in cases:
+            result = bench.run(case, golden.cases[case.id])
             if result.status == "failed":
                 return result
     return None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +18,7 @@ from grader.content.plant import plant
 from grader.content.schema import cases_digest, cases_schema
 from grader.files import write_atomically
 from grader.judge.golden import CaseGolden, Golden, oracle_digest, save_golden
-from grader.judge.grading import PARALLEL
-from grader.judge.oracle import expect_case
+from grader.judge.oracle import Oracle
 from grader.sandbox import Sandbox
 
 Progress = Callable[[int, int], None]
@@ -28,12 +26,8 @@ Progress = Callable[[int, int], None]
 
 def make_golden(sandbox: Sandbox, challenge: Challenge) -> Golden:
     """Compute the golden of every case, without the fault dictionary."""
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        jobs = {
-            case.id: pool.submit(expect_case, sandbox, challenge, case)
-            for case in challenge.cases.values()
-        }
-        cases = {name: job.result() for name, job in jobs.items()}
+    with Oracle(sandbox, challenge) as oracle:
+        cases = {case.id: oracle.expect(case) for case in challenge.cases.values()}
     versions = {name: str(sandbox.versions[name]) for name in ("torch", "python")}
     return Golden(cases, oracle_digest(challenge), versions, cases_digest(challenge))
 

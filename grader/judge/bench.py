@@ -9,14 +9,12 @@ A right answer is right wherever it comes from.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Self
 
 from grader.content import Case, Challenge
 from grader.judge.case import Tape, cause_of, judge_case, result_of
-from grader.judge.golden import CaseGolden, Golden
+from grader.judge.golden import CaseGolden
 from grader.judge.result import CaseResult
 from grader.sandbox import Limits, Reply, Sandbox, Session, WorkerFailure
 
@@ -28,16 +26,6 @@ def limits_of(challenge: Challenge) -> Limits:
     """The bounds of a worker: CPU time counts, for the clock also measures the machine's other work."""
     wall = WALL_PER_CPU * challenge.seconds
     return Limits(seconds=wall, memory_mb=challenge.memory_mb, cpu=challenge.seconds)
-
-
-@contextmanager
-def opened(
-    sandbox: Sandbox, challenge: Challenge, source: bytes, filename: str
-) -> Iterator[Session]:
-    """Open a worker for one file."""
-    limits = limits_of(challenge)
-    with sandbox.open(source, challenge.driver, filename=filename, limits=limits) as session:
-        yield session
 
 
 class Bench:
@@ -123,26 +111,3 @@ class Bench:
             limits=limits_of(self._challenge),
         )
         return self._session, self._session.load()
-
-
-def run_case(
-    sandbox: Sandbox,
-    challenge: Challenge,
-    case: Case,
-    golden: CaseGolden,
-    source: bytes,
-    *,
-    tape: Tape | None = None,
-) -> CaseResult:
-    """Return the verdict on one case, in a worker of its own."""
-    with Bench(sandbox, challenge, source) as bench:
-        return bench.run(case, golden, tape=tape)
-
-
-def run_cases(
-    sandbox: Sandbox, challenge: Challenge, golden: Golden, source: bytes, cases: Iterable[Case]
-) -> Generator[CaseResult, None, None]:
-    """Yield the verdicts on one file, one case after the other."""
-    with Bench(sandbox, challenge, source) as bench:
-        for case in cases:
-            yield bench.run(case, golden.cases[case.id])

@@ -17,7 +17,7 @@ from grader.content import Case, Challenge, ContentError
 from grader.judge.bench import Bench
 from grader.judge.case import GraderError, Tape, result_of
 from grader.judge.golden import CaseGolden, Golden
-from grader.judge.oracle import expect_fresh
+from grader.judge.oracle import Oracle
 from grader.judge.result import CaseResult, Cause
 from grader.sandbox import Sandbox, SandboxError
 
@@ -41,11 +41,15 @@ class Grading:
     stopped: bool = False
     foreign: frozenset[str] = frozenset()
 
+    def __post_init__(self) -> None:
+        """Keep an oracle at hand; it starts no worker until it is asked."""
+        self._oracle = Oracle(self.sandbox, self.challenge)
+
     def run(self, cases: Sequence[Case]) -> tuple[list[CaseResult], str]:
         """Return the verdicts in the order of the cases, and the submission's log."""
         # a file that cannot be loaded is told once, by a case that no file can skip
         probe = next((case for case in cases if not self.golden.cases[case.id].needs), cases[0])
-        with self._bench() as bench:
+        with self._bench() as bench, self._oracle:
             first, tape = self._judge(bench, probe)
             self.progress(1, len(cases))
             if not tape.loaded and first.status == "failed":
@@ -112,7 +116,7 @@ class Grading:
         seed = secrets.randbits(53)
         try:
             stored = self.golden.cases[case.id]
-            golden = expect_fresh(self.sandbox, self.challenge, case, stored, seed)
+            golden = self._oracle.expect_fresh(case, stored, seed)
         except (SandboxError, ContentError) as error:
             return _errored(case, str(error)), tape
         return self._guarded(bench, case, golden, seed, tape), tape

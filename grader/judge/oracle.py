@@ -5,18 +5,19 @@ The oracle runs in the same kind of worker as a submission, but in one that no l
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from grader.arrays import Array
 from grader.content import Case, Challenge, ContentError
-from grader.judge.bench import opened
+from grader.judge.bench import limits_of
 from grader.judge.case import SPARE_BYTES
 from grader.judge.golden import CaseGolden, Expected, recipe_of
 from grader.judge.script import CREATE, Script
-from grader.sandbox import Reply, Sandbox
+from grader.sandbox import Reply, Sandbox, Session
 
 # What an honest implementation in each dtype may be off by on numbers of size one.
 BASE = {"float64": 1e-9, "float32": 2e-5, "float16": 4e-3, "bfloat16": 2e-2}
@@ -32,54 +33,91 @@ class Run:
     fingerprint: str
 
 
-def expect_case(sandbox: Sandbox, challenge: Challenge, case: Case) -> CaseGolden:
-    """Compute a case's golden with tolerances; raises ContentError when the oracle contradicts the case."""
-    native = run_oracle(sandbox, challenge, Script(challenge, case))
-    exact = run_oracle(sandbox, challenge, Script(challenge, case, dtype="float64"))
-    shaken = run_oracle(sandbox, challenge, Script(challenge, case, dtype="float64", jitter=1))
-    steps = [
-        _expected(case, index - 1, *replies)
-        for index, replies in enumerate(
-            zip(native.replies, exact.replies, shaken.replies, strict=True)
-        )
-    ]
-    needs = sorted({name for reply in native.replies for name in reply.needed})
-    return CaseGolden(recipe_of(case, challenge), native.fingerprint, tuple(steps), tuple(needs))
+class Oracle:
+    """The oracle at work, in one worker as long as nothing goes wrong; leaving the `with` block ends it.
 
+    Several threads may ask; they are answered one at a time.
+    """
 
-def expect_fresh(
-    sandbox: Sandbox, challenge: Challenge, case: Case, stored: CaseGolden, seed: int
-) -> CaseGolden:
-    """Compute the golden of a case on inputs drawn from another seed, with the stored tolerances, widened."""
-    exact = run_oracle(sandbox, challenge, Script(challenge, case, dtype="float64", seed=seed))
-    steps = [
-        Expected(
-            raised=old.raised,
-            values=old.values,
-            dtypes=old.dtypes,
-            tolerances={name: FRESH_SLACK * tol for name, tol in old.tolerances.items()},
-            tensors={name: reply.tensors[name] for name in old.tensors},
-        )
-        for old, reply in zip(stored.steps, exact.replies, strict=True)
-    ]
-    return CaseGolden(stored.recipe, exact.fingerprint, tuple(steps), stored.needs)
+    def __init__(self, sandbox: Sandbox, challenge: Challenge) -> None:
+        self._sandbox, self._challenge = sandbox, challenge
+        self._session: Session | None = None
+        self._lock = threading.Lock()
 
+    def __enter__(self) -> Self:
+        return self
 
-def run_oracle(sandbox: Sandbox, challenge: Challenge, script: Script) -> Run:
-    """Run a script against the oracle; raises ContentError when the oracle fails."""
-    replies = []
-    source = challenge.oracle.read_bytes()
-    with opened(sandbox, challenge, source, challenge.oracle.name) as session:
-        _sound(script.case, None, session.load())
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the worker, if there is one; the next question gets a new one."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    def expect(self, case: Case) -> CaseGolden:
+        """Compute a case's golden with tolerances; raises ContentError when the oracle contradicts the case."""
+        challenge = self._challenge
+        native = self.run(Script(challenge, case))
+        exact = self.run(Script(challenge, case, dtype="float64"))
+        shaken = self.run(Script(challenge, case, dtype="float64", jitter=1))
+        steps = [
+            _expected(case, index - 1, *replies)
+            for index, replies in enumerate(
+                zip(native.replies, exact.replies, shaken.replies, strict=True)
+            )
+        ]
+        needs = sorted({name for reply in native.replies for name in reply.needed})
+        recipe = recipe_of(case, challenge)
+        return CaseGolden(recipe, native.fingerprint, tuple(steps), tuple(needs))
+
+    def expect_fresh(self, case: Case, stored: CaseGolden, seed: int) -> CaseGolden:
+        """Compute a golden on inputs drawn from another seed, with the stored tolerances, widened."""
+        exact = self.run(Script(self._challenge, case, dtype="float64", seed=seed))
+        steps = [
+            Expected(
+                raised=old.raised,
+                values=old.values,
+                dtypes=old.dtypes,
+                tolerances={name: FRESH_SLACK * tol for name, tol in old.tolerances.items()},
+                tensors={name: reply.tensors[name] for name in old.tensors},
+            )
+            for old, reply in zip(stored.steps, exact.replies, strict=True)
+        ]
+        return CaseGolden(stored.recipe, exact.fingerprint, tuple(steps), stored.needs)
+
+    def run(self, script: Script) -> Run:
+        """Run a script against the oracle; raises ContentError when the oracle fails."""
+        with self._lock:
+            try:
+                return self._run(script)
+            except BaseException:
+                self.close()
+                raise
+
+    def _run(self, script: Script) -> Run:
+        replies = []
+        session, loaded = self._loaded()
+        _sound(script.case, None, loaded)
         for index in script.indices:
-            request = script.request(index)
-            reply = session.ask(request, max_reply_bytes=64 * SPARE_BYTES)
+            reply = session.ask(script.request(index), max_reply_bytes=64 * SPARE_BYTES)
             declared = None if index == CREATE else script.case.steps[index].get("raises")
             if declared is None:
                 _sound(script.case, index, reply)
             replies.append(reply)
             script.answered(index, reply)
-    return Run(replies, script.draw.fingerprint)
+        return Run(replies, script.draw.fingerprint)
+
+    def _loaded(self) -> tuple[Session, Reply]:
+        limits = limits_of(self._challenge)
+        if self._session is not None:
+            return self._session, self._session.reload(limits.seconds)
+        oracle = self._challenge.oracle
+        self._session = self._sandbox.open(
+            oracle.read_bytes(), self._challenge.driver, filename=oracle.name, limits=limits
+        )
+        return self._session, self._session.load()
 
 
 def _sound(case: Case, step: int | None, reply: Reply) -> None:

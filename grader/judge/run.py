@@ -5,6 +5,7 @@ A verdict of `passed` needs a judged, right answer to every step of every case t
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from grader.content.fragments import entries
 from grader.content.schema import cases_digest, validate_cases
 from grader.content.signatures import foreign_helpers
 from grader.content.statements import MAX_BYTES
+from grader.judge.absent import absent, reason, skipped, versions
 from grader.judge.case import GraderError
 from grader.judge.golden import Golden, load_golden, oracle_digest, recipe_of
 from grader.judge.grading import Grading, Progress
@@ -23,7 +25,7 @@ from grader.judge.result import CaseResult, Result
 from grader.sandbox import Sandbox, SandboxError
 
 # modules that write a cache when they are first imported, which a confined worker may not; too slow to import always
-UNCONFINED = {b"torch.nn.attention": "torch.nn.attention.bias"}
+UNCONFINED = {rb"nn\.attention|nn\s+import[^\n]*\battention\b": "torch.nn.attention.bias"}
 
 
 class Unreadable(Exception):
@@ -50,6 +52,8 @@ def grade_source(
         challenge = load_challenge(challenge)
     if len(source) > MAX_BYTES:
         raise Unreadable(f"the file has {len(source)} bytes; at most {MAX_BYTES} are graded")
+    if (package := absent(challenge)) is not None:
+        return _without(package, challenge, source, filename, cases, began)
     with ExitStack() as stack:
         # torch is imported in the sandbox while the content is read and checked here
         box = sandbox or stack.enter_context(
@@ -73,7 +77,11 @@ def start_sandbox(
     challenge: Challenge, *, isolate: bool = True, source: bytes | None = None
 ) -> Sandbox:
     """Start a sandbox with what the challenge needs in it, for `source` only or, without it, for any file."""
-    asked = [module for word, module in UNCONFINED.items() if source is None or word in source]
+    asked = [
+        module
+        for mention, module in UNCONFINED.items()
+        if source is None or re.search(mention, source)
+    ]
     return Sandbox.start(
         isolate=isolate, preload=[*challenge.preload, *asked], env=dict(challenge.environment)
     )
@@ -141,6 +149,33 @@ def _result(
         },
         notices=(box.notice,) if box.notice else (),
         log=log,
+    )
+
+
+def _without(
+    package: str,
+    challenge: Challenge,
+    source: bytes,
+    filename: str | None,
+    cases: Sequence[str] | None,
+    began: float,
+) -> Result:
+    """The result where a package the challenge needs is not installed: nothing was run."""
+    states = entries(challenge, source.decode("utf-8", "replace"))
+    results = skipped(_chosen(challenge, cases), package)
+    return Result(
+        challenge=challenge.id,
+        file=filename or challenge.file,
+        sha256=sha256(source).hexdigest(),
+        verdict=verdict_of(results),
+        score=0,
+        max_score=0,
+        seconds=time.monotonic() - began,
+        cases=tuple(results),
+        bugs=bug_statuses(challenge, states, results),
+        decoys=decoy_statuses(challenge, states),
+        environment={**versions(), "device": "cpu", "isolation": []},
+        notices=(reason(package),),
     )
 
 
