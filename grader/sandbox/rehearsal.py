@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from grader.arrays import Array
-from grader.sandbox import schema
+from grader.sandbox import interpreter, schema
 from grader.sandbox.desk import Desk
 from grader.sandbox.messages import Request
 
@@ -88,6 +88,9 @@ def warm_up(preload: list[str]) -> dict[str, Any]:
     torch.set_num_interop_threads(1)
     for name in preload:
         importlib.import_module(name)
+    if interpreted():
+        importlib.import_module("triton.runtime.interpreter")
+        interpreter.quicken()
     run()
     triton = sys.modules.get("triton")
     return {
@@ -107,8 +110,13 @@ def _installed(name: str) -> str | None:
 def run() -> None:
     """Load and ask once; RuntimeError when the machinery itself is broken."""
     _rehearse(SUBMISSION)
-    if "triton" in sys.modules and os.environ.get("TRITON_INTERPRET") == "1":
+    if interpreted():
         _rehearse(KERNEL)
+
+
+def interpreted() -> bool:
+    """Whether Triton kernels run here in its CPU interpreter."""
+    return "triton" in sys.modules and os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def _rehearse(submission: bytes) -> None:
