@@ -17,7 +17,6 @@ from grader.content.schema import cases_digest, validate_cases
 from grader.content.signatures import foreign_helpers
 from grader.content.statements import MAX_BYTES
 from grader.judge.absent import absent, reason, skipped, versions
-from grader.judge.absent import absent, reason, skipped, versions
 from grader.judge.case import GraderError
 from grader.judge.golden import Golden, load_golden, oracle_digest, recipe_of
 from grader.judge.grading import Grading, Progress
@@ -53,8 +52,6 @@ def grade_source(
         challenge = load_challenge(challenge)
     if len(source) > MAX_BYTES:
         raise Unreadable(f"the file has {len(source)} bytes; at most {MAX_BYTES} are graded")
-    if (package := absent(challenge)) is not None:
-        return _without(package, challenge, source, filename, cases, began)
     if (package := absent(challenge)) is not None:
         return _without(package, challenge, source, filename, cases, began)
     with ExitStack() as stack:
@@ -152,33 +149,6 @@ def _result(
         },
         notices=(box.notice,) if box.notice else (),
         log=log,
-    )
-
-
-def _without(
-    package: str,
-    challenge: Challenge,
-    source: bytes,
-    filename: str | None,
-    cases: Sequence[str] | None,
-    began: float,
-) -> Result:
-    """The result where a package the challenge needs is not installed: nothing was run."""
-    states = entries(challenge, source.decode("utf-8", "replace"))
-    results = skipped(_chosen(challenge, cases), package)
-    return Result(
-        challenge=challenge.id,
-        file=filename or challenge.file,
-        sha256=sha256(source).hexdigest(),
-        verdict=verdict_of(results),
-        score=0,
-        max_score=0,
-        seconds=time.monotonic() - began,
-        cases=tuple(results),
-        bugs=bug_statuses(challenge, states, results),
-        decoys=decoy_statuses(challenge, states),
-        environment={**versions(), "device": "cpu", "isolation": []},
-        notices=(reason(package),),
     )
 
 
