@@ -24,7 +24,8 @@ class Plan:
         return {}
 
     def forward(self, **params):
-        return {"cache_max_len": self.setup["capacity"], **self.attend(**params)}
+        slots = {"cache_max_len": self.setup[name] for name in ("capacity",) if name in self.setup}
+        return {**slots, **self.attend(**params)}
 
     def unpack(self, fill, **params):
         return {**params, "past": self._past(fill=fill)}
@@ -208,6 +209,7 @@ def _each(change, *names):
 
 SPOILED = {
     "two_parts": _past(lambda k, v, n: (k, v)),
+    "a_number": lambda t: t.update(past=3),
     "listed_lengths": _past(lambda k, v, n: (k, v, n.tolist())),
     "int64_lengths": _past(lambda k, v, n: (k, v, n.long())),
     "one_length": _past(lambda k, v, n: (k, v, n[:1])),
