@@ -63,7 +63,7 @@ def command(
     source = read(path, found.id)
     result = _judge(found, path, source, cases, isolate=not no_isolation)
     if work and not cases:
-        _remember(work, source, result)
+        remember_result(work, source, result)
     if page is not None:
         _write_page(found, result, source, page)
     if as_json:
@@ -95,7 +95,7 @@ def _judge(
         progress.clear()
 
 
-def _remember(work: Work, source: bytes, result: Result) -> None:
+def remember_result(work: Work, source: bytes, result: Result) -> None:
     """Keep what failed beside the file, so that the next hint is about it."""
     from grader.hints import Graded, remember
     from grader.report.words import by_use

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "show": ("grader.cli.show", "command", "Show a challenge's brief."),
     "start": ("grader.cli.start", "command", "Begin a challenge in a work folder."),
     "grade": ("grader.cli.grade", "command", "Grade a file."),
+    "watch": ("grader.cli.watch", "command", "Grade a file at every save."),
     "hint": ("grader.cli.hint", "command", "Give a hint for the next planted bug."),
     "reset": ("grader.cli.reset", "command", "Put the starter back, keeping a backup."),
     "solution": ("grader.cli.solution", "command", "Show the reference, or how a file differs."),
