@@ -48,10 +48,6 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Any:
     return Submission.from_parent(parent, path=file_path)
 
 
-class NotPassed(Exception):
-    """A case that failed, or that could not be judged."""
-
-
 class Submission(pytest.File):
     """A file and the cases it is graded by; all that were selected are graded at the first one's turn."""
 
@@ -60,12 +56,9 @@ class Submission(pytest.File):
     def collect(self) -> Iterator[pytest.Item]:
         """Yield an item per case, in the order of the challenge."""
         from grader.content import ContentError, load_challenge
-        from grader.content.schema import validate_cases
 
         try:
-            challenge = load_challenge(self.config.getoption("kvdojo"))
-            validate_cases(challenge)
-            cases = challenge.cases
+            cases = load_challenge(self.config.getoption("kvdojo")).cases
         except ContentError as error:
             raise self.CollectError(str(error)) from None
         for case in cases.values():
@@ -111,23 +104,21 @@ class CaseItem(pytest.Item):
             ("max_score", self.case.max_points),
         ]
         if self.case.status == "error":
-            raise NotPassed
+            self._fail()
         if self.case.status == "skipped" and self.case.cause:
             pytest.skip(self.case.cause.rationale)
 
     def runtest(self) -> None:
         """Fail unless the case passed."""
         if self.case.status != "passed":
-            raise NotPassed
+            self._fail()
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+    def _fail(self) -> None:
         """Tell why in a few lines, instead of a traceback."""
-        if not isinstance(excinfo.value, NotPassed):
-            return super().repr_failure(excinfo, style)
         from grader.judge.result import veiled
         from grader.report.cause import lesson
 
-        return lesson(veiled(self.case))
+        pytest.fail(lesson(veiled(self.case)), pytrace=False)
 
     def reportinfo(self) -> tuple[Path, None, str]:
         """Head the report with the case's title."""

@@ -6,9 +6,10 @@ Bugs that are still in a file are counted and never named, as on the terminal.
 from __future__ import annotations
 
 from grader.judge.result import CaseResult
+from grader.report import cause
 from grader.report.exports.document import Graded
 from grader.report.visible import visible
-from grader.report.words import count, place
+from grader.report.words import count
 
 CRASHES = {"raised", "crashed", "blocked", "missing", "did_not_raise"}
 LIMITS = {"timeout", "memory"}
@@ -27,23 +28,12 @@ def name(text: str) -> str:
 
 def rationale(case: CaseResult) -> str:
     """Return why a case is not passed, as one line; empty when it is."""
-    return visible(case.cause.rationale, columns=2000) if case.cause else ""
+    return cause.rationale(case.cause) if case.cause else ""
 
 
 def lesson(case: CaseResult) -> str:
-    """Return the whole cause in a few lines: what went wrong, where, expected and actual, what next."""
-    cause = case.cause
-    if cause is None:
-        return ""
-    lines = [rationale(case)]
-    if found := place(cause.where):
-        lines.append(f"First wrong place: {visible(found)}")
-    if cause.expected is not None and cause.actual is not None:
-        lines.append(f"expected: {visible(cause.expected)}")
-        lines.append(f"actual:   {visible(cause.actual)}")
-    if cause.help:
-        lines.append(visible(cause.help, columns=1000))
-    return "\n".join(lines)
+    """Return the whole cause in a few lines; empty when the case passed."""
+    return cause.lesson(case.cause) if case.cause else ""
 
 
 def counts(graded: Graded) -> dict[str, int]:

@@ -1,0 +1,61 @@
+"""The autograder zip, unpacked and run as Gradescope runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grader.content import load_challenge
+from grader.report.packages import autograder
+
+NAME = "decode_positions"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    with zipfile.ZipFile(BytesIO(autograder(load_challenge(NAME)).content)) as archive:
+        archive.extractall(tmp_path / "source")
+    (tmp_path / "submission").mkdir()
+    return tmp_path
+
+
+def grade(root: Path) -> dict[str, Any]:
+    names = {"AUTOGRADER_ROOT": str(root), "AUTOGRADER_PYTHON": sys.executable}
+    script = ["bash", str(root / "source" / "run_autograder")]
+    subprocess.run(script, env={**os.environ, **names}, check=True, cwd="/")
+    document: dict[str, Any] = json.loads((root / "results" / "results.json").read_text())
+    return document
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="isolation exists on Linux only")
+def test_a_file_by_another_name_gets_its_marks(root: Path) -> None:
+    challenge = load_challenge(NAME)
+    (root / "submission" / "mine.py").write_text(challenge.reference_text)
+    document = grade(root)
+    assert document["score"] == sum(case.points for case in challenge.cases.values())
+    assert len(document["tests"]) == len(challenge.cases)
+
+
+@pytest.mark.parametrize("names", [(), ("a.py", "b.py")])
+def test_without_one_file_there_is_a_score_of_zero_and_a_reason(root: Path, names) -> None:
+    for name in names:
+        (root / "submission" / name).write_text("")
+    document = grade(root)
+    assert document["score"] == 0
+    assert load_challenge(NAME).file in document["output"]
+
+
+def test_when_the_grader_itself_fails_there_is_no_score(root: Path) -> None:
+    (root / "submission" / "mine.py").write_text("")
+    (root / "source" / "challenges" / NAME / "golden.safetensors").write_bytes(b"broken")
+    document = grade(root)
+    assert "score" not in document
+    assert "could not be judged" in document["output"]
