@@ -51,9 +51,11 @@ def decoy_statuses(challenge: Challenge, states: Mapping[str, str]) -> tuple[Bug
     )
 
 
-def credit(challenge: Challenge, bugs: Collection[BugStatus], planted: Collection[str]) -> Credit:
-    """Count the planted bugs that are fixed, each weighed by its difficulty."""
-    weights = {name: challenge.bugs[name].difficulty for name in planted}
+def credit(
+    bugs: Collection[BugStatus], planted: Collection[str], levels: Mapping[str, int]
+) -> Credit:
+    """Count the planted bugs that are fixed, each weighed by its difficulty in `levels`."""
+    weights = {name: levels.get(name, 1) for name in planted}
     fixed = [bug.id for bug in bugs if bug.id in weights and bug.status == "fixed"]
     points = sum(weights[name] for name in fixed)
     return Credit(len(fixed), len(weights), points, sum(weights.values()))

@@ -7,42 +7,21 @@ name is half the answer. All text that may come from a submission goes through `
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.box import ASCII, ROUNDED
-from rich.console import Console
-from rich.padding import Padding
+from rich.console import Console, RenderableType
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
-from grader.judge.result import BugStatus, CaseResult, Result, veiled
+from grader.judge.result import CaseResult, Result, veiled
+from grader.report.cases import STYLES, cause_of, details, heading, line
+from grader.report.standing import PLAIN, UNICODE, Line, Symbols, bug_lines, decoy_lines
 from grader.report.visible import visible, visible_lines
-from grader.report.words import by_use, count, place, spread
+from grader.report.words import by_use, count
 
 IN_FULL = 4  # cases told in full, about a screen; of the others only the id is given
-STYLES = {"passed": "green", "failed": "red", "error": "magenta", "skipped": "yellow"}
-
-
-@dataclass(frozen=True)
-class Symbols:
-    """Marks that carry the status without colour."""
-
-    passed: str
-    failed: str
-    error: str
-    skipped: str
-    unsure: str
-    dash: str
-
-    def of(self, status: str) -> str:
-        """Return the mark of a case's status or of a verdict."""
-        return str(getattr(self, status))
-
-
-UNICODE = Symbols("✓", "✗", "!", "–", "?", "·")
-PLAIN = Symbols("[ok]", "[FAIL]", "[ERROR]", "[skip]", "[?]", "-")
 
 
 def render(
@@ -52,16 +31,18 @@ def render(
     *,
     levels: Mapping[str, int] | None = None,
     hint: str | None = None,
+    decoys: Collection[str] = (),
 ) -> None:
     """Print `result`.
 
-    `planted` are the ids of the bugs that were planted, where that is known; `levels` the
-    difficulty of each; `hint` the command that gives the next hint.
+    `planted` are the ids of the bugs that were planted, where that is known, and `decoys` those of
+    the decoys; `levels` the difficulty of each; `hint` the command that gives the next hint.
     """
     page = _Page(console, PLAIN if console.options.ascii_only else UNICODE)
     page.headline(result)
     page.notices(result.notices)
-    page.bugs(result.bugs, planted, levels or {})
+    page.standing(bug_lines(result.bugs, planted, levels or {}, page.marks))
+    page.standing(decoy_lines(result.decoys, decoys, page.marks))
     page.failures(result)
     page.skipped([case for case in result.cases if case.status == "skipped"])
     page.passed([case for case in result.cases if case.status == "passed"])
@@ -99,39 +80,11 @@ class _Page:
         for notice in notices:
             self._line(f"note: {visible(notice)}", style="yellow")
 
-    def bugs(
-        self,
-        bugs: Collection[BugStatus],
-        planted: Collection[str] | None,
-        levels: Mapping[str, int],
-    ) -> None:
-        """Name what is fixed; of what is still there tell only how many and how hard."""
-        if planted is not None:
-            bugs = [bug for bug in bugs if bug.id in planted]
-        by_status = {
-            status: [bug for bug in bugs if bug.status == status]
-            for status in ("fixed", "present", "changed", "unknown")
-        }
-        present, changed = by_status["present"], by_status["changed"]
-        if not bugs or (planted is None and not present and not changed):
-            return
-        self.console.print()
-        if planted is None:
-            self._line(f"Known bugs in this file: {len(present)}", style="bold")
-        else:
-            fixed = by_status["fixed"]
-            self._line(f"Planted bugs: {len(fixed)} of {len(bugs)} fixed", style="bold")
-            for bug in fixed:
-                self._line(f"{self.marks.passed} {bug.title}", 2, "green")
-        if present:
-            text = f"still present: {len(present)}{spread(present, levels)}"
-            self._line(f"{self.marks.failed} {text}", 2, "red")
-        if changed:
-            text = f"changed, but not to what the reference has: {len(changed)}"
-            self._line(f"{self.marks.unsure} {text}", 2, "yellow")
-        if planted is not None and by_status["unknown"]:
-            text = f"cannot be told, the code was written anew: {len(by_status['unknown'])}"
-            self._line(f"{self.marks.unsure} {text}", 2, "yellow")
+    def standing(self, lines: Sequence[Line]) -> None:
+        if lines:
+            self.console.print()
+        for part in lines:
+            self._line(part.text, part.indent, part.style)
 
     def failures(self, result: Result) -> None:
         """Tell the first few in full and name the others."""
@@ -141,12 +94,12 @@ class _Page:
             self.console.print()
             head = f"{self.marks.of(cases[0].status)} {len(cases)} cases, all for the same reason"
             self._line(head, style=f"bold {STYLES[cases[0].status]}")
-            self._cause(cases[0])
+            self._all(cause_of(cases[0]))
             return
         for case in cases[:IN_FULL]:
             self.console.print()
-            self._heading(case)
-            self._details(case)
+            self.console.print(heading(case, self.marks))
+            self._all(details(case))
         others = cases[IN_FULL:]
         if others:
             self.console.print()
@@ -155,41 +108,9 @@ class _Page:
             self._line(", ".join(case.id for case in others), 4)
             self._line(f"One of them: `kvdojo grade {result.challenge} --case ID`.", 4, "dim")
 
-    def _heading(self, case: CaseResult) -> None:
-        self.console.print(
-            Text.assemble(
-                (f"{self.marks.of(case.status)} {case.id}", f"bold {STYLES[case.status]}"),
-                f"  {case.title} ",
-                (f"({case.points}/{case.max_points})", "dim"),
-            )
-        )
-
-    def _details(self, case: CaseResult) -> None:
-        if case.visibility != "public":
-            self._line("A hidden case: its details are not shown.", 4, "dim")
-            return
-        if case.why:
-            self._line(case.why, 4, "dim")
-        self._cause(case)
-
-    def _cause(self, case: CaseResult) -> None:
-        cause = veiled(case)
-        self._line("\n".join(visible_lines(cause.rationale)), 4)
-        table = Table.grid(padding=(0, 2))
-        table.add_column(style="dim", no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, value in (
-            ("where", place(cause.where)),
-            ("expected", cause.expected),
-            ("got", cause.actual),
-            ("try", cause.help),
-        ):
-            if value:
-                table.add_row(
-                    name, Text("\n".join(visible_lines(value, lines=12)), overflow="fold")
-                )
-        if table.row_count:
-            self.console.print(Padding(table, (0, 0, 0, 4), expand=False))
+    def _all(self, parts: Iterable[RenderableType]) -> None:
+        for part in parts:
+            self.console.print(part)
 
     def skipped(self, cases: Collection[CaseResult]) -> None:
         """Group the skipped cases by reason: one missing helper skips several."""
@@ -237,5 +158,4 @@ class _Page:
             )
 
     def _line(self, text: str, indent: int = 0, style: str = "") -> None:
-        line = Text(text, style, overflow="fold")
-        self.console.print(Padding(line, (0, 0, 0, indent), expand=False))
+        self.console.print(line(text, indent, style))
