@@ -1,7 +1,8 @@
 """What has become of each planted bug: what the file says of it, weighed with what the cases about it say.
 
-Code that is neither right nor as planted is judged by the cases that catch the bug alone: when all of them pass, it was
-mended in another way; when one fails, that case is the evidence.  Nothing here changes a verdict on the file.
+Code that is neither right nor as planted is judged by the cases that catch the bug, leaving out those that another
+bug of the file fails anyway: when all of them pass, it was mended in another way; when one fails, that case is the
+evidence.  Nothing here changes a verdict on the file.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from grader.content import Challenge
+from grader.content.entries import Bug
 from grader.judge.result import BugStatus, CaseResult
 
 UNSURE = ("changed", "unknown")
@@ -35,10 +37,16 @@ def bug_statuses(
 ) -> tuple[BugStatus, ...]:
     """Return the status of every bug; `states` is what `fragments.entries` read off the file."""
     judged = {case.id: case for case in cases}
+    bugs = [bug for bug in challenge.bugs.values() if bug.kind == "bug"]
+    at_work = [bug for bug in bugs if states[bug.id] != "fixed"]
     return tuple(
-        _status(challenge, name, states[name], judged)
-        for name, bug in challenge.bugs.items()
-        if bug.kind == "bug"
+        _status(
+            bug,
+            states[bug.id],
+            judged,
+            {case for other in at_work if other is not bug for case in other.witnesses},
+        )
+        for bug in bugs
     )
 
 
@@ -67,25 +75,21 @@ def needless(decoys: Collection[BugStatus], planted: Collection[str]) -> list[Bu
 
 
 def _status(
-    challenge: Challenge, name: str, state: str, judged: Mapping[str, CaseResult]
+    bug: Bug, state: str, judged: Mapping[str, CaseResult], disturbed: Collection[str]
 ) -> BugStatus:
-    bug = challenge.bugs[name]
+    """Judge one bug; `disturbed` are the cases that other bugs of this file fail as well."""
     if state not in UNSURE:
-        return BugStatus(name, bug.title, state)
+        return BugStatus(bug.id, bug.title, state)
     known = [judged[case] for case in bug.witnesses if case in judged]
-    failed = [case for case in known if case.status == "failed"]
-    passed = [case for case in known if case.status == "passed"]
-    if failed:
-        return BugStatus(name, bug.title, state, _evidence(failed))
-    if passed and len(known) == len(bug.witnesses) and _settled(known):
-        return BugStatus(name, bug.title, "fixed", "mended in another way: its cases pass")
-    return BugStatus(name, bug.title, state)
-
-
-def _settled(cases: Sequence[CaseResult]) -> bool:
-    """Whether a scenario passed and nothing is in doubt; helpers may be missing from a correct file."""
-    scenario = any(case.kind == "scenario" and case.status == "passed" for case in cases)
-    return scenario and not any(case.status == "error" for case in cases)
+    telling = [case for case in known if case.id not in disturbed]
+    if failed := [case for case in telling if case.status == "failed"]:
+        return BugStatus(bug.id, bug.title, state, _evidence(failed))
+    if len(known) == len(bug.witnesses) and any(case.status == "passed" for case in telling):
+        return BugStatus(bug.id, bug.title, "fixed", "mended in another way: its cases pass")
+    if failed := [case for case in known if case.status == "failed"]:
+        text = f"{_evidence(failed)}; another bug fails it too"
+        return BugStatus(bug.id, bug.title, state, text)
+    return BugStatus(bug.id, bug.title, state)
 
 
 def _evidence(failed: Sequence[CaseResult]) -> str:

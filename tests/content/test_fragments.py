@@ -7,7 +7,10 @@ import random
 
 import pytest
 
+from benchmarks.progress import draw_subset
+from benchmarks.refactor import refactored
 from grader.content import load_challenge
+from grader.content.challenge import challenge_ids
 from grader.content.fragments import status
 from grader.content.plant import plant
 
@@ -51,3 +54,36 @@ def test_a_rewritten_function_holds_no_bug_that_only_takes_a_line_away(challenge
     text = challenge.reference_text.replace(lines, "        x = torch.swapaxes(x, 1, 2)\n")
     assert text != challenge.reference_text
     assert status(challenge, text)["merge-heads-without-permute"] == "changed"
+
+
+@pytest.mark.parametrize("name", challenge_ids())
+def test_an_automatic_refactor_hides_no_bug_and_shows_none(name: str) -> None:
+    challenge, draw = load_challenge(name), random.Random(11)
+    for _ in range(4):
+        bugs, decoys = draw_subset(challenge, draw)
+        text = refactored(plant(challenge, [*sorted(bugs), *decoys]), draw)
+        assert present(challenge, text) == bugs
+
+
+def test_prints_and_assertions_do_not_hide_a_line_that_is_gone(challenge) -> None:
+    text = plant(challenge, ["merge-heads-without-permute"])
+    seam = "        return x.reshape(B, S, self.d_model)"
+    assert text.count(seam) == 1
+    noisy = text.replace(seam, f"        print(x.shape)\n        assert S\n{seam}")
+    assert present(challenge, noisy) == {"merge-heads-without-permute"}
+
+
+def test_exchanged_names_are_a_rename_and_exchanged_values_are_a_bug(challenge) -> None:
+    old = "        pieces = [past, new]\n        return torch.cat(pieces, dim=1)"
+    assert old in challenge.reference_text
+    renamed = challenge.reference_text.replace(old, old.replace("pieces", "whole"))
+    assert present(challenge, renamed) == set()
+    turned = renamed.replace("[past, new]", "[new, past]")
+    assert present(challenge, turned) == {"append-order-new-before-old"}
+
+
+def test_a_function_of_many_alike_statements_is_read_in_bounded_time(challenge) -> None:
+    body = "".join(f"        a{i} = b{i} + c{i}\n" for i in range(20_000))
+    head = "    def _split_heads(self, x):\n"
+    text = f"class KVCachedMultiHeadAttention:\n{head}{body[:200_000]}"
+    assert set(status(challenge, text.rsplit("\n", 1)[0] + "\n").values()) == {"unknown"}
