@@ -19,7 +19,7 @@ from grader.content.statements import MAX_BYTES
 from grader.judge.absent import absent, reason, skipped, versions
 from grader.judge.case import GraderError
 from grader.judge.golden import Golden, load_golden, oracle_digest, recipe_of
-from grader.judge.grading import Grading, Progress
+from grader.judge.grading import PARALLEL, Grading, Progress
 from grader.judge.progress import bug_statuses, decoy_statuses
 from grader.judge.result import CaseResult, Result
 from grader.sandbox import Sandbox, SandboxError
@@ -41,11 +41,14 @@ def grade_source(
     isolate: bool = True,
     progress: Progress | None = None,
     sandbox: Sandbox | None = None,
+    golden: Golden | None = None,
+    parallel: int = PARALLEL,
 ) -> Result:
     """Grade the bytes of one file.
 
     Raises ContentError (the challenge is unusable), Unreadable (too large) and GraderError (ours).
     `cases` restricts the run; `sandbox` reuses a warm one, else one is started and closed again.
+    `golden` is what `prepare` returned for this challenge; `parallel` cases are run side by side.
     """
     began = time.monotonic()
     if isinstance(challenge, str):
@@ -59,16 +62,17 @@ def grade_source(
         box = sandbox or stack.enter_context(
             start_sandbox(challenge, isolate=isolate, source=source)
         )
-        golden = load_valid(challenge)
         chosen = _chosen(challenge, cases)
-        belongs(challenge, golden, chosen)
+        golden = golden or prepare(challenge, chosen)
         states = entries(challenge, source.decode("utf-8", "replace"))
         try:
             box.ready()
         except SandboxError as error:
             raise GraderError(str(error)) from error
         foreign = frozenset(foreign_helpers(challenge, source.decode("utf-8", "replace")))
-        grading = Grading(box, challenge, golden, source, progress or _quiet, foreign=foreign)
+        grading = Grading(
+            box, challenge, golden, source, progress or _quiet, parallel=parallel, foreign=foreign
+        )
         results, log = grading.run(chosen)
         return _result(challenge, source, filename, results, states, log, box, began)
 
@@ -85,6 +89,13 @@ def start_sandbox(
     return Sandbox.start(
         isolate=isolate, preload=[*challenge.preload, *asked], env=dict(challenge.environment)
     )
+
+
+def prepare(challenge: Challenge, cases: Iterable[Case] | None = None) -> Golden:
+    """Load the golden and check it and the cases, once for all files that are graded with it."""
+    golden = load_valid(challenge)
+    belongs(challenge, golden, challenge.cases.values() if cases is None else cases)
+    return golden
 
 
 def load_valid(challenge: Challenge) -> Golden:
