@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from grader.arrays import Array
 from grader.author.breach import Breach
+from grader.author.constants import constant_answers
 from grader.author.faults import bug_ids, compatible, decoy_ids, pairs, planted, sample
 from grader.author.matrix import Matrix, first_kill, kill_matrix, loudest_first, row
 from grader.content import Case, Challenge, ContentError
@@ -115,36 +115,20 @@ class Behaviour:
     def _margin_of(self, name: str, result: CaseResult, excess: float) -> Faults:
         if result.status == "failed" and result.trace:
             self._margins.append((excess, f"{name} in {result.id}"))
-            if excess < MARGIN:
+            if excess < MARGIN and not self.challenge.cases[result.id].keep_because:
                 yield result.id, f"refuses {name!r} by {excess:.2g} tolerances, not {MARGIN:g}"
         if result.status == "passed" and excess > 1 / MARGIN:
             yield result.id, f"accepts {name!r}, which is off by {excess:.2g} tolerances"
 
     def _constant_answers(self, case: Case) -> Faults:
         """Zeros, and the previous step's output, against the golden itself."""
-        previous: dict[str, Array] = {}
-        best = {"zeros": 0.0, "previous output": np.inf}
-        judged = False
-        for step in self.golden.cases[case.id].steps:
-            for name, want in step.tensors.items():
-                if not want.floating or not want.values.size:
-                    continue
-                judged = True
-                best["zeros"] = max(best["zeros"], _ratio(want.values, step, name))
-                if name in previous and previous[name].shape == want.shape:
-                    gap = _ratio(want.values - previous[name].values, step, name)
-                    best["previous output"] = min(best["previous output"], gap)
-                previous[name] = want
-        for answer, ratio in best.items():
-            # two steps may rightly give the same output; then the previous one is no wrong answer
-            equal = answer == "previous output" and ratio < 1 / MARGIN
-            if judged and np.isfinite(ratio) and not equal:
-                self._margins.append((float(ratio), f"{answer} in {case.id}"))
-                if ratio < MARGIN:
-                    yield (
-                        case.id,
-                        f"{answer} would miss by {ratio:.2g} tolerances only, not {MARGIN:g}",
-                    )
+        for answer, ratio in constant_answers(self.golden.cases[case.id]).items():
+            self._margins.append((ratio, f"{answer} in {case.id}"))
+            if ratio < MARGIN and not case.keep_because:
+                yield (
+                    case.id,
+                    f"{answer} would miss by {ratio:.2g} tolerances only, not {MARGIN:g}",
+                )
 
     def _reproducible(self) -> Faults:
         with Oracle(self.sandbox, self.challenge) as oracle:
@@ -160,10 +144,6 @@ class Behaviour:
     def _map(self, function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
         with ThreadPoolExecutor(PARALLEL) as pool:
             return list(pool.map(function, jobs))
-
-
-def _ratio(gap: Any, step: Expected, name: str) -> float:
-    return float(np.abs(gap).max()) / max(step.tolerances[name], 1e-30)
 
 
 def _agree(a: CaseGolden, b: CaseGolden) -> bool:

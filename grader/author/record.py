@@ -1,12 +1,12 @@
 """Record what follows from content: golden, fault dictionary, witnesses, the schema of the cases and the starter.
 
-Everything is computed first and written last, each file in one rename; equal content gives equal bytes.
+Everything is computed first and written last, together; equal content gives equal bytes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from grader.content import Challenge, load_challenge
 from grader.content.jsonfile import read_json
 from grader.content.plant import plant
 from grader.content.schema import cases_digest, cases_schema
+from grader.content.together import replace_together
 from grader.files import write_atomically
 from grader.judge.golden import CaseGolden, Golden, oracle_digest, save_golden
 from grader.judge.oracle import Oracle
@@ -38,14 +39,24 @@ def record(
     """Record a challenge; returns what was recorded."""
     golden = make_golden(sandbox, challenge)
     matrix = kill_matrix(sandbox, challenge, golden, progress=progress)
-    cases = {name: _with_symptoms(name, case, matrix) for name, case in golden.cases.items()}
+    cases = {name: with_symptoms(case, name, matrix) for name, case in golden.cases.items()}
     golden = replace(golden, cases=cases)
+    witnesses = {name: matrix.witnesses(name) for name in bug_ids(challenge)}
     challenge.starter.parent.mkdir(exist_ok=True)
-    write_atomically(challenge.golden, save_golden(challenge.golden, golden))
-    write_atomically(challenge.folder / "bugs.json", _with_witnesses(challenge, matrix))
-    write_atomically(challenge.folder / "cases.schema.json", schema_bytes(challenge))
+    replace_together(challenge.folder, recorded(challenge, golden, witnesses))
     write_atomically(challenge.starter, starter_bytes(challenge))
     return golden, matrix
+
+
+def recorded(
+    challenge: Challenge, golden: Golden, witnesses: Mapping[str, Sequence[str]]
+) -> dict[str, bytes]:
+    """Return the files that follow from the cases, by name; equal content gives equal bytes."""
+    return {
+        challenge.golden.name: save_golden(challenge.golden, golden),
+        "bugs.json": _with_witnesses(challenge, witnesses),
+        "cases.schema.json": schema_bytes(challenge),
+    }
 
 
 def starter_bytes(challenge: Challenge) -> bytes:
@@ -59,19 +70,19 @@ def schema_bytes(challenge: Challenge) -> bytes:
     return _json(cases_schema(challenge))
 
 
-def _with_symptoms(name: str, case: CaseGolden, matrix: Matrix) -> CaseGolden:
+def with_symptoms(golden: CaseGolden, name: str, matrix: Matrix) -> CaseGolden:
+    """Return a case's golden with its fault dictionary."""
     faults: dict[str, Any] = {}
     for fault, row in matrix.rows.items():
         if row[name].trace:
             faults[fault] = list(row[name].trace or ())
-    return replace(case, symptoms=faults)
+    return replace(golden, symptoms=faults)
 
 
-def _with_witnesses(challenge: Challenge, matrix: Matrix) -> bytes:
+def _with_witnesses(challenge: Challenge, witnesses: Mapping[str, Sequence[str]]) -> bytes:
     document = read_json(challenge.folder / "bugs.json")
-    bugs = set(bug_ids(challenge))
     for entry in document["bugs"]:
-        entry["witnesses"] = matrix.witnesses(entry["id"]) if entry["id"] in bugs else []
+        entry["witnesses"] = list(witnesses.get(entry["id"], ()))
     return _json(document)
 
 

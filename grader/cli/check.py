@@ -60,10 +60,12 @@ def _check(name: str, again: bool, sets: int) -> Report:
 def _record(challenge: Challenge) -> Challenge:
     from grader.author.record import record, reload
     from grader.content.schema import validate_challenge
+    from grader.content.together import locked
     from grader.judge import start_sandbox
 
-    validate_challenge(challenge)
-    with start_sandbox(challenge) as sandbox:
+    with locked(challenge.folder), start_sandbox(challenge) as sandbox:
+        challenge = reload(challenge)
+        validate_challenge(challenge)
         sandbox.ready()
         record(sandbox, challenge, lambda done, total: _say(challenge.id, f"record {done}/{total}"))
     return reload(challenge)

@@ -114,11 +114,26 @@ def load_challenge(name: str, root: Path = ROOT) -> Challenge:
     if not plain or not os.path.exists(folder / "challenge.json"):
         raise UnknownChallenge(name[:80], challenge_ids(root))
     path = folder / "challenge.json"
+    _settled(folder)
     document = read_json(path)
     try:
         return _challenge(document, folder, root)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise explained(path, "challenge-v1", document, error) from None
+
+
+def _settled(folder: Path) -> None:
+    """Wait for a change that is being written, and undo one whose author's process died."""
+    if not os.path.exists(folder / ".undo"):
+        return
+    from grader.content.together import settle
+
+    try:
+        settle(folder)
+    except OSError as error:
+        raise ContentError(
+            f"{folder}: a change of it was cut short and cannot be undone: {error.strerror}"
+        ) from None
 
 
 def read_text(path: Path) -> str:

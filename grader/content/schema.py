@@ -81,7 +81,7 @@ def faults(document: Any, schema: Schema, name: str) -> list[str]:
     """Return one line per fault: file, JSON path, what was expected, and a close match; none if valid."""
     errors = sorted(
         Draft202012Validator(schema).iter_errors(document),
-        key=lambda error: (list(map(str, error.absolute_path)), error.message),
+        key=lambda error: ([_rank(part) for part in error.absolute_path], error.message),
     )
     return [f"{name}: {error.json_path}: {_say(error)}" for error in errors]
 
@@ -105,9 +105,14 @@ def validate_challenge(challenge: Challenge) -> None:
 
 def cases_digest(challenge: Challenge) -> str:
     """Digest of the cases and of the schemas they must follow."""
-    paths = [challenge.folder / "cases.json", challenge.folder / "verbs.schema.json"]
+    return digest_of(challenge, (challenge.folder / "cases.json").read_bytes())
+
+
+def digest_of(challenge: Challenge, cases: bytes) -> str:
+    """Digest of a text of `cases.json` and of the schemas it must follow."""
     text = files("grader").joinpath("schemas", "case-v1.schema.json").read_bytes()
-    return sha256(b"\0".join([text, *(path.read_bytes() for path in paths)])).hexdigest()[:32]
+    verbs = (challenge.folder / "verbs.schema.json").read_bytes()
+    return sha256(b"\0".join([text, cases, verbs])).hexdigest()[:32]
 
 
 def validate_cases(challenge: Challenge) -> None:
@@ -116,6 +121,11 @@ def validate_cases(challenge: Challenge) -> None:
     lines = faults(read_json(path), cases_schema(challenge), str(path))
     if lines:
         raise ContentError("\n".join(lines))
+
+
+def _rank(part: str | int) -> tuple[int, str]:
+    """Sort the steps of a path by number."""
+    return (part, "") if isinstance(part, int) else (-1, part)
 
 
 def _with_common(verb: Mapping[str, Any], common: Mapping[str, Any]) -> Schema:

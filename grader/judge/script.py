@@ -23,7 +23,10 @@ _COMMON = ("do", "save", "live", "raises", "expect")
 
 
 class Script:
-    """The requests of one case in the dtype of one run; create() is step -1."""
+    """The requests of one case in the dtype of one run; create() is step -1.
+
+    With a `draw` or `saved` of its own, a script can be followed without anything being run.
+    """
 
     def __init__(
         self,
@@ -33,14 +36,21 @@ class Script:
         dtype: str | None = None,
         seed: int | None = None,
         jitter: int | None = None,
+        draw: Any = None,
+        saved: dict[str, Any] | None = None,
     ) -> None:
         self.case = case
         self.dtype = dtype or case.dtype
-        self.draw = Draw(case.seed if seed is None else seed, case.dtype, jitter)
+        self.draw = draw or Draw(case.seed if seed is None else seed, case.dtype, jitter)
         driver = _driver(challenge.folder / "driver.py")
         self._changeable = getattr(driver.Verbs, "MAY_CHANGE", {})
-        self._plan = driver.Plan(dict(case.setup), self.draw)
-        self._plan.saved = {}
+        try:
+            self._plan = driver.Plan(dict(case.setup), self.draw)
+        except (KeyError, ValueError, TypeError, ArithmeticError) as error:
+            raise ContentError(
+                f"case {case.id!r}: the driver cannot work with this setup: {error!r}"
+            ) from error
+        self._plan.saved = {} if saved is None else saved
 
     @property
     def indices(self) -> range:
