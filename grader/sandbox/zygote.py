@@ -49,6 +49,8 @@ def main() -> None:
 def prepare(isolate: bool, without: list[str], hello: dict[str, Any]) -> dict[str, Any]:
     """Lose the repository and all privileges; add to `hello` what the kernel offers."""
     version = landlock.abi() if isolate and "landlock-support" not in without else 0
+    if "landlock-beyond-abi1" in without:
+        version = min(version, 1)
     hello |= {"landlock": version, "seccomp": isolate and confine.has_seccomp()}
     rules = None
     if version and "landlock" not in without:
