@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import sys
@@ -17,6 +18,8 @@ try:
     import tty
 except ImportError:  # Windows: no single keys, see `possible`
     termios = tty = None  # type: ignore[assignment]
+
+SEQUENCE = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.)?")  # an arrow or function key
 
 
 def possible() -> bool:
@@ -86,9 +89,7 @@ class Keys:
             if not typed:  # the terminal is gone
                 self._news.put(Key("q"))
                 return
-            if typed.startswith(b"\x1b"):  # an arrow or function key
-                continue
-            for letter in typed.decode("ascii", "ignore").lower():
+            for letter in SEQUENCE.sub(b"", typed).decode("ascii", "ignore").lower():
                 self._news.put(Key(letter))
 
 

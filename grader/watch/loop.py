@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
-from queue import SimpleQueue
+from contextlib import ExitStack, suppress
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from rich.console import Console
@@ -21,6 +21,9 @@ from grader.watch.saves import Saves
 from grader.watch.screen import Page, summary
 from grader.watch.setting import Setting
 from grader.watch.view import View, syntax_error
+
+TICK = 0.5
+WIDEST = 120  # columns; longer lines are hard to read
 
 
 class Show(Protocol):
@@ -59,12 +62,11 @@ class Screen:
 
     def __init__(self, console: Console, live: Live, setting: Setting) -> None:
         self._console, self._live, self._setting = console, live, setting
-        self._widest = console.width
 
     def show(self, view: View, event: events.Event) -> None:
         """Draw the view anew."""
         if isinstance(event, events.Resized):
-            self._console.width = min(_columns(self._console), self._widest)
+            self._console.width = min(_columns(self._console), WIDEST)
         setting = self._setting
         page = Page(view, setting.challenge.id, traces=setting.trace is not None)
         self._live.update(page, refresh=True)
@@ -109,7 +111,7 @@ def _loop(
 ) -> None:
     saved: events.Saved | None = None
     while True:
-        event = news.get()
+        event = _next(news)
         match event:
             case events.Broken(error):
                 raise error
@@ -139,6 +141,13 @@ def _loop(
             case events.Key(name):
                 _press(name, setting, view, regrader)
         show.show(view, event)
+
+
+def _next(news: events.News) -> events.Event:
+    while True:
+        # a signal that comes just before a wait without end would be served only after the next event
+        with suppress(Empty):
+            return news.get(timeout=TICK)
 
 
 def _take(saved: events.Saved, view: View, regrader: Regrader) -> None:

@@ -54,7 +54,7 @@ class Page:
 
     def _top(self, marks: Symbols) -> Iterator[RenderableType]:
         view = self.view
-        yield Text.assemble(
+        yield _cut(
             ("kvdojo watch", "bold"),
             f" {marks.dash} {self.challenge} {marks.dash} ",
             visible(view.file),
@@ -119,11 +119,11 @@ def _doing(view: View) -> RenderableType:
         return Text(f"{visible(view.trouble)}; waiting for the next save", "yellow")
     if view.busy is not None:
         done, total = view.busy
-        return Text(f"grading {done}/{total}" if total else "grading", "cyan")
+        return _cut((f"grading {done}/{total}" if total else "grading", "cyan"))
     if view.result is None:
         return Text("starting", "cyan")
     saves = f"graded {count(view.saves, 'time')}, the last in {view.seconds:.2f} s"
-    return Text(f"{saves}; waiting for the next save", "dim")
+    return _cut((f"{saves}; waiting for the next save", "dim"))
 
 
 def _keys(traces: bool) -> RenderableType:
@@ -132,4 +132,8 @@ def _keys(traces: bool) -> RenderableType:
         if key == "t" and not traces:
             continue
         parts += [(f" {key} ", "reverse"), f" {meaning}  "]
+    return _cut(*parts)
+
+
+def _cut(*parts: str | tuple[str, str]) -> Text:
     return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")

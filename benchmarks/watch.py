@@ -1,0 +1,81 @@
+"""From a save to its verdict in `kvdojo watch`: `python -m benchmarks.watch [CHALLENGE] [SAVES]`.
+
+Every save renames a new file over the old one, as editors do, and moves a bug in or out. The clock runs from the rename
+to the line with the verdict. A cold `kvdojo grade` of the same file, in the same run, is there for comparison.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from grader.content import load_challenge
+from grader.files import write_atomically
+
+PROGRAM = [sys.executable, "-m", "grader"]
+
+
+def main() -> int:
+    """Print the median over some saves, and the ratio to a cold grading."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "multi_head_attention"
+    saves = int(sys.argv[2]) if len(sys.argv) > 2 else 20
+    challenge = load_challenge(name)
+    texts = [challenge.starter.read_text("utf-8"), challenge.reference_text]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / challenge.file
+        path.write_text(texts[0], "utf-8")
+        cold = grade_once(name, path)
+        times = sorted(watch(name, path, texts, saves))
+    middle = statistics.median(times)
+    print(
+        f"{name}, {saves} saves: median {middle:.3f} s, fastest {times[0]:.3f}, slowest {times[-1]:.3f}"
+    )
+    print(
+        f"cold `kvdojo grade`: {cold:.2f} s, {cold / middle:.1f} times that; load {os.getloadavg()[0]:.1f}"
+    )
+    return 0
+
+
+def grade_once(name: str, path: Path) -> float:
+    """Time one grading from nothing."""
+    began = time.perf_counter()
+    subprocess.run([*PROGRAM, "grade", name, path], stdout=subprocess.DEVNULL, check=False)
+    return time.perf_counter() - began
+
+
+def watch(name: str, path: Path, texts: list[str], saves: int) -> list[float]:
+    """Save `saves` times under a running watch and return the seconds until each verdict."""
+    watching = subprocess.Popen(
+        [*PROGRAM, "watch", name, path], stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert watching.stdout is not None
+    times = []
+    try:
+        wait(watching.stdout, path.name)
+        for number in range(saves):
+            content = f"{texts[(number + 1) % 2]}\n# save {number}\n"
+            began = time.perf_counter()
+            write_atomically(path, content)
+            wait(watching.stdout, path.name)
+            times.append(time.perf_counter() - began)
+    finally:
+        watching.terminate()
+        watching.wait()
+    return times
+
+
+def wait(lines, name: str) -> None:
+    """Read until the next verdict."""
+    for line in lines:
+        if line.startswith(f"{name}: ") and " passed " in line:
+            return
+    raise SystemExit("the watch has ended")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
