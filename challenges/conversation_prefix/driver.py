@@ -30,7 +30,7 @@ class Plan:
             "num_heads": self.num_heads,
             "template": self.setup.get("template", self.template),
             "system": self.setup.get("system"),
-            "max_context": self.setup.get("max_context", 256),
+            "max_context": self.setup.get("max_context"),
         }
 
     def rotary(self, *, tokens, start):
@@ -81,17 +81,15 @@ class Verbs:
         decoder = need(self.kit, "Decoder")
         self.models = {n: decoder(w, num_heads=num_heads, name=n) for n, w in weights.items()}
         self.prefixes = need(self.kit, "PrefixStore")()
-        self.template, self.max_context = template, max_context
+        self.template = template
+        self.options = {} if max_context is None else {"max_context": max_context}
         self.open(name="main", system=system)
         return {"ready": True}
 
-    def open(self, *, name, system=None, model="base", template=None):
+    def open(self, *, name, system=None, model="base", template=None, alone=False):
+        options = self.options if alone else {**self.options, "prefixes": self.prefixes}
         self.chats[name] = need(self.kit, "Conversation")(
-            self.models[model],
-            template or self.template,
-            system=system,
-            prefixes=self.prefixes,
-            max_context=self.max_context,
+            self.models[model], template or self.template, system=system, **options
         )
         return self.ids(of=name)
 
@@ -140,6 +138,16 @@ class Verbs:
     def same_key(self, *, left, right):
         keys = [need(self.chats[name], "_prefix_key")() for name in (left, right)]
         return {"same": bool(keys[0] == keys[1])}
+
+    def tamper(self, *, of="main"):
+        """Double the values that the store keeps for a conversation's prefix: who uses them will show it."""
+        key = need(self.chats[of], "_prefix_key")()
+        kept = self.prefixes.get(key)
+        if kept is None:
+            raise Wrong("missing", "the store keeps nothing under this conversation's key")
+        kept.values = [2 * values for values in kept.values]
+        self.prefixes.put(key, kept)
+        return {"rows": len(kept.positions)}
 
     def rotary(self, *, x, start):
         positions = self.torch.arange(start, start + x.shape[1])
