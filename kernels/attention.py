@@ -111,6 +111,8 @@ def _attend_pages(
     B, S, H, _ = q.shape
     heads = cache.k.shape[2]
     blocks = -(-S * (H // heads) // DECODE_ROWS)
+    if blocks > 1 and splits is not None:
+        splits = 1
     if splits is None:
         longest = max(cache.lens, default=0)
         splits = min(32, choose_splits(B * heads * blocks, longest, _processors(q.device)))
