@@ -65,13 +65,24 @@ def weigh(
         kills=kills,
         alone=tuple(name for name in kills if name not in caught),
         new_kind=tuple(name for name in kills if name in caught and name not in caught_alike),
-        replaces=tuple(name for name, row in alike.items() if row and row <= set(kills)),
+        replaces=tuple(_newly_redundant(alike, set(kills))),
         covered_by=tuple(name for name, row in alike.items() if kills and set(kills) <= row),
         refused=tuple(refused),
         accepted=tuple(name for name in challenge.impostors if name not in refused),
         nearest=min(((ratio, name) for name, ratio in margins.items()), default=None),
         objections=tuple(objections),
     )
+
+
+def _newly_redundant(rows: Mapping[str, set[str]], kills: set[str]) -> list[str]:
+    """Return the cases that catch nothing beyond the new one, and that no case before covered."""
+    return [
+        name
+        for name, row in rows.items()
+        if row
+        and row <= kills
+        and not any(row <= other for also, other in rows.items() if also != name)
+    ]
 
 
 def catches(challenge: Challenge) -> dict[str, set[str]]:

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "hint": ("grader.cli.hint", "command", "Give a hint for the next planted bug."),
     "reset": ("grader.cli.reset", "command", "Put the starter back, keeping a backup."),
     "solution": ("grader.cli.solution", "command", "Show the reference, or how a file differs."),
+    "case": ("grader.cli.case", "command", "Begin, check and add test cases."),
     "plant": ("grader.cli.plant", "command", "Make a variant with chosen bugs."),
     "check": ("grader.cli.check", "command", "Check challenges as an author must."),
     "export": ("grader.cli.export", "command", "Hand results to a course system."),

@@ -89,7 +89,8 @@ def _colours() -> dict[str, Any]:
 class Progress:
     """One line on standard error that counts cases; silent unless a person is watching."""
 
-    def __init__(self) -> None:
+    def __init__(self, doing: str = "grading") -> None:
+        self._doing = doing
         self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._shown = False
 
@@ -97,7 +98,7 @@ class Progress:
         """Show that `done` of `total` cases are finished."""
         if self._live:
             self._shown = True
-            self._put(f"\r\x1b[Kgrading {done}/{total}")
+            self._put(f"\r\x1b[K{self._doing} {done}/{total}")
 
     def clear(self) -> None:
         """Remove the line."""

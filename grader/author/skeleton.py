@@ -1,0 +1,100 @@
+"""The beginning of a new case: an existing scenario's sizes and steps, with the words left to the author."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from grader.content import Challenge
+from grader.content.jsonfile import read_json
+
+Document = dict[str, Any]
+
+
+def skeleton(challenge: Challenge, file: Path) -> Document:
+    """Return a document that is valid as it stands; its `$schema` leads from `file` to the challenge's schema."""
+    schema = os.path.relpath(challenge.folder / "cases.schema.json", file.absolute().parent)
+    name = _free("my-case", challenge)
+    case = {
+        "id": name,
+        "title": "What is done, as the learner reads it",
+        "why": "The mistake this case finds, in one sentence.",
+        "points": 1,
+        "kind": "scenario",
+        "visibility": "public",
+        "tags": [],
+        **_recipe(challenge),
+    }
+    return {"$schema": Path(schema).as_posix(), "cases": [case]}
+
+
+def verbs(challenge: Challenge) -> dict[str, tuple[str, dict[str, str]]]:
+    """Return per verb its description, and its parameters with theirs; a required one is marked by a star."""
+    known = read_json(challenge.folder / "verbs.schema.json")["$defs"]["verbs"]
+    return {
+        name: (str(schema.get("description", "")), _parameters(schema))
+        for name, schema in known.items()
+    }
+
+
+def _parameters(schema: Mapping[str, Any]) -> dict[str, str]:
+    required = schema.get("required", ())
+    return {
+        name + ("*" if name in required else ""): str(inner.get("description", ""))
+        for name, inner in schema.get("properties", {}).items()
+    }
+
+
+def _recipe(challenge: Challenge) -> Document:
+    """Take the sizes and steps of the shortest scenario that has several steps; without one, the first verb's least."""
+    scenarios = [
+        case
+        for case in challenge.cases.values()
+        if case.kind == "scenario" and case.visibility == "public"
+    ]
+    if scenarios:
+        model = min(scenarios, key=lambda case: (len(case.steps) < 2, len(case.steps)))
+        steps = [dict(step) for step in model.steps]
+        return {
+            "setup": dict(model.setup),
+            "seed": 1 + max(case.seed for case in challenge.cases.values()),
+            "dtype": model.dtype,
+            "steps": steps,
+        }
+    definitions = read_json(challenge.folder / "verbs.schema.json")["$defs"]
+    verb, schema = next(iter(definitions["verbs"].items()))
+    setup = _least(definitions["setup"])
+    return {
+        "setup": setup,
+        "seed": 1,
+        "dtype": "float32",
+        "steps": [{"do": verb, **_least(schema)}],
+    }
+
+
+def _least(schema: Mapping[str, Any]) -> Any:
+    """Return a small value that fits a schema of the kinds that verbs use."""
+    if "const" in schema:
+        return schema["const"]
+    if "enum" in schema:
+        return schema["enum"][0]
+    if "oneOf" in schema:
+        return _least(schema["oneOf"][0])
+    kind = schema.get("type")
+    if kind == "object":
+        known = schema.get("properties", {})
+        return {name: _least(known[name]) for name in schema.get("required", ()) if name in known}
+    if kind == "array":
+        return [_least(schema["items"])] * int(schema.get("minItems", 0))
+    plain: dict[Any, Any] = {"boolean": False, "string": "name"}
+    return plain.get(kind, max(schema.get("minimum", 1), 1))
+
+
+def _free(name: str, challenge: Challenge) -> str:
+    number, found = 1, name
+    while found in challenge.cases:
+        number += 1
+        found = f"{name}-{number}"
+    return found
