@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,18 @@ CODES = {"passed": Exit.PASSED, "failed": Exit.FAILED, "error": Exit.INTERNAL}
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write the result as one HTML page.",
 )
+@click.option(
+    "--record",
+    metavar="OUT",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the result with the seeds of its secret inputs; for instructors.",
+)
+@click.option(
+    "--replay",
+    metavar="RECORD",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Grade on the secret inputs of an earlier grading.",
+)
 @click.option("--no-isolation", is_flag=True, help="Run FILE unconfined: only for your own code.")
 @click.pass_context
 def command(
@@ -50,6 +63,8 @@ def command(
     cases: tuple[str, ...],
     as_json: bool,
     page: Path | None,
+    record: Path | None,
+    replay: Path | None,
     no_isolation: bool,
 ) -> None:
     """Grade FILE, or the file begun with `kvdojo start`.
@@ -61,11 +76,14 @@ def command(
     check_cases(found, cases)
     path, work = locate(found, file)
     source = read(path, found.id)
-    result = _judge(found, path, source, cases, isolate=not no_isolation)
+    seeds = _seeds(found, source, replay) if replay else {}
+    result = _judge(found, path, source, cases, seeds, isolate=not no_isolation)
     if work and not cases:
         remember_result(work, source, result)
     if page is not None:
         _write_page(found, result, source, page)
+    if record is not None:
+        _write_record(result, record)
     if as_json:
         from grader.judge.result import to_json
 
@@ -76,7 +94,13 @@ def command(
 
 
 def _judge(
-    challenge: Challenge, path: Path, source: bytes, cases: tuple[str, ...], *, isolate: bool
+    challenge: Challenge,
+    path: Path,
+    source: bytes,
+    cases: tuple[str, ...],
+    seeds: dict[str, int],
+    *,
+    isolate: bool,
 ) -> Result:
     from grader.judge import grade_source
 
@@ -90,9 +114,39 @@ def _judge(
             cases=list(dict.fromkeys(cases)) or None,
             isolate=isolate,
             progress=progress,
+            seeds=seeds,
         )
     finally:
         progress.clear()
+
+
+def _seeds(challenge: Challenge, source: bytes, replay: Path) -> dict[str, int]:
+    """Return the seeds of an earlier grading; another file may be graded with them, and that is said."""
+    from grader.judge.replay import NoRecord, read_record
+
+    try:
+        record = read_record(replay)
+    except NoRecord as error:
+        raise UserError(str(error)) from None
+    if record["challenge"] != challenge.id:
+        raise UserError(
+            f"{replay} is a record of {record['challenge']!r}, not of {challenge.id!r}."
+        )
+    if record["submission"]["sha256"] != sha256(source).hexdigest():
+        terminal.err(f"Note: {replay} is the record of another file; only its inputs are used.")
+    seeds: dict[str, int] = record["replay"]["seeds"]
+    return seeds
+
+
+def _write_record(result: Result, record: Path) -> None:
+    from grader.files import write_atomically
+    from grader.judge.replay import to_record
+
+    try:
+        text = json.dumps(to_record(result), indent=2, allow_nan=False) + "\n"
+        write_atomically(record, text)
+    except OSError as error:
+        raise UserError(f"{record}: cannot be written: {error.strerror}") from None
 
 
 def remember_result(work: Work, source: bytes, result: Result) -> None:

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import Any
 
@@ -40,6 +40,9 @@ class Grading:
     parallel: int = PARALLEL
     stopped: bool = False
     foreign: frozenset[str] = frozenset()
+    seeds: dict[str, int] = field(
+        default_factory=dict
+    )  # of secret inputs; drawn where none is given
 
     def __post_init__(self) -> None:
         """Keep an oracle at hand; it starts no worker until it is asked."""
@@ -95,7 +98,11 @@ class Grading:
                 if self.stopped:
                     return
                 judge = self._judge_fresh if again else self._judge
-                news.put(((case, again), judge(bench, case)))
+                try:
+                    outcome = judge(bench, case)
+                except Exception as error:  # what a line does not tell would be awaited for ever
+                    outcome = _errored(case, f"{type(error).__name__}: {error}"), Tape()
+                news.put(((case, again), outcome))
 
     def _judge(self, bench: Bench, case: Case) -> tuple[CaseResult, Tape]:
         tape = Tape()
@@ -113,7 +120,7 @@ class Grading:
         tape = Tape()
         if self.timeouts >= PATIENCE:
             return result_of(case, Cause("timeout", "Not run.")), tape
-        seed = secrets.randbits(53)
+        seed = self.seeds.setdefault(case.id, secrets.randbits(53))
         try:
             stored = self.golden.cases[case.id]
             golden = self._oracle.expect_fresh(case, stored, seed)

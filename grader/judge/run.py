@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from hashlib import sha256
 
 from grader.content import Case, Challenge, ContentError, UnknownName, load_challenge
@@ -43,12 +44,14 @@ def grade_source(
     sandbox: Sandbox | None = None,
     golden: Golden | None = None,
     parallel: int = PARALLEL,
+    seeds: Mapping[str, int] | None = None,
 ) -> Result:
     """Grade the bytes of one file.
 
     Raises ContentError (the challenge is unusable), Unreadable (too large) and GraderError (ours).
     `cases` restricts the run; `sandbox` reuses a warm one, else one is started and closed again.
     `golden` is what `prepare` returned for this challenge; `parallel` cases are run side by side.
+    `seeds` of secret inputs repeat an earlier grading (its `secrets`); the others are drawn anew.
     """
     began = time.monotonic()
     if isinstance(challenge, str):
@@ -73,8 +76,10 @@ def grade_source(
         grading = Grading(
             box, challenge, golden, source, progress or _quiet, parallel=parallel, foreign=foreign
         )
+        grading.seeds.update(seeds or {})
         results, log = grading.run(chosen)
-        return _result(challenge, source, filename, results, states, log, box, began)
+        result = _result(challenge, source, filename, results, states, log, box, began)
+        return replace(result, secrets=grading.seeds)
 
 
 def start_sandbox(

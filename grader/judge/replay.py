@@ -1,0 +1,41 @@
+"""The instructor's record of a grading: the result with the seeds of its secret inputs, and back.
+
+With the seeds the same file can be judged on the same inputs again. They are in no other document:
+whoever knows them can compute the answers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from grader.content import ContentError
+from grader.content.jsonfile import read_json
+from grader.content.schema import faults, load_schema
+from grader.judge.result import Result, to_json
+
+
+class NoRecord(Exception):
+    """A file that is no record of a grading; the text is one line for the user."""
+
+
+def to_record(result: Result) -> dict[str, Any]:
+    """Return the result document with the seeds in it."""
+    return {**to_json(result), "replay": {"seeds": dict(result.secrets)}}
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Return a record as it was written; raises NoRecord."""
+    try:
+        document = read_json(path)
+    except ContentError as error:
+        raise NoRecord(str(error)) from None
+    lines = faults(document, load_schema("result-v1"), str(path))
+    if lines:
+        raise NoRecord(f"not a result of kvdojo: {lines[0]}")
+    if "replay" not in document:
+        raise NoRecord(
+            f"{path} holds no seeds: only `kvdojo grade --record` and `batch` write them"
+        )
+    found: dict[str, Any] = document
+    return found
