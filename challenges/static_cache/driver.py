@@ -24,7 +24,8 @@ class Plan:
         return {}
 
     def forward(self, **params):
-        slots = {"cache_max_len": self.setup[name] for name in ("capacity",) if name in self.setup}
+        given = "capacity" in self.setup
+        slots = {"cache_max_len": self.setup["capacity"]} if given else {}
         return {**slots, **self.attend(**params)}
 
     def unpack(self, fill, **params):

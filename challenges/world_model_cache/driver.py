@@ -179,9 +179,10 @@ class Verbs:
         """Build a pool."""
         self.kept[into] = need(self.submission, "KVCachePool")(size, strategy)
 
-    def put(self, *, on, key, cache, priority=0.0):
-        """Store a cache in a pool."""
-        self.kept[on].set(key, self.kept[cache], priority)
+    def put(self, *, on, key, cache, priority=None):
+        """Store a cache in a pool, with the file's own default of the priority unless one is given."""
+        given = () if priority is None else (priority,)
+        self.kept[on].set(key, self.kept[cache], *given)
 
     def take(self, *, on, key, into=None):
         """Look a key up in a pool."""
