@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,17 +106,16 @@ def _export(results: Path, wanted: str, out: Path | None, require_isolation: boo
 
     if not results.exists():
         raise UserError(f"{results} does not exist: make it with `kvdojo grade CHALLENGE --json`.")
+    graded = only_isolated(read(results)) if require_isolation else read(results)
+    form = FORMATS[wanted]
     try:
-        graded = read(results)
+        if not form.many:
+            return _each(graded, wanted, out, folder=results.is_dir())
+        kept = list(graded) if wanted == "github" else None  # it is asked twice
+        _put(form.render(kept or graded), out, github=kept)
     except Unusable as error:
         raise UserError(str(error)) from None
-    if require_isolation:
-        graded = only_isolated(graded)
-    form = FORMATS[wanted]
-    if form.many:
-        _put(form.render(graded), out, github=graded if wanted == "github" else None)
-        return Exit.PASSED
-    return _each(graded, wanted, out, folder=results.is_dir())
+    return Exit.PASSED
 
 
 def _put(text: str, out: Path | None, *, github: Sequence[Graded] | None) -> None:
@@ -140,7 +139,7 @@ def _put(text: str, out: Path | None, *, github: Sequence[Graded] | None) -> Non
             raise UserError(f"{found}: cannot be written: {error.strerror}") from None
 
 
-def _each(graded: Sequence[Graded], wanted: str, out: Path | None, *, folder: bool) -> Exit:
+def _each(graded: Iterable[Graded], wanted: str, out: Path | None, *, folder: bool) -> Exit:
     """Write one document per file; those the format has no word for are told and make the exit code 4."""
     from grader.report.exports import FORMATS
     from grader.report.exports.classroom50 import NotJudged

@@ -5,13 +5,13 @@ They know the result document and nothing of how it came about; a format's own w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 
 from grader.report.exports.document import Graded
 
-Render = Callable[[Sequence[Graded]], str]
+Render = Callable[[Iterable[Graded]], str]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Format:
     many: bool
     title: str
 
-    def render(self, graded: Sequence[Graded]) -> str:
+    def render(self, graded: Iterable[Graded]) -> str:
         """Return the document; of one file only, unless the format holds many."""
         render: Render = import_module(f"grader.report.exports.{self.module}").render
         return render(graded)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from grader import __version__
@@ -14,7 +14,7 @@ from grader.report.visible import visible
 PASSED = {"passed": True, "failed": False}
 
 
-def render(graded: Sequence[Graded]) -> str:
+def render(graded: Iterable[Graded]) -> str:
     """Return the document of one file."""
     (one,) = graded
     return dump(

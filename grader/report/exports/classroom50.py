@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from grader.judge.result import CaseResult
@@ -23,7 +23,7 @@ class NotJudged(Exception):
     """A result without a verdict, which this format cannot carry."""
 
 
-def render(graded: Sequence[Graded]) -> str:
+def render(graded: Iterable[Graded]) -> str:
     """Return the document of one file; NotJudged when it has no verdict."""
     (one,) = graded
     if not one.judged:

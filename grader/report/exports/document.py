@@ -6,8 +6,9 @@ A document is checked against `result-v1` first, whoever wrote it. Text in it ma
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -69,24 +70,28 @@ class Graded:
         return sum(bug.status in ("present", "changed") for bug in self.bugs)
 
 
-def read(path: Path) -> list[Graded]:
-    """Return the results in a file, or in a folder and its folders by name; raises Unusable."""
+def read(path: Path) -> Iterator[Graded]:
+    """Yield the results in a file, or in a folder and its folders by name; raises Unusable."""
     if not path.is_dir():
-        return [_graded(_document(path), path.stem)]
-    found = [(file, document) for file in _files(path) if (document := _result_in(file))]
-    if not found:
+        yield _graded(_valid(_document(path), path), path.stem)
+        return
+    if (path / "batch.json").is_file() and (path / "results").is_dir():
+        path = path / "results"
+    empty = True
+    for file in _files(path):
+        document = _document(file)
+        if isinstance(document, dict) and document.get("schema") == SCHEMA:
+            empty = False
+            name = file.relative_to(path).with_suffix("").as_posix()
+            yield _graded(_valid(document, file), name)
+    if empty:
         raise Unusable(f"{path}: no result of kvdojo in this folder")
-    return [
-        _graded(document, file.relative_to(path).with_suffix("").as_posix())
-        for file, document in found
-    ]
 
 
-def only_isolated(graded: list[Graded]) -> list[Graded]:
-    """Return the results with no verdict where the submission ran without isolation."""
-    return [
-        one if ISOLATED & set(one.isolation) else replace(one, verdict="error") for one in graded
-    ]
+def only_isolated(graded: Iterable[Graded]) -> Iterator[Graded]:
+    """Yield the results, with no verdict where the submission ran without isolation."""
+    for one in graded:
+        yield one if ISOLATED & set(one.isolation) else replace(one, verdict="error")
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -97,23 +102,11 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _result_in(path: Path) -> dict[str, Any] | None:
-    """Return the document of a result file, None for other JSON; a broken result is told."""
+def _document(path: Path) -> Any:
     try:
-        document = read_json(path)
+        return read_json(path)
     except ContentError as error:
         raise Unusable(str(error)) from None
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        return None
-    return _valid(document, path)
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        document = read_json(path)
-    except ContentError as error:
-        raise Unusable(str(error)) from None
-    return _valid(document, path)
 
 
 def _valid(document: Any, path: Path) -> dict[str, Any]:
@@ -143,6 +136,7 @@ def _graded(document: dict[str, Any], name: str) -> Graded:
     )
 
 
+@lru_cache
 def _content(name: str) -> Challenge | None:
     try:
         challenge = load_challenge(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from grader.judge.result import CaseResult
@@ -14,7 +14,7 @@ VERSION = 3
 LONGEST = 65_535
 
 
-def render(graded: Sequence[Graded]) -> str:
+def render(graded: Iterable[Graded]) -> str:
     """Return the document of one file."""
     (one,) = graded
     if not one.judged:

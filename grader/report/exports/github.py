@@ -6,7 +6,7 @@ be judged is a warning, never an error of the learner's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from grader.judge.result import CaseResult
 from grader.report.exports.document import Graded
@@ -19,7 +19,7 @@ ESCAPES = str.maketrans({char: f"&#{ord(char)};" for char in "&<>\"'@#"})
 MARKS = {"passed": "✅", "failed": "❌", "error": "⚠️", "skipped": "➖"}
 
 
-def render(graded: Sequence[Graded]) -> str:
+def render(graded: Iterable[Graded]) -> str:
     """Return the workflow commands, one a line."""
     return "".join(f"{line}\n" for one in graded for line in _commands(one))
 

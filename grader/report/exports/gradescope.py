@@ -6,7 +6,7 @@ gets no score at all, so that Gradescope reports a failed run and records no mar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from grader.judge.result import CaseResult
@@ -14,7 +14,7 @@ from grader.report.exports.document import Graded, dump
 from grader.report.exports.words import lesson, summary, title
 
 
-def render(graded: Sequence[Graded]) -> str:
+def render(graded: Iterable[Graded]) -> str:
     """Return the document of one file."""
     (one,) = graded
     document: dict[str, Any] = {

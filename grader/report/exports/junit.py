@@ -6,7 +6,7 @@ of the type `Infra`. Marks stand at the suite because strict readers allow no pr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from xml.etree import ElementTree as ET
 
 from grader.judge.result import CaseResult
@@ -22,14 +22,16 @@ from grader.report.exports.words import (
 )
 
 
-def render(graded: Sequence[Graded]) -> str:
+def render(graded: Iterable[Graded]) -> str:
     """Return the document of all files."""
     root = ET.Element("testsuites", {"name": "kvdojo"})
+    seconds = 0.0
     for one in graded:
         root.append(_suite(one))
+        seconds += one.seconds
     for key in ("tests", "failures", "errors"):
         root.set(key, str(sum(int(suite.get(key, "0")) for suite in root)))
-    root.set("time", f"{sum(one.seconds for one in graded):.3f}")
+    root.set("time", f"{seconds:.3f}")
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from grader.judge.result import CaseResult
@@ -10,7 +10,7 @@ from grader.report.exports.document import Graded, dump
 from grader.report.exports.words import lesson, summary, title
 
 
-def render(graded: Sequence[Graded]) -> str:
+def render(graded: Iterable[Graded]) -> str:
     """Return the document of one file."""
     (one,) = graded
     if not one.judged:

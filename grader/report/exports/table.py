@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from grader.report.exports.document import Graded
 from grader.report.exports.words import counts, name
@@ -19,7 +19,7 @@ COLUMNS = (
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 
-def render(graded: Sequence[Graded]) -> str:
+def render(graded: Iterable[Graded]) -> str:
     """Return the table of all files."""
     stream = io.StringIO()
     writer = csv.writer(stream)

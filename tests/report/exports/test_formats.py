@@ -161,9 +161,9 @@ def test_kinds_of_fault_in_junit(graded: Make) -> None:
 
 def test_results_without_isolation_can_be_refused(graded: Make) -> None:
     made = document([case("a", "passed")])
-    assert only_isolated([graded(made)])[0].judged
+    assert next(only_isolated([graded(made)])).judged
     made["environment"]["isolation"] = ["process", "rlimits"]
-    assert not only_isolated([graded(made)])[0].judged
+    assert not next(only_isolated([graded(made)])).judged
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-2", "@SUM(A1)", " =1", "＝1"])
