@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from grader.content import Challenge
 from grader.judge.result import CaseResult, Cause, Result, veiled
+from grader.report.figures import Figures, figures_of
 from grader.report.visible import visible, visible_lines
 from grader.report.words import by_use, place
+from grader.trace.model import Trace
 
 MAX_DIFF = 6000  # lines of a submission that are compared with the starter
 MARKS = {"passed": "✓", "failed": "✗", "error": "!", "skipped": "–"}
@@ -31,6 +34,7 @@ class Row:
     case: CaseResult
     cause: Cause | None
     place: str
+    figures: Figures | None = None
 
 
 @dataclass(frozen=True)
@@ -43,26 +47,48 @@ class Link:
     result: Result
 
 
-def result_page(challenge: Challenge, result: Result, source: str) -> str:
-    """Return the page for one graded file; `source` is its text."""
-    fixed = [challenge.bugs[bug.id] for bug in result.bugs if bug.status == "fixed"]
-    planted = set(challenge.presets["default"].bugs) if _is_ours(result) else set()
-    counts: Mapping[str, int] = {
-        state: sum(bug.status == state for bug in result.bugs)
-        for state in ("present", "changed", "unknown", "fixed")
+def result_page(
+    challenge: Challenge,
+    result: Result,
+    source: str,
+    *,
+    traces: Mapping[str, Trace] = MappingProxyType({}),
+    planted: Collection[str] | None = None,
+    starter: str | None = None,
+) -> str:
+    """Return the page for one graded file; `source` is its text.
+
+    `traces` are those of failed cases by id; `planted` the bugs the file came with and `starter` the text it began as,
+    where they are known, else those of the default preset are taken.
+    """
+    known = planted is not None
+    if planted is None:
+        planted = challenge.presets["default"].bugs if _is_ours(result) else ()
+    fixed = [challenge.bugs[b.id] for b in result.bugs if b.status == "fixed" and b.id in planted]
+    states = ("present", "changed", "unknown", "fixed")
+    counts: dict[str, int | None] = {
+        state: sum(bug.status == state for bug in result.bugs) for state in states
     }
+    counts |= {"planted": len(planted), "fixed_planted": len(fixed) if known else None}
+    failed = [_row(case, traces.get(case.id)) for case in by_use(result.cases)]
+    first = next((row.figures.sentence for row in failed if row.figures), None)
     text = (
         _environment()
         .get_template("result.html.j2")
         .render(
             challenge=challenge,
             result=result,
-            failed=[_row(case) for case in by_use(result.cases)],
+            failed=failed,
+            drawn=sum(row.figures is not None for row in failed),
+            left_out=bool(traces) and len(failed) > len(traces),
+            divergence=first,
             others=[_row(case) for case in result.cases if case.status in ("passed", "skipped")],
             marks=MARKS,
+            tally={state: sum(c.status == state for c in result.cases) for state in MARKS},
             counts=counts,
-            fixed=[bug for bug in fixed if bug.id in planted],
-            diff=_highlight(_diff(challenge, source)),
+            evidence=[b.evidence for b in result.bugs if b.status == "changed" and b.evidence],
+            fixed=fixed,
+            diff=_highlight(_diff(starter or challenge.starter.read_text("utf-8"), source)),
             log=visible_lines(result.log) if result.log else [],
         )
     )
@@ -74,9 +100,10 @@ def index_page(links: list[Link]) -> str:
     return _environment().get_template("index.html.j2").render(links=links, marks=MARKS) + "\n"
 
 
-def _row(case: CaseResult) -> Row:
+def _row(case: CaseResult, trace: Trace | None = None) -> Row:
     cause = veiled(case) if case.cause else None
-    return Row(case, cause, place(cause.where) if cause and cause.where else "")
+    figures = figures_of(trace) if trace and case.visibility == "public" else None
+    return Row(case, cause, place(cause.where) if cause and cause.where else "", figures)
 
 
 def _is_ours(result: Result) -> bool:
@@ -84,8 +111,7 @@ def _is_ours(result: Result) -> bool:
     return any(bug.status in ("present", "changed") for bug in result.bugs)
 
 
-def _diff(challenge: Challenge, source: str) -> str:
-    starter = challenge.starter.read_text("utf-8")
+def _diff(starter: str, source: str) -> str:
     lines = difflib.unified_diff(
         starter.splitlines(),
         visible_lines(source, lines=MAX_DIFF),

@@ -1,0 +1,171 @@
+"""Two small drawings of a trace as inline SVG: the error at each position, and how the cache grew.
+
+Colours come from the page's style sheet, so that light, dark and print need no second drawing.  Same input, same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from grader.trace.model import Grid, Point, Step, Trace
+
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 640, 150, 52, 34, 10
+MOST_BARS = 64
+FLOOR = 1e-9  # errors below it are drawn as none
+Bar = tuple[int, float]
+
+
+def error_chart(trace: Trace) -> Markup | None:
+    """Draw the largest error of the output at each position; None when no output has positions, or all are right."""
+    bars: list[Bar] = []
+    start = 0
+    for step in trace.steps:
+        point = _output(step)
+        if point is None:
+            continue
+        errors = _errors(point)
+        if errors is None:
+            continue
+        begin = _before(step, len(errors), start)
+        bars += [(begin + at, float(error)) for at, error in enumerate(errors)]
+        start = begin + len(errors)
+    if len(bars) < 2 or not any(error > FLOOR for _, error in bars):
+        return None
+    return _draw_errors(bars[:MOST_BARS])
+
+
+def cache_chart(trace: Trace) -> Markup | None:
+    """Draw the cache's length after each step, expected and actual; None when no step tells it."""
+    steps = [step for step in trace.steps if step.cache_length is not None]
+    found = [(step, *_lengths(step)) for step in steps[:MOST_BARS]]
+    if not any(want is not None for _, want, _ in found):
+        return None
+    top = max(value for _, *values in found for value in values if value is not None) or 1
+    width = (WIDTH - LEFT) / len(found)
+    parts = [_axis(str(top), "0", "step")]
+    for number, (step, want, got) in enumerate(found):
+        x = LEFT + number * width
+        for kind, value, shift in (("want", want, 0.12), ("got", got, 0.5)):
+            if value is None:
+                continue
+            size = (HEIGHT - BOTTOM - TOP) * value / top
+            odd = " bad" if kind == "got" and want != got else ""
+            parts.append(_bar(f"{kind}{odd}", x + shift * width, size, 0.36 * width))
+        parts.append(_label(x + width / 2, str(step.index + 1)))
+    text = "; ".join(
+        f"step {s.index + 1}: {_said(w)} expected, {_said(g)} in your file" for s, w, g in found
+    )
+    return _svg(f"Tokens in the cache after each step. {text}", parts)
+
+
+def _draw_errors(bars: Sequence[Bar]) -> Markup:
+    worst = (
+        max(error for _, error in bars if math.isfinite(error))
+        if any(math.isfinite(error) for _, error in bars)
+        else 1.0
+    )
+    high = math.ceil(math.log10(max(worst, FLOOR * 10)))
+    low = max(round(math.log10(FLOOR)), min(high - 2, -7))
+    width = (WIDTH - LEFT) / len(bars)
+    parts = [_axis(f"1e{high}", f"1e{low}", "position")]
+    every = max(1, len(bars) // 16)
+    for number, (position, error) in enumerate(bars):
+        share = 1.0 if not math.isfinite(error) else 0.0
+        if math.isfinite(error) and error > 10.0**low:
+            share = min(1.0, (math.log10(error) - low) / (high - low))
+        x = LEFT + number * width
+        kind = "got bad" if not error < 1e-4 else "got"
+        parts.append(_bar(kind, x + 0.15 * width, (HEIGHT - BOTTOM - TOP) * share, 0.7 * width))
+        if number % every == 0:
+            parts.append(_label(x + width / 2, str(position)))
+    wrong = [str(position) for position, error in bars if not error < 1e-4]
+    told = f"wrong at {', '.join(wrong)}" if wrong else "small everywhere"
+    return _svg(f"Largest error of the output at each position, logarithmic: {told}", parts)
+
+
+def _output(step: Step) -> Point | None:
+    """Return the step's own output, not the cache: the last point whose arrays have a token axis."""
+    found = [p for p in step.points if p.name in ("output", "logits") and p.expected is not None]
+    return found[-1] if found else None
+
+
+def _errors(point: Point) -> np.ndarray[Any, Any] | None:
+    want, got = _array(point.expected), _array(point.actual)
+    if want is None or got is None or want.shape != got.shape or want.ndim < 2:
+        return None
+    with np.errstate(invalid="ignore"):
+        gap = np.where(want == got, 0.0, np.abs(want - got))
+    gap = np.where(np.isnan(gap), math.inf, gap)
+    tokens = want.ndim - 2
+    found: np.ndarray[Any, Any] = gap.max(axis=tuple(a for a in range(want.ndim) if a != tokens))
+    return found
+
+
+def _array(grid: Grid | None) -> np.ndarray[Any, Any] | None:
+    if (
+        grid is None
+        or grid.values is None
+        or grid.values.dtype.kind not in "fiu"
+        or not grid.values.size
+    ):
+        return None
+    return grid.values.astype(np.float64)
+
+
+def _before(step: Step, tokens: int, start: int) -> int:
+    """Return the position of the step's first token: what the cache holds after it, less its own tokens."""
+    length = _number(step.cache_length.expected) if step.cache_length else None
+    return max(0, length - tokens) if length is not None else start
+
+
+def _lengths(step: Step) -> tuple[int | None, int | None]:
+    pair = step.cache_length
+    return (_number(pair.expected), _number(pair.actual)) if pair else (None, None)
+
+
+def _number(text: str | None) -> int | None:
+    return (
+        int(text)
+        if text is not None and text.isascii() and text.isdigit() and len(text) < 9
+        else None
+    )
+
+
+def _said(value: int | None) -> str:
+    return "none" if value is None else str(value)
+
+
+def _bar(kind: str, x: float, height: float, width: float) -> Markup:
+    y = HEIGHT - BOTTOM - height
+    return Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
+        kind, x, y, width, max(height, 1.0)
+    )
+
+
+def _label(x: float, text: str) -> Markup:
+    return Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
+        x, HEIGHT - BOTTOM + 14, text
+    )
+
+
+def _axis(top: str, bottom: str, below: str) -> Markup:
+    base = HEIGHT - BOTTOM
+    return Markup(
+        '<line x1="{0}" y1="{1}" x2="{2}" y2="{1}"/><text x="{3}" y="{4}" text-anchor="end">{5}</text>'
+        '<text x="{3}" y="{1}" text-anchor="end">{6}</text>'
+        '<text x="{7:.1f}" y="{8}" text-anchor="middle">{9}</text>'
+    ).format(
+        LEFT, base, WIDTH, LEFT - 6, TOP + 8, top, bottom, (LEFT + WIDTH) / 2, HEIGHT - 3, below
+    )
+
+
+def _svg(title: str, parts: Sequence[Markup]) -> Markup:
+    head = Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(
+        WIDTH, HEIGHT, escape(title)
+    )
+    return head + Markup("").join(parts) + Markup("</svg>")

@@ -1,0 +1,102 @@
+"""What the page shows of one traced case: the first divergence in words, heat maps, the error by position, the steps.
+
+Only chooses and arranges; `heatmap` and `charts` make the pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from grader.report.charts import cache_chart, error_chart
+from grader.report.heatmap import Maps, maps_of
+from grader.trace.model import Pair, Point, Step, Trace
+
+MOST_STEPS = 16
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """One step of the timeline; the pairs are (expected, actual) where the step has them."""
+
+    number: str
+    title: str
+    cache: Pair | None
+    scores: Pair | None
+    weights: Pair | None
+    raised: Pair | None
+    wrong: str
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Everything drawn of one case."""
+
+    sentence: str
+    patterns: tuple[str, ...]
+    maps: tuple[Maps, ...]
+    errors: Markup | None
+    cache: Markup | None
+    steps: tuple[StepRow, ...]
+    note: str
+
+
+def figures_of(trace: Trace) -> Figures | None:
+    """Return the figures of a traced case; None when there is nothing to show."""
+    steps = tuple(_row(step) for step in trace.steps[:MOST_STEPS])
+    divergence = trace.divergence
+    maps = tuple(_maps(trace))
+    if divergence is None and not maps:
+        return None
+    patterns = divergence.point.pattern if divergence else ()
+    if divergence and divergence.looks_like:
+        patterns = (*patterns, f"It looks like this: {divergence.looks_like}")
+    return Figures(
+        divergence.sentence() if divergence else "",
+        patterns,
+        maps,
+        error_chart(trace),
+        cache_chart(trace),
+        steps,
+        trace.ended or "",
+    )
+
+
+def _maps(trace: Trace) -> Iterator[Maps]:
+    """Yield the attention weights where they first differ, and the point of the first divergence if it is another."""
+    points = [(step, point) for step in trace.steps for point in step.points]
+    weights = next(((s, p) for s, p in points if _weights(p) and p.status == "differs"), None)
+    if weights is None:
+        weights = next(((s, p) for s, p in reversed(points) if _weights(p) and p.expected), None)
+    first = trace.divergence.point if trace.divergence else None
+    if first is not None and not (weights and weights[1] is first):
+        yield from _drawn(trace.divergence.step if trace.divergence else 0, first, "")
+    if weights is not None:
+        same = "" if weights[1].status == "differs" else ": these are right"
+        yield from _drawn(weights[0].index, weights[1], same)
+
+
+def _drawn(step: int, point: Point, remark: str) -> Iterator[Maps]:
+    maps = maps_of(point)
+    if maps is not None:
+        where = "creation" if step < 0 else f"step {step + 1}"
+        yield Maps(f"{where}, {maps.caption}{remark}", maps.heads, maps.notes)
+
+
+def _weights(point: Point) -> bool:
+    return point.name == "weights" and point.expected is not None
+
+
+def _row(step: Step) -> StepRow:
+    wrong = [f"`{point.title}`" for point in step.points if point.status != "same"]
+    return StepRow(
+        "" if step.index < 0 else str(step.index + 1),
+        step.title,
+        step.cache_length,
+        step.scores,
+        step.weight_sum,
+        step.raised,
+        ", ".join(dict.fromkeys(wrong)),
+    )

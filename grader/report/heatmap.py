@@ -1,0 +1,228 @@
+"""Expected and actual numbers side by side as shaded tables: one row per head, the first difference marked.
+
+A table can be read aloud, printed and copied, and needs no drawing library.  What is too large is shown in part, around
+the first difference.  Knows a trace's points, nothing of how they were recorded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from grader.trace.model import Grid, Point
+
+Numbers = np.ndarray[Any, Any]
+Index = tuple[int, ...]
+ROWS, COLUMNS, PANELS = 10, 14, 4
+NOISE = 1e-5  # of the largest expected number
+SHADES, SIDES = 9, 4  # shades of a value, and of a difference to either side
+AXES = {
+    2: ("row", "column"),
+    3: ("batch", "token", "feature"),
+    4: ("batch", "head", "query", "key"),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number as it is shown; `shade` is a class of the style sheet."""
+
+    text: str
+    shade: str
+    first: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One table: what it shows, the numbers of its columns, and its rows with their numbers."""
+
+    title: str
+    corner: str
+    columns: tuple[int, ...]
+    rows: tuple[tuple[int, tuple[Cell, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Maps:
+    """One tuple of panels (expected, actual, difference) per head; `caption` and `notes` say what is seen."""
+
+    caption: str
+    heads: tuple[tuple[Panel, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What panels share: names of the axes, the part that is shown, the marked cell, the number shaded most."""
+
+    axes: tuple[str, ...]
+    rows: range
+    columns: range
+    mark: tuple[int, int] | None
+    top: float
+
+
+def maps_of(point: Point) -> Maps | None:
+    """Return the pictures of one point, or None when it holds no table of numbers."""
+    expected, actual = _numbers(point.expected), _numbers(point.actual)
+    if expected is None or not expected.size:
+        return None
+    title, axes = f"`{point.title}`", _axes(point, expected.ndim)
+    if actual is not None and actual.shape != expected.shape:
+        notes = (
+            f"Expected shape {[*expected.shape]}, got {[*actual.shape]}: no difference can be drawn.",
+        )
+        return Maps(title, _each_alone(expected, actual, axes), notes)
+    first = point.place.index if point.place else _first(expected, actual) or ()
+    first = (0,) * (expected.ndim - len(first)) + first[-expected.ndim :]
+    marked = actual is not None and _first(expected, actual) is not None
+    lead, where = first[:-3], ", ".join(f"{axes[i]} {n}" for i, n in enumerate(first[:-3]))
+    want, got = expected[lead], actual[lead] if actual is not None else None
+    chosen = _chosen(want, first[-3])
+    heads, left_out = [], []
+    for head in chosen:
+        own = (
+            first[-2:]
+            if head == first[-3]
+            else _first(want[head], None if got is None else got[head])
+        )
+        frame = _frame(want, axes, (own or (0, 0))[-2:], mark=marked and head == first[-3])
+        heads.append(
+            _panels(f"{axes[-3]} {head}", want[head], None if got is None else got[head], frame)
+        )
+    if len(chosen) < len(want):
+        left_out.append(f"{len(want) - len(chosen)} of {len(want)} {axes[-3]}s are left out.")
+    if want.shape[1] > ROWS or want.shape[2] > COLUMNS:
+        left_out.append(
+            f"A part of {want.shape[1]} × {want.shape[2]} is shown, around the first difference."
+        )
+    return Maps(f"{title}, {where}" if where else title, tuple(heads), tuple(left_out))
+
+
+def _numbers(grid: Grid | None) -> Numbers | None:
+    """Return the values with at least three axes; what is no number cannot be shaded."""
+    if grid is None or grid.values is None or grid.values.dtype.kind not in "fiub":
+        return None
+    values = grid.values.astype(np.float64)
+    return values.reshape((1,) * (3 - values.ndim) + values.shape)
+
+
+def _axes(point: Point, ndim: int) -> tuple[str, ...]:
+    named = point.place.axes if point.place else ()
+    if len(named) != ndim:
+        named = AXES.get(ndim, tuple(f"axis {axis}" for axis in range(ndim)))
+    return named
+
+
+def _first(expected: Numbers, actual: Numbers | None) -> Index | None:
+    if actual is None:
+        return None
+    top = _top(expected)
+    places = np.argwhere(~_near(expected, actual, NOISE * top))
+    return tuple(int(at) for at in places[0]) if len(places) else None
+
+
+def _near(a: Numbers, b: Numbers, tolerance: float) -> Numbers:
+    with np.errstate(invalid="ignore"):
+        close: Numbers = np.abs(a - b) <= tolerance
+    same: Numbers = close | (a == b) | (np.isnan(a) & np.isnan(b))
+    return same
+
+
+def _top(values: Numbers) -> float:
+    finite = np.abs(values[np.isfinite(values)])
+    return float(finite.max()) if finite.size and finite.max() > 0 else 1.0
+
+
+def _chosen(want: Numbers, first: int) -> list[int]:
+    """Return the heads to show: the first ones, and the one with the first difference."""
+    chosen = list(range(min(len(want), PANELS)))
+    return chosen if first in chosen else [*chosen[:-1], first]
+
+
+def _frame(
+    want: Numbers, axes: tuple[str, ...], at: tuple[int, int] | Index, *, mark: bool
+) -> _Frame:
+    rows, columns = (
+        _around(place, size, most)
+        for place, size, most in zip(at, want.shape[1:], (ROWS, COLUMNS), strict=True)
+    )
+    return _Frame(axes, rows, columns, (at[0], at[1]) if mark else None, _top(want))
+
+
+def _around(place: int, size: int, most: int) -> range:
+    start = max(0, min(place - most // 2, size - most))
+    return range(start, min(size, start + most))
+
+
+def _panels(title: str, want: Numbers, got: Numbers | None, frame: _Frame) -> tuple[Panel, ...]:
+    panels = [_panel(f"{title}: expected", want, frame, difference=False, mark=False)]
+    if got is not None:
+        panels.append(_panel(f"{title}: your file", got, frame, difference=False, mark=True))
+        with np.errstate(invalid="ignore"):
+            gap = np.where(_near(want, got, NOISE * frame.top), 0.0, got - want)
+        panels.append(_panel(f"{title}: difference", gap, frame, difference=True, mark=True))
+    return tuple(panels)
+
+
+def _panel(title: str, values: Numbers, frame: _Frame, *, difference: bool, mark: bool) -> Panel:
+    shade = _side if difference else _shade
+    rows = tuple(
+        (
+            row,
+            tuple(
+                Cell(
+                    _text(values[row, column], signed=difference),
+                    shade(values[row, column], frame.top),
+                    mark and frame.mark == (row, column),
+                )
+                for column in frame.columns
+            ),
+        )
+        for row in frame.rows
+    )
+    return Panel(title, f"{frame.axes[-2]} \\ {frame.axes[-1]}", tuple(frame.columns), rows)
+
+
+def _each_alone(
+    expected: Numbers, actual: Numbers, axes: tuple[str, ...]
+) -> tuple[tuple[Panel, ...], ...]:
+    """Return both of one head where their shapes differ."""
+    panels = []
+    for title, values in (("expected", expected), ("your file", actual)):
+        values = values[(0,) * (values.ndim - 3)]
+        if values.size:
+            frame = _frame(values, axes if len(axes) > 2 else AXES[3], (0, 0), mark=False)
+            panels.append(_panel(f"first: {title}", values[0], frame, difference=False, mark=False))
+    return (tuple(panels),)
+
+
+def _shade(value: float, top: float) -> str:
+    if not np.isfinite(value):
+        return "odd"
+    return f"w{min(SHADES, round(SHADES * abs(value) / top))}"
+
+
+def _side(value: float, top: float) -> str:
+    if not np.isfinite(value):
+        return "odd"
+    step = min(SIDES, int(np.ceil(SIDES * abs(value) / top - 1e-4)))
+    return "w0" if step <= 0 else f"{'more' if value > 0 else 'less'}{step}"
+
+
+def _text(value: float, *, signed: bool) -> str:
+    if np.isnan(value):
+        return "NaN"
+    if np.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if value == 0:
+        return "·"
+    size = abs(value)
+    if size < 0.005:
+        return ("−" if value < 0 else "+" if signed else "") + f"{size:.0e}"
+    digits = f"{size:.2f}" if size < 10 else f"{size:.1f}" if size < 1000 else f"{size:.0e}"
+    digits = digits.removeprefix("0") if digits.startswith("0.") else digits
+    sign = "−" if value < 0 else "+" if signed else ""
+    return f"{sign}{digits}"
