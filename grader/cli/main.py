@@ -33,7 +33,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "reset": ("grader.cli.reset", "command", "Put the starter back, keeping a backup."),
     "solution": ("grader.cli.solution", "command", "Show the reference, or how a file differs."),
     "case": ("grader.cli.case", "command", "Begin, check and add test cases."),
+    "matrix": ("grader.cli.matrix", "command", "Show which case catches which bug."),
     "plant": ("grader.cli.plant", "command", "Make a variant with chosen bugs."),
+    "batch": ("grader.cli.batch", "command", "Grade a class of submissions."),
     "check": ("grader.cli.check", "command", "Check challenges as an author must."),
     "export": ("grader.cli.export", "command", "Hand results to a course system."),
 }
@@ -42,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 ENDINGS = (
     ("grader.cli.exits", "UserError", Exit.USAGE, "usage"),
     ("grader.work", "WorkError", Exit.USAGE, "usage"),
+    ("grader.batch.plan", "BatchError", Exit.USAGE, "usage"),
     ("grader.content", "UnknownName", Exit.USAGE, "usage"),
     ("grader.judge", "Unreadable", Exit.USAGE, "usage"),
     ("grader.content", "ContentError", Exit.CONTENT, "content"),

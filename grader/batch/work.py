@@ -1,0 +1,125 @@
+"""What a worker process does: hold a challenge and a warm sandbox, and grade one file after the other.
+
+It runs in a process of our own, here or on another machine, and never in the one that keeps the books.
+Submissions run in the sandbox's confined workers exactly as under `kvdojo grade`.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from grader.batch.fingerprint import fingerprint
+from grader.content import Challenge, ContentError, load_challenge
+from grader.judge import GraderError, grade_source, start_sandbox
+from grader.judge.golden import Golden
+from grader.judge.result import Result, to_json
+from grader.judge.run import prepare
+from grader.sandbox import Sandbox
+
+_starting = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One submission on its way; `fingerprint` is the content it must be judged by."""
+
+    id: str
+    challenge: str
+    fingerprint: str
+    file: str
+    source: bytes
+    isolate: bool = True
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a job: a result document, or the content that this worker has instead."""
+
+    document: dict[str, Any] | None
+    fingerprint: str
+    worker: str = ""
+
+
+class NotIsolated(GraderError):
+    """This machine cannot confine submissions, so other people's files are not graded on it."""
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What is made once and serves every file."""
+
+    challenge: Challenge
+    fingerprint: str
+    golden: Golden
+    sandbox: Sandbox
+
+
+def grade(job: Job) -> Answer:
+    """Grade one file, unless this machine would measure it by other content than was asked for."""
+    worker = _address()
+    try:
+        kit = warm(job.challenge, job.isolate)
+    except ContentError as error:
+        return Answer(None, f"none: {error}", worker)
+    if kit.fingerprint != job.fingerprint:
+        return Answer(None, kit.fingerprint, worker)
+    result = _judge(kit, job)
+    if result.verdict == "error":
+        # our side failed: once more, with everything started anew
+        result = _judge(_replaced(kit, job), job)
+    return Answer(to_json(result), kit.fingerprint, worker)
+
+
+def _judge(kit: Kit, job: Job) -> Result:
+    return grade_source(
+        kit.challenge,
+        job.source,
+        filename=job.file,
+        sandbox=kit.sandbox,
+        golden=kit.golden,
+        parallel=1,  # files are graded side by side, which needs no second worker for each
+    )
+
+
+def _replaced(kit: Kit, job: Job) -> Kit:
+    with _starting:
+        if _kit(job.challenge, job.isolate) is kit:
+            # another thread of a Dask worker may still use it: its file is then judged once more, too
+            kit.sandbox.close()
+            _kit.cache_clear()
+        return _kit(job.challenge, job.isolate)
+
+
+def warm(challenge: str, isolate: bool) -> Kit:
+    """Return the kit of this process; the first call makes it."""
+    with _starting:
+        return _kit(challenge, isolate)
+
+
+@lru_cache(maxsize=1)
+def _kit(name: str, isolate: bool) -> Kit:
+    challenge = load_challenge(name)
+    # read before the files are: should they change in between, the answers are refused
+    mark = fingerprint(challenge)
+    sandbox = start_sandbox(challenge, isolate=isolate)
+    golden = prepare(challenge)
+    sandbox.ready()
+    if isolate and not sandbox.isolated:
+        raise NotIsolated(sandbox.notice or "submissions cannot be isolated here")
+    return Kit(challenge, mark, golden, sandbox)
+
+
+def _address() -> str:
+    """Return the name of the Dask worker this runs in; empty elsewhere."""
+    import sys
+
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return ""
+    try:
+        return str(distributed.get_worker().address)
+    except ValueError:
+        return ""
