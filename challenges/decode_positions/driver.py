@@ -9,6 +9,7 @@ SIZES = {
     "vocab_size": 37, "hidden_size": 20, "intermediate_size": 28, "num_layers": 2, "num_heads": 6,
     "num_kv_heads": 2, "head_dim": 6, "max_seq_len": 16, "rope_theta": 500.0, "rms_norm_eps": 1e-5,
 }  # fmt: skip
+DEFAULTS = ("rope_theta", "rms_norm_eps")
 
 
 class Plan:
@@ -22,12 +23,17 @@ class Plan:
 
     def create(self):
         c = self.config
-        weights = {"model.embed_tokens.weight": self.draw(c["vocab_size"], c["hidden_size"])}
+        loud = self.setup.get("embedding_scale", 1)
+        embeddings = self.draw(c["vocab_size"], c["hidden_size"], scale=loud)
+        weights = {"model.embed_tokens.weight": embeddings}
         for layer in range(self.depth):
             self._layer(weights, f"model.layers.{layer}")
         weights["model.norm.weight"] = 1 + self.draw(c["hidden_size"], scale=0.2)
         head = self.draw(c["vocab_size"], c["hidden_size"], scale=c["hidden_size"] ** -0.5)
         weights["lm_head.weight"] = head
+        if self.setup.get("defaults"):
+            given = {name: size for name, size in c.items() if name not in DEFAULTS}
+            return {"config": given, "weights": weights}
         return {"config": c, "batch_size": self.batch, "weights": weights}
 
     def _layer(self, weights, name):
@@ -99,8 +105,8 @@ class Verbs:
     def __init__(self, submission):
         self.config, self.decoder = need(submission, "DecoderConfig"), need(submission, "Decoder")
 
-    def create(self, *, dtype, config, batch_size, weights):
-        self.make = lambda: self.decoder(self.config(**config), weights, batch_size=batch_size)
+    def create(self, *, dtype, config, weights, **size):
+        self.make = lambda: self.decoder(self.config(**config), weights, **size)
         self.model, self.second = self.make(), None
         self.dtype = weights["model.embed_tokens.weight"].dtype
         return {"positions": self._positions()}
