@@ -6,7 +6,7 @@ the first difference.  Knows a trace's points, nothing of how they were recorded
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -163,6 +163,7 @@ def _panels(title: str, want: Numbers, got: Numbers | None, frame: _Frame) -> tu
         panels.append(_panel(f"{title}: your file", got, frame, difference=False, mark=True))
         with np.errstate(invalid="ignore"):
             gap = np.where(_near(want, got, NOISE * frame.top), 0.0, got - want)
+        frame = replace(frame, top=_top(gap))
         panels.append(_panel(f"{title}: difference", gap, frame, difference=True, mark=True))
     return tuple(panels)
 

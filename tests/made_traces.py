@@ -1,0 +1,80 @@
+"""Traces made by hand: an attention that is right, and what a mistake makes of it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from grader.trace.model import Divergence, Grid, Pair, Place, Point, Step, Trace
+
+AXES = ("batch", "head", "query", "key")
+
+
+def grid(values) -> Grid:
+    return Grid(values.shape, str(values.dtype), values)
+
+
+def softmax(scores):
+    with np.errstate(invalid="ignore"):
+        made = np.exp(scores - scores.max(-1, keepdims=True))
+        return made / made.sum(-1, keepdims=True)
+
+
+def scores(heads: int, new: int, total: int):
+    count = heads * new * total
+    made = np.sin(np.arange(count, dtype=np.float64) * 1.7).reshape(1, heads, new, total) * 2
+    hidden = np.arange(total)[None, :] > np.arange(new)[:, None] + total - new
+    return np.where(hidden, -np.inf, made)
+
+
+def weights_point(new: int, total: int, *, heads: int = 3, wrong=None) -> Point:
+    want = softmax(scores(heads, new, total))
+    got = want if wrong is None else wrong(scores(heads, new, total))
+    return point("weights", want, got, AXES)
+
+
+def point(name: str, want, got, axes) -> Point:
+    if got is None:
+        return Point(name, name, 0, "missing", grid(want))
+    if want.shape != got.shape:
+        return Point(name, name, 0, "differs", grid(want), grid(got), None, ("Another shape.",))
+    places = np.argwhere(~((want == got) | (np.isnan(want) & np.isnan(got))))
+    if not len(places):
+        return Point(name, name, 0, "same", grid(want), grid(got))
+    index = tuple(map(int, places[0]))
+    place = Place(index, axes, f"{want[index]:.4f}", f"{got[index]:.4f}")
+    return Point(name, name, 0, "differs", grid(want), grid(got), place, ("Only after the cache.",))
+
+
+def trace(case: str = "a-case", *, wrong=None, heads: int = 3) -> Trace:
+    """A prefill of 4 tokens that is right, and a decode of 2 that `wrong` spoils."""
+    steps = []
+    for index, (new, total) in enumerate([(4, 4), (2, 6)]):
+        attention = weights_point(new, total, heads=heads, wrong=wrong if index else None)
+        want = attention.expected.values.sum(1)
+        got = want if attention.actual is None else attention.actual.values.sum(1)
+        output = point("output", want, got, ("batch", "token", "feature"))
+        length = Pair(str(total), str(total if wrong is None else new))
+        steps.append(
+            Step(
+                index,
+                "forward",
+                f"{'decode' if index else 'prefill'}, {new} tokens",
+                (attention, output),
+                length,
+                Pair("6", "6"),
+                Pair("1", "1"),
+            )
+        )
+    first = next((p for p in steps[1].points if p.status != "same"), None)
+    divergence = Divergence(1, steps[1].title, first) if first else None
+    return Trace("multi_head_attention", case, tuple(steps), divergence)
+
+
+def unmasked(values):
+    return softmax(np.where(np.isinf(values), 0.5, values))
+
+
+def not_finite(values):
+    made = softmax(values)
+    made[0, 1] = np.nan
+    return made
