@@ -193,6 +193,13 @@ def tiling(S: int, D: int, itemsize: int) -> tuple[int, int, int, int]:
     return (64, 64, 4, 3) if S <= 64 else (128, 64, 8, 3)
 
 
+def _factor(scale: float | None, head_dim: int) -> float:
+    """The factor on the products, log2(e) included: the kernels work with powers of two."""
+    if scale is None:
+        scale = head_dim**-0.5
+    return scale / math.log(2.0)
+
+
 def prefill(
     q: Tensor, k_cache: Tensor, v_cache: Tensor, seq_lens: Tensor, q_lens: Tensor | None = None,
     *, causal: bool = True, scale: float | None = None,
@@ -209,7 +216,7 @@ def prefill(
     DP = max(16, triton.next_power_of_2(D))
     M, T, warps, stages = (16, 16, 4, 1) if cpu else tiling(S, D, q.element_size())
     out, lse = torch.empty_like(q), q.new_empty(B, H, S, dtype=torch.float32)
-    factor = (D**-0.5 if scale is None else scale) / math.log(2.0)
+    factor = _factor(scale, D)
     wide, rounds = q.dtype == torch.float32 or cpu, cpu and q.dtype == torch.bfloat16
     _prefill_kernel[(triton.cdiv(S, M), H, B)](
         q, k_cache, v_cache, seq_lens, q_lens, out, lse,
