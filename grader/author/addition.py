@@ -13,7 +13,6 @@ from typing import Any
 
 from grader.author.faults import bug_ids, decoy_ids, planted
 from grader.author.matrix import kill_matrix
-from grader.author.price import price_of
 from grader.author.record import recorded, with_symptoms
 from grader.author.worth import Worth, weigh
 from grader.content import Case, Challenge, ContentError
@@ -23,6 +22,7 @@ from grader.content.together import locked, replace_together
 from grader.judge.bench import Bench
 from grader.judge.golden import CaseGolden, Golden
 from grader.judge.oracle import Oracle
+from grader.judge.price import price_of
 from grader.judge.run import usable_golden
 from grader.sandbox import Sandbox
 

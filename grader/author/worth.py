@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from grader.author.constants import accepts_nan, constant_answers
 from grader.author.faults import bug_ids
 from grader.author.matrix import Matrix
-from grader.author.price import Price
 from grader.content import Case, Challenge
 from grader.judge.golden import CaseGolden, Golden
+from grader.judge.price import Price
 
 MARGIN = 10.0  # a trivial answer must miss by so many tolerances
 MOST = 0.9  # of the scenarios: an impostor that so many refuse answers without thought

@@ -58,7 +58,7 @@ def new(challenge: str, file: Path, force: bool) -> None:
 @click.argument("file", type=Path_, required=False)
 def lint(challenge: str, file: Path | None) -> None:
     """Check the case in FILE, or all cases of the challenge, without running anything."""
-    from grader.author.price import price_of
+    from grader.judge.price import price_of
 
     found = load_challenge(challenge)
     own = found.folder / "cases.json"

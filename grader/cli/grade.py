@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from grader.cli.exits import Exit, UserError
 from grader.cli.names import challenge_argument, check_cases, complete_case, file_argument
 from grader.cli.submission import locate, read
 from grader.cli.variant import Variant, of_work
-from grader.content import Challenge, load_challenge
+from grader.content import Case, Challenge, load_challenge
 from grader.work import Work, WorkError
 
 if TYPE_CHECKING:
@@ -33,6 +34,13 @@ CODES = {"passed": Exit.PASSED, "failed": Exit.FAILED, "error": Exit.INTERNAL}
     multiple=True,
     shell_complete=complete_case,
     help="Only this case; may be repeated.",
+)
+@click.option(
+    "--cases",
+    "private",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Also the cases in the JSON files of DIR.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option(
@@ -61,6 +69,7 @@ def command(
     challenge: str,
     file: Path | None,
     cases: tuple[str, ...],
+    private: Path | None,
     as_json: bool,
     page: Path | None,
     record: Path | None,
@@ -72,12 +81,12 @@ def command(
     \b
     Example: kvdojo grade CHALLENGE my_file.py --case ID
     """
-    found = load_challenge(challenge)
+    found, extra = _with_private(load_challenge(challenge), private)
     check_cases(found, cases)
     path, work = locate(found, file)
     source = read(path, found.id)
     seeds = _seeds(found, source, replay) if replay else {}
-    result = _judge(found, path, source, cases, seeds, isolate=not no_isolation)
+    result = _judge(found, path, source, cases, seeds, extra, isolate=not no_isolation)
     if work and not cases:
         remember_result(work, source, result)
     if page is not None:
@@ -93,21 +102,34 @@ def command(
     ctx.exit(CODES[result.verdict])
 
 
+def _with_private(challenge: Challenge, folder: Path | None) -> tuple[Challenge, list[Case]]:
+    """Return the challenge with the cases of a folder, and these cases."""
+    if folder is None:
+        return challenge, []
+    from grader.judge.private import read_private, with_cases
+
+    extra = read_private(challenge, folder)
+    return with_cases(challenge, extra), extra
+
+
 def _judge(
     challenge: Challenge,
     path: Path,
     source: bytes,
     cases: tuple[str, ...],
     seeds: dict[str, int],
+    extra: list[Case],
     *,
     isolate: bool,
 ) -> Result:
     from grader.judge import grade_source
+    from grader.judge.private import grade_with
 
     progress = terminal.Progress()
     progress(0, len(set(cases) or challenge.cases))
     try:
-        return grade_source(
+        grade = partial(grade_with, extra) if extra else grade_source
+        return grade(
             challenge,
             source,
             filename=path.name,

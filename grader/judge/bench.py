@@ -62,6 +62,10 @@ class Bench:
         except BaseException:
             self.close()
             raise
+        if case.visibility == "hidden":
+            # what it printed may tell the inputs, and so may what it kept in memory for a later case to print
+            tape.log = ""
+            self.close()
         if self._dead:
             self.close()
         return result
