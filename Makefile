@@ -6,10 +6,10 @@ STAMP  := $(VENV)/.installed
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types check bench clean mutation
+.PHONY: help setup demo test lint types check bench bench-cpu bench-gpu aot clean mutation
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv and install the pinned pair of torch and triton, and the rest
 
@@ -37,6 +37,15 @@ check: setup ## the author's gate over every challenge
 
 bench: setup ## start-up times, side by side with a bare import of torch
 	$(BIN)/python -m benchmarks.startup
+
+bench-cpu: setup ## a decode step's cost as the context grows, against torch.cat and transformers' caches
+	$(BIN)/python -m benchmarks.decode_step
+
+bench-gpu: setup ## the kernels on a CUDA device: right first, then against SDPA, FlexAttention and torch.compile
+	$(BIN)/python -m benchmarks.gpu
+
+aot: setup ## compile every kernel configuration for sm_90, without a GPU, and print what it uses
+	$(BIN)/python -m kernels.aot
 
 mutation: setup ## score the cases on mutants of each reference (CH=id for one)
 	$(BIN)/python -m benchmarks.mutation $(CH)
