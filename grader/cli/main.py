@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "solution": ("grader.cli.solution", "command", "Show the reference, or how a file differs."),
     "case": ("grader.cli.case", "command", "Begin, check and add test cases."),
     "matrix": ("grader.cli.matrix", "command", "Show which case catches which bug."),
+    "challenge": ("grader.cli.challenge", "command", "Begin a challenge of your own."),
     "plant": ("grader.cli.plant", "command", "Make a variant with chosen bugs."),
     "batch": ("grader.cli.batch", "command", "Grade a class of submissions."),
     "check": ("grader.cli.check", "command", "Check challenges as an author must."),
