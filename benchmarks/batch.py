@@ -1,0 +1,130 @@
+"""Throughput, cost and memory of a batch: `python -m benchmarks.batch [SUBMISSIONS] [PYTEST_RUNS] [JOBS]`.
+
+Honest `multi_head_attention` files are graded by `kvdojo batch`'s own machinery, start-up included, and beside it by
+one fresh pytest process per file with the same cases, as many at a time.  Machine noise hits both alike: the figure is
+the ratio.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+from grader.batch.conduct import Order, Start, Watcher, conduct
+from grader.batch.plan import Entry
+from grader.content import load_challenge
+
+NAME = "multi_head_attention"
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted((ROOT / "tests" / "correct" / NAME).glob("*.py"))
+
+
+class Gauge(Watcher):
+    """Notes when each submission was finished, and how much memory our processes hold."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.memory: list[tuple[int, int]] = []
+        self.wrong = 0
+
+    def begin(self, start: Start) -> None:
+        """Grading begins."""
+        self.times.append(time.monotonic())
+
+    def seen(self, entry: Entry, verdict: str) -> None:
+        """One more is finished."""
+        self.times.append(time.monotonic())
+        self.memory.append((resident(os.getpid()), max(map(resident, lanes()), default=0)))
+        self.wrong += verdict != "passed"
+
+
+def resident(pid: int) -> int:
+    """Memory of a process that is in RAM, in MiB."""
+    try:
+        text = Path(f"/proc/{pid}/statm").read_text()
+    except OSError:
+        return 0
+    return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+
+
+def lanes() -> list[int]:
+    """Ids of this process's children: the workers that judge."""
+    pid = os.getpid()
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    # started from threads, which are listed each by their own
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()] or [
+        int(child) for child in found
+    ]
+
+
+def fill(folder: Path, count: int) -> None:
+    """Write so many honest submissions."""
+    for number, path in enumerate(islice(cycle(FILES), count)):
+        (folder / f"learner{number:05}.py").write_bytes(path.read_bytes())
+
+
+def batch(count: int, jobs: int) -> tuple[float, Gauge]:
+    """Grade `count` files; return the seconds from start to end."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "in"
+        folder.mkdir()
+        fill(folder, count)
+        gauge, began = Gauge(), time.monotonic()
+        conduct(Order(load_challenge(NAME), folder, Path(scratch) / "out", jobs), gauge)
+        return time.monotonic() - began, gauge
+
+
+def pytests(count: int, jobs: int) -> float:
+    """Run `count` fresh pytest processes, `jobs` at a time; return the seconds."""
+
+    def one(path: Path) -> None:
+        words = ["-q", "-p", "no:cacheprovider", str(ROOT / "benchmarks" / "pytest_cases.py")]
+        variables: dict[str, Any] = {**os.environ, "OMP_NUM_THREADS": "1"}
+        variables |= {"KVDOJO_CHALLENGE": NAME, "KVDOJO_SUBMISSION": str(path)}
+        subprocess.run(
+            [sys.executable, "-m", "pytest", *words],
+            env=variables, cwd=ROOT, check=True, capture_output=True,
+        )  # fmt: skip
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(one, islice(cycle(FILES), count)))
+    return time.monotonic() - began
+
+
+def main() -> int:
+    """Print the figures; the status is 1 when a verdict is wrong."""
+    given = [int(word) for word in sys.argv[1:]] + [None] * 3
+    count, runs = given[0] or 300, given[1] or 4
+    jobs = given[2] or os.cpu_count() or 1
+    cases = len(load_challenge(NAME).cases)
+    before = pytests(runs - runs // 2, jobs)
+    seconds, gauge = batch(count, jobs)
+    slow = (before + (pytests(runs // 2, jobs) if runs > 1 else 0)) / runs
+    fast = seconds / count
+    print(f"{count} honest files, {cases} cases each, {jobs} at a time")
+    print(f"batch: {1 / fast:.1f}/s, start-up included; {gauge.wrong} wrong verdicts")
+    print(f"a fresh pytest process each ({runs} runs): {1 / slow:.2f}/s")
+    print(f"ratio: {slow / fast:.1f}")
+    part = min(100, count // 2)
+    first = (gauge.times[part] - gauge.times[0]) / part
+    last = (gauge.times[-1] - gauge.times[-1 - part]) / part
+    print(
+        f"cost of one: {first * 1000:.1f} ms in the first {part}, {last * 1000:.1f} ms in the last"
+    )
+    early, late = gauge.memory[count // 10], gauge.memory[-1]
+    print(f"memory of the grader: {early[0]} MiB after a tenth, {late[0]} MiB at the end")
+    print(f"memory of a worker process: {early[1]} MiB after a tenth, {late[1]} MiB at the end")
+    return 1 if gauge.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

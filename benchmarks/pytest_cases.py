@@ -1,0 +1,55 @@
+"""The usual way to grade, to measure against: the same cases as tests, beside the submission in one fresh process.
+
+Collected by the command that `benchmarks.batch` prints.  It isolates nothing, draws no secret inputs and reports
+no bugs, so it does less than a grading does.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grader.content import load_challenge
+from grader.judge.case import Tape, judge_case
+from grader.judge.golden import load_golden
+from grader.sandbox import Reply, Request, schema
+
+CHALLENGE = load_challenge(os.environ.get("KVDOJO_CHALLENGE", "multi_head_attention"))
+GOLDEN = load_golden(CHALLENGE)
+SUBMISSION = Path(os.environ.get("KVDOJO_SUBMISSION", CHALLENGE.reference))
+
+
+class Here:
+    """Answers in this very process."""
+
+    log = ""
+
+    def __init__(self) -> None:
+        from grader.sandbox.desk import Desk
+
+        self.desk = Desk(CHALLENGE.file, isolated=False)
+        self.loaded = reply(self.desk.load(SUBMISSION.read_bytes(), CHALLENGE.driver))
+
+    def ask(self, request: Request, *, max_reply_bytes: int) -> Reply:
+        """Call one verb."""
+        return reply(self.desk.answer(schema.pack_request(request, max_reply_bytes)))
+
+
+def reply(blob: bytes) -> Reply:
+    """Read a frame."""
+    return schema.read_reply(blob)
+
+
+@pytest.mark.parametrize("name", CHALLENGE.cases)
+def test_case(name: str) -> None:
+    """One case is one test."""
+    session: Any = Here()
+    result = judge_case(
+        session, session.loaded, CHALLENGE, CHALLENGE.cases[name], GOLDEN.cases[name], tape=Tape()
+    )
+    if result.status == "skipped":
+        pytest.skip(result.cause.rationale if result.cause else "")
+    assert result.status == "passed", result.cause
