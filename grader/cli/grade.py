@@ -90,7 +90,9 @@ def command(
     if work and not cases:
         remember_result(work, source, result)
     if page is not None:
-        _write_page(found, result, source, page)
+        from grader.cli.page import write_page
+
+        write_page(found, result, source, page, planted=_planted(found, work))
     if record is not None:
         _write_record(result, record)
     if as_json:
@@ -178,17 +180,6 @@ def remember_result(work: Work, source: bytes, result: Result) -> None:
 
     passed = tuple(case.id for case in result.cases if case.status == "passed")
     remember(work, source, Graded(tuple(case.id for case in by_use(result.cases)), passed))
-
-
-def _write_page(challenge: Challenge, result: Result, source: bytes, page: Path) -> None:
-    from grader.files import write_atomically
-    from grader.report.html import result_page
-
-    try:
-        text = result_page(challenge, result, source.decode("utf-8", "replace"))
-        write_atomically(page, text)
-    except OSError as error:
-        raise UserError(f"{page}: cannot be written: {error.strerror}") from None
 
 
 def _show(challenge: Challenge, result: Result, work: Work | None, *, named: Path | None) -> None:
