@@ -21,7 +21,10 @@ MAX_ARCHIVE = 8 << 20  # bytes of one learner's archive
 MAX_UNPACKED = 64 << 20
 MAX_MEMBERS = 2000
 JUNK = {"__MACOSX", "__pycache__", "node_modules", "site-packages", "venv", "env"}
-BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
+BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, OSError),
+    *(NotImplementedError, RuntimeError, ValueError),
+)
 
 
 class Refused(Exception):
@@ -84,7 +87,7 @@ def archive_leaves(data: bytes | Path, *, bulk: bool = False) -> list[Leaf]:
         archive = zipfile.ZipFile(io.BytesIO(data) if isinstance(data, bytes) else data)
     except BROKEN as error:
         raise Refused(f"the archive is damaged: {error}") from None
-    members = [info for info in archive.infolist() if not info.is_dir()]
+    members = [info for info in archive.infolist() if not info.filename.endswith("/")]
     kept = [info for info in members if not is_junk(_parts(info.filename))]
     if not bulk:
         if len(members) > MAX_MEMBERS:

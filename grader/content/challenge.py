@@ -183,6 +183,8 @@ def _entries(path: Path, key: str) -> list[Any]:
 def _by_id(path: Path, entries: list[_Entry]) -> dict[str, _Entry]:
     named: dict[str, _Entry] = {}
     for index, entry in enumerate(entries):
+        if not isinstance(entry.id, str):
+            raise ContentError(f"{path}: entry {index}: the id is not a text")
         if entry.id in named:
             raise ContentError(f"{path}: entry {index}: the id {entry.id!r} is taken")
         named[entry.id] = entry

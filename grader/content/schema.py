@@ -16,12 +16,23 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
+from referencing.exceptions import Unresolvable
 
 from grader.content.challenge import Challenge
 from grader.content.errors import ContentError
 from grader.content.jsonfile import read_json
+from grader.content.verbs import read_verbs
 
 Schema = dict[str, Any]
+
+# JSON Schema takes 3.0 for an integer; a size or a seed of that kind breaks what computes with it
+_Strict = extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    ),
+)
 
 
 @lru_cache
@@ -34,20 +45,20 @@ def load_schema(name: str) -> Schema:
 
 def cases_schema(challenge: Challenge) -> Schema:
     """Compose the schema of a challenge's cases: the case schema with the challenge's own verbs in it."""
-    verbs = read_json(challenge.folder / "verbs.schema.json")["$defs"]
+    own = read_verbs(challenge.folder / "verbs.schema.json")
     case = deepcopy(load_schema("case-v1"))
     common = case["$defs"].pop("step")
-    case["properties"]["setup"] = verbs["setup"]
+    case["properties"]["setup"] = own.setup
     case["properties"]["steps"]["items"] = {
         "type": "object",
         "required": ["do"],
-        "properties": {"do": {**common["properties"]["do"], "enum": sorted(verbs["verbs"])}},
+        "properties": {"do": {**common["properties"]["do"], "enum": sorted(own.verbs)}},
         "allOf": [
             {
                 "if": {"properties": {"do": {"const": name}}, "required": ["do"]},
                 "then": _with_common(schema, common),
             }
-            for name, schema in sorted(verbs["verbs"].items())
+            for name, schema in sorted(own.verbs.items())
         ],
     }
     definitions = {**case.pop("$defs"), "case": case}
@@ -78,11 +89,17 @@ def case_schema(challenge: Challenge) -> Schema:
 
 
 def faults(document: Any, schema: Schema, name: str) -> list[str]:
-    """Return one line per fault: file, JSON path, what was expected, and a close match; none if valid."""
-    errors = sorted(
-        Draft202012Validator(schema).iter_errors(document),
-        key=lambda error: ([_rank(part) for part in error.absolute_path], error.message),
-    )
+    """Return one line per fault: file, JSON path, what was expected, and a close match; none if valid.
+
+    Raises ContentError when the schema itself leads nowhere or in a circle.
+    """
+    try:
+        errors = sorted(
+            _Strict(schema).iter_errors(document),
+            key=lambda error: ([_rank(part) for part in error.absolute_path], error.message),
+        )
+    except (Unresolvable, RecursionError) as error:
+        raise ContentError(f"{name}: its schema cannot be followed: {error}"[:500]) from None
     return [f"{name}: {error.json_path}: {_say(error)}" for error in errors]
 
 

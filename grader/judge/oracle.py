@@ -174,7 +174,7 @@ def _agree_by_hand(where: str, stated: dict[str, Any], expected: Expected) -> No
     """Outputs that the case's author worked out by hand must be what the reference says."""
     for name, value in stated.items():
         if name in expected.tensors:
-            want = np.asarray(value["values"] if isinstance(value, dict) else value, np.float64)
+            want = _stated(where, name, value)
             have = expected.tensors[name].values.astype(np.float64)
             tol = expected.tolerances[name]
             good = want.shape == have.shape and bool((np.abs(want - have) <= max(tol, 1e-12)).all())
@@ -184,3 +184,10 @@ def _agree_by_hand(where: str, stated: dict[str, Any], expected: Expected) -> No
             raise ContentError(
                 f"{where}: `expect` states another {name!r} than the reference gives"
             )
+
+
+def _stated(where: str, name: str, value: Any) -> np.ndarray[Any, Any]:
+    try:
+        return np.asarray(value["values"] if isinstance(value, dict) else value, np.float64)
+    except (ValueError, TypeError, OverflowError, KeyError):
+        raise ContentError(f"{where}: `expect` gives no array of numbers for {name!r}") from None

@@ -61,8 +61,8 @@ class Script:
         """Build the request of a step; every earlier step must have been answered."""
         self.draw.at(index)
         step: Mapping[str, Any] = {"do": "create"} if index == CREATE else self.case.steps[index]
-        params = {key: self._literal(value) for key, value in step.items() if key not in _COMMON}
         try:
+            params = {key: self._literal(item) for key, item in step.items() if key not in _COMMON}
             made = getattr(self._plan, step["do"], _same)(**params)
         except Exception as error:
             where = f"case {self.case.id!r}, step {index}"
@@ -86,9 +86,16 @@ class Script:
 
     def _literal(self, value: Any) -> Any:
         if isinstance(value, Mapping) and "values" in value:
-            made = np.asarray(value["values"])
-            dtype = value.get("dtype")
-            return array(made, dtype) if dtype else made
+            try:
+                made = np.asarray(value["values"])
+                if made.dtype.kind not in "fiub":
+                    raise ValueError("they are not numbers of one kind")
+                dtype = value.get("dtype")
+                return array(made, dtype) if dtype else made
+            except (ValueError, OverflowError, TypeError) as error:
+                raise ContentError(
+                    f"case {self.case.id!r}: `values` make no tensor: {error}"
+                ) from None
         return value
 
     def _split(self, made: Any) -> tuple[dict[str, Any], dict[str, Array]]:
