@@ -21,6 +21,7 @@ def write_page(
         result,
         source.decode("utf-8", "replace"),
         planted=planted.bugs if planted else None,
+        decoys=planted.decoys if planted else (),
         starter=planted.source(challenge) if planted else None,
     )
     try:

@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from grader.content import Challenge
+from grader.judge.progress import needless
 from grader.judge.result import CaseResult, Cause, Result, veiled
 from grader.report.figures import Figures, figures_of
 from grader.report.visible import visible, visible_lines
@@ -54,12 +55,13 @@ def result_page(
     *,
     traces: Mapping[str, Trace] = MappingProxyType({}),
     planted: Collection[str] | None = None,
+    decoys: Collection[str] = (),
     starter: str | None = None,
 ) -> str:
     """Return the page for one graded file; `source` is its text.
 
-    `traces` are those of failed cases by id; `planted` the bugs the file came with and `starter` the text it began as,
-    where they are known, else those of the default preset are taken.
+    `traces` are those of failed cases by id; `planted` and `decoys` what the file came with and `starter` the text it
+    began as, where they are known, else those of the default preset are taken.
     """
     known = planted is not None
     if planted is None:
@@ -87,6 +89,7 @@ def result_page(
             tally={state: sum(c.status == state for c in result.cases) for state in MARKS},
             counts=counts,
             evidence=[b.evidence for b in result.bugs if b.status == "changed" and b.evidence],
+            needless=[decoy.title for decoy in needless(result.decoys, decoys)],
             fixed=fixed,
             diff=_highlight(_diff(starter or challenge.starter.read_text("utf-8"), source)),
             log=visible_lines(result.log) if result.log else [],
