@@ -6,13 +6,13 @@ The files change together or not at all, and are those that recording the challe
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from grader.author.faults import bug_ids, decoy_ids, planted
-from grader.author.matrix import kill_matrix
+from grader.author.matrix import kill_matrix, row
 from grader.author.record import recorded, with_symptoms
 from grader.author.worth import Worth, weigh
 from grader.content import Case, Challenge, ContentError
@@ -32,11 +32,11 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Measured:
-    """A case with its golden and its worth."""
+    """A case and its worth, with the golden and the witnesses of each bug as they are when it is added."""
 
     case: Case
-    golden: CaseGolden
-    witnesses: Mapping[str, bool]
+    golden: Golden
+    witnesses: Mapping[str, Sequence[str]]
     worth: Worth
 
 
@@ -45,14 +45,34 @@ def measure(
 ) -> Measured:
     """Run a case on the reference, every decoy, bug and impostor; raises ContentError for what cannot be a case."""
     price = price_of(challenge, case)
-    golden = usable_golden(challenge, challenge.cases.values())
+    golden, known = _caught_up(sandbox, challenge)
     made = expect(sandbox, challenge, case)
     _honest(sandbox, challenge, case, made)
     both = replace(golden, cases={**golden.cases, case.id: made})
     matrix = kill_matrix(sandbox, challenge, both, cases=[case], progress=progress)
-    worth = weigh(challenge, golden, case, made, matrix, price)
-    caught = {name: name in worth.kills for name in bug_ids(challenge)}
-    return Measured(case, with_symptoms(made, case.id, matrix), caught, worth)
+    worth = weigh(challenge, golden, case, made, matrix, price, known)
+    told = with_symptoms(made, case.id, matrix)
+    witnesses = {
+        name: [*cases, *([case.id] if name in worth.kills else [])] for name, cases in known.items()
+    }
+    both = replace(golden, cases={**golden.cases, case.id: told})
+    return Measured(case, both, witnesses, worth)
+
+
+def _caught_up(sandbox: Sandbox, challenge: Challenge) -> tuple[Golden, dict[str, list[str]]]:
+    """Return golden and witnesses; bugs that have none may be new, so all cases are run on them."""
+    golden = usable_golden(challenge, challenge.cases.values())
+    witnesses = {name: list(challenge.bugs[name].witnesses) for name in bug_ids(challenge)}
+    cases = dict(golden.cases)
+    for name in [name for name, known in witnesses.items() if not known]:
+        source, order = planted(challenge, name), list(challenge.cases.values())
+        for case, item in row(sandbox, challenge, golden, source, order).items():
+            if item.result.status == "failed":
+                witnesses[name].append(case)
+            if item.result.trace:
+                symptoms = {**cases[case].symptoms, name: list(item.result.trace)}
+                cases[case] = replace(cases[case], symptoms=symptoms)
+    return replace(golden, cases=cases), witnesses
 
 
 def expect(sandbox: Sandbox, challenge: Challenge, case: Case) -> CaseGolden:
@@ -83,22 +103,13 @@ def write(
     because: str | None = None,
 ) -> None:
     """Put a measured case into the files of a challenge that is locked; raises ContentError and OSError."""
-    golden = usable_golden(challenge, challenge.cases.values())
-    _same_versions(sandbox, challenge, golden)
+    _same_versions(sandbox, challenge, found.golden)
     kept = {key: value for key, value in entry.items() if key != "$schema"}
     if because:
         kept["keep_because"] = because
     cases = with_entry((challenge.folder / "cases.json").read_bytes(), kept)
-    golden = replace(
-        golden,
-        cases={**golden.cases, found.case.id: found.golden},
-        content=digest_of(challenge, cases),
-    )
-    witnesses = {
-        name: [*challenge.bugs[name].witnesses, *([found.case.id] if caught else [])]
-        for name, caught in found.witnesses.items()
-    }
-    files = recorded(challenge, golden, witnesses)
+    golden = replace(found.golden, content=digest_of(challenge, cases))
+    files = recorded(challenge, golden, found.witnesses)
     # in this order no reader ever meets a case without its golden
     replace_together(challenge.folder, {**files, "cases.json": cases})
 

@@ -44,9 +44,13 @@ def weigh(
     made: CaseGolden,
     matrix: Matrix,
     price: Price,
+    witnesses: Mapping[str, Sequence[str]],
 ) -> Worth:
-    """Weigh a case whose results on every bug and impostor are `matrix`; `golden` is that of the cases there are."""
-    known = catches(challenge)
+    """Weigh a case whose results on every bug and impostor are `matrix`.
+
+    `golden` is that of the cases there are, and `witnesses` says which of these catch each bug.
+    """
+    known = catches(challenge, witnesses)
     kills = tuple(name for name in bug_ids(challenge) if name in matrix.kills(case.id))
     others = {name: row for name, row in known.items() if name != case.id}
     alike = {name: row for name, row in others.items() if challenge.cases[name].kind == case.kind}
@@ -85,14 +89,11 @@ def _newly_redundant(rows: Mapping[str, set[str]], kills: set[str]) -> list[str]
     ]
 
 
-def catches(challenge: Challenge) -> dict[str, set[str]]:
-    """Return per case the bugs it is recorded to catch."""
-    found: dict[str, set[str]] = {name: set() for name in challenge.cases}
-    for bug in challenge.bugs.values():
-        for name in bug.witnesses:
-            if name in found:
-                found[name].add(bug.id)
-    return found
+def catches(challenge: Challenge, witnesses: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
+    """Return per case the bugs it catches."""
+    return {
+        case: {bug for bug, cases in witnesses.items() if case in cases} for case in challenge.cases
+    }
 
 
 def _margins(

@@ -28,7 +28,7 @@ def worth_lines(challenge: Challenge, worth: Worth) -> list[str]:
         note = "  no other case does" if name in worth.alone else ""
         note = note or (f"  the first {worth.case.kind} case" if name in worth.new_kind else "")
         lines.append(f"    {name:{width}}{note}".rstrip())
-    if challenge.impostors:
+    if worth.refused or (challenge.impostors and worth.case.kind == "scenario"):
         text = f"{len(worth.refused)} of {len(challenge.impostors)} trivial answers: "
         lines += _wrapped("refuses", text + _names(worth.refused))
     if worth.nearest:

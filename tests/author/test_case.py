@@ -77,6 +77,23 @@ def test_an_added_case_is_what_recording_makes(
     assert reload(challenge).bugs["forgets"].witnesses == ("unit-add", "twice", "sums-three")
 
 
+def test_a_bug_not_recorded_yet_is_measured_on_all_cases(
+    make: Make, run: Callable[..., int], tiny_sandbox: Sandbox, tmp_path: Path, capsys: Any
+) -> None:
+    challenge = make()
+    path = challenge.folder / "bugs.json"
+    document = json.loads(path.read_text())
+    document["bugs"][1]["witnesses"] = []
+    path.write_text(json.dumps(document))
+
+    assert run("add", "tiny", write(tmp_path / "mine.json", case())) == 0
+
+    assert "no other case does" not in capsys.readouterr().out
+    added = [(challenge.folder / name).read_bytes() for name in WRITTEN]
+    record(tiny_sandbox, reload(challenge))
+    assert [(challenge.folder / name).read_bytes() for name in WRITTEN] == added
+
+
 def test_only_what_it_alone_kills_is_said_so(
     make: Make, run: Callable[..., int], tmp_path: Path, capsys: Any
 ) -> None:
