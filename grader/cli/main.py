@@ -50,12 +50,16 @@ ENDINGS = (
     ("grader.judge", "Unreadable", Exit.USAGE, "usage"),
     ("grader.content", "ContentError", Exit.CONTENT, "content"),
     ("grader.judge", "GraderError", Exit.INTERNAL, "grader"),
+    ("grader.sandbox", "SandboxError", Exit.INTERNAL, "grader"),
 )
 
 COMPLETE = "_KVDOJO_COMPLETE"  # set by the shell when it completes a line
 
 # what no program can help; anything else that reaches `main` as an OSError is our bug
-SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
+SYSTEM = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS),
+    *(errno.EMFILE, errno.ENFILE),
+}
 
 EPILOG = """\b
 Begin with:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -20,7 +21,20 @@ from grader.sandbox.messages import Limits, SandboxError
 from grader.sandbox.process import Process
 
 MESSAGE = 64 << 10
+FILES = 128  # a worker arranges its descriptors above 64
 BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from grader.sandbox.zygote import main; main()"
+
+
+def _room_for_files() -> None:
+    """Let this process and those it starts open enough files; SandboxError where that is forbidden."""
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < FILES:
+        raise SandboxError(
+            f"only {most} files may be open at once, and the sandbox needs {FILES};"
+            f" raise the limit (`ulimit -n {FILES}`)"
+        )
+    if soft != resource.RLIM_INFINITY and soft < FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, most))
 
 
 class Zygote:
@@ -34,6 +48,7 @@ class Zygote:
         env: Mapping[str, str],
         without: frozenset[str] = frozenset(),
     ) -> None:
+        _room_for_files()
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self.pid = os.posix_spawn(
