@@ -1,0 +1,113 @@
+"""docs/instructors.md is run from its first block to its last, and says what is really printed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import grader.author.gate
+import grader.cli.main
+import grader.judge
+import grader.judge.private
+from grader.cli import case, challenge, check, grade, matrix, plant
+from grader.content import load_challenge
+from grader.content.challenge import ROOT
+from grader.sandbox import Sandbox
+
+PAGE = ROOT / "docs" / "instructors.md"
+BLOCK = re.compile(r"(?:<!-- (?P<order>.+?) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)```\n", re.DOTALL)
+NUMBER = re.compile(r"\d[\d,.]*(?:e[+-]\d+)?")
+
+
+class Lent(nullcontext[Sandbox]):
+    """A sandbox that stays open for whoever needs it next."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.enter_result, name)
+
+    def close(self) -> None:
+        """Leave it open."""
+
+
+@pytest.fixture
+def checkout(
+    tmp_path: Path, sandbox_for: Callable[[str], Sandbox], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A checkout with one challenge, in which commands of this process work."""
+    for name in ("challenges/static_cache", "reference"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    box = sandbox_for("static_cache")
+    for module in (case, matrix, check, grade, plant):
+        monkeypatch.setattr(module, "load_challenge", partial(load_challenge, root=tmp_path))
+    for package in (grader.judge, grader.judge.run, grader.judge.private, grader.author.gate):
+        monkeypatch.setattr(package, "start_sandbox", lambda *_, **__: Lent(box))
+    monkeypatch.setattr(challenge, "ROOT", tmp_path)
+    monkeypatch.setenv("KVDOJO_WORK", str(tmp_path / "work"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_block_runs_and_says_what_is_shown(checkout: Path, capsys: Any) -> None:
+    kinds = []
+    for block in BLOCK.finditer(PAGE.read_text("utf-8")):
+        kinds.append(block["kind"])
+        if block["kind"] == "json":
+            follow(block["order"], block["text"])
+        else:
+            for words, shown in commands(block["text"]):
+                run(words, shown, capsys)
+    assert kinds.count("console") >= 10
+    assert kinds.count("json") >= 7
+
+
+def follow(order: str, text: str) -> None:
+    """Do what the comment before a block of JSON says."""
+    verb, name, *key = order.split()
+    path = Path(name)
+    if verb == "write":
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return
+    document = json.loads(path.read_text())
+    document[key[0]].append(json.loads(text))
+    path.write_text(json.dumps(document))
+
+
+def commands(text: str) -> Iterator[tuple[list[str], list[str]]]:
+    """Split a console block into commands and the lines shown under each."""
+    for part in text.removeprefix("$ ").split("\n$ "):
+        line, *shown = part.rstrip("\n").split("\n")
+        yield shlex.split(line), shown
+
+
+def run(words: list[str], shown: list[str], capsys: Any) -> None:
+    capsys.readouterr()
+    code = grader.cli.main.main(words[1:])
+    said = capsys.readouterr()
+    lines = [plain(line) for line in (said.out + said.err).splitlines()]
+    exits = [line for line in shown if line.startswith("[exit ")] or ["[exit 0]"]
+    assert f"[exit {code}]" == exits[0], said.out + said.err
+    for line in shown:
+        if line.strip() not in ("", "...") and not line.startswith("[exit "):
+            assert any(fits(plain(line), other) for other in lines), f"{line!r} not in: {said}"
+
+
+def plain(line: str) -> str:
+    """Blanks and numbers aside, which change with machine and content."""
+    return " ".join(NUMBER.sub("N", line).split())
+
+
+def fits(shown: str, said: str) -> bool:
+    head, gap, tail = shown.partition("[...]")
+    return said.startswith(head) and said.endswith(tail) if gap else said == shown
