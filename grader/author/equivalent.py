@@ -11,7 +11,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from grader.author.mutants import Mutant
 from grader.content.errors import ContentError
@@ -19,6 +19,7 @@ from grader.content.jsonfile import read_json
 from grader.content.schema import faults, load_schema
 
 FILE = "equivalent.json"
+_Body = TypeVar("_Body", ast.FunctionDef, ast.ClassDef, ast.Module)
 Key = tuple[str, str, str]  # function, lines before, lines after
 
 
@@ -101,7 +102,7 @@ class _Plain(ast.NodeTransformer):
         return self._without_docstring(node)
 
     @staticmethod
-    def _without_docstring(node: Any) -> Any:
+    def _without_docstring(node: _Body) -> _Body:
         if ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
         return node

@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 
 from grader.sandbox import driverkit, faults, schema, wire
+from grader.sandbox.document import as_python
 from grader.sandbox.driverkit import Wrong
 from grader.sandbox.values import Answer, nest
 
@@ -35,7 +36,8 @@ class Desk:
     def load(self, source: bytes, driver: bytes) -> bytes:
         """Execute the submission, then the driver, and make the driver's `Verbs`."""
         try:
-            self._compile("submission", self.filename, self._text(source))
+            text = as_python(self.filename, self._text(source))
+            self._compile("submission", self.filename, text)
             self._compile("driver", "driver.py", driver.decode())
         except BaseException as error:
             return self._break(error)

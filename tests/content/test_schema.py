@@ -11,7 +11,7 @@ from grader.content import ContentError, challenge_ids, load_challenge
 from grader.content.challenge import ROOT
 from grader.content.schema import case_schema, faults, load_schema, validate_challenge
 
-SCHEMAS = ["challenge-v1", "case-v1", "bugs-v1", "impostors-v1", "result-v1"]
+SCHEMAS = ["challenge-v1", "case-v1", "bugs-v1", "impostors-v1", "result-v1", "equivalent-v1"]
 CASE = {
     "id": "a-case",
     "title": "t",
@@ -48,7 +48,7 @@ def test_shipped_content_is_valid_and_points_to_its_schema(name: str) -> None:
     challenge = load_challenge(name)
     validate_challenge(challenge)
     for path in challenge.folder.glob("*.json"):
-        if path.name == "verbs.schema.json" or path.name == "cases.schema.json":
+        if path.name.endswith(".schema.json"):
             continue
         target = json.loads(path.read_text())["$schema"]
         assert (path.parent / target).resolve().exists(), f"{path}: {target}"
