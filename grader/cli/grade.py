@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grader.cli import terminal
+from grader.cli.device import on_device
 from grader.cli.exits import Exit, UserError
 from grader.cli.names import challenge_argument, check_cases, complete_case, file_argument
 from grader.cli.submission import locate, read
@@ -62,6 +63,13 @@ CODES = {"passed": Exit.PASSED, "failed": Exit.FAILED, "error": Exit.INTERNAL}
     type=click.Path(path_type=Path, dir_okay=False),
     help="Grade on the secret inputs of an earlier grading.",
 )
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where kernels run; cuda takes --no-isolation.",
+)
 @click.option("--no-isolation", is_flag=True, help="Run FILE unconfined: only for your own code.")
 @click.pass_context
 def command(
@@ -74,6 +82,7 @@ def command(
     page: Path | None,
     record: Path | None,
     replay: Path | None,
+    device: str,
     no_isolation: bool,
 ) -> None:
     """Grade FILE, or the file begun with `kvdojo start`.
@@ -81,7 +90,8 @@ def command(
     \b
     Example: kvdojo grade CHALLENGE my_file.py --case ID
     """
-    found, extra = _with_private(load_challenge(challenge), private)
+    asked = on_device(load_challenge(challenge), device, isolated=not no_isolation)
+    found, extra = _with_private(asked, private)
     check_cases(found, cases)
     path, work = locate(found, file)
     source = read(path, found.id)

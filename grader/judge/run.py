@@ -24,6 +24,7 @@ from grader.judge.grading import PARALLEL, Grading, Progress
 from grader.judge.progress import bug_statuses, decoy_statuses
 from grader.judge.result import CaseResult, Result
 from grader.sandbox import Sandbox, SandboxError
+from grader.sandbox.environment import DEVICE
 
 # modules that write a cache when they are first imported, which a confined worker may not; too slow to import always
 UNCONFINED = {rb"nn\.attention|nn\s+import[^\n]*\battention\b": "torch.nn.attention.bias"}
@@ -160,7 +161,7 @@ def _result(
             "python": box.versions.get("python"),
             "torch": box.versions.get("torch"),
             "triton": box.versions.get("triton"),
-            "device": "cpu",
+            "device": challenge.environment.get(DEVICE, "cpu"),
             "isolation": list(box.layers),
         },
         notices=(box.notice,) if box.notice else (),

@@ -7,6 +7,7 @@ only has to be fair to honest files. It does not know how frames travel.
 from __future__ import annotations
 
 import linecache
+import os
 import sys
 import types
 from typing import Any
@@ -17,6 +18,7 @@ import torch
 from grader.sandbox import driverkit, faults, schema, wire
 from grader.sandbox.document import as_python
 from grader.sandbox.driverkit import Wrong
+from grader.sandbox.environment import DEVICE
 from grader.sandbox.values import Answer, nest
 
 
@@ -32,6 +34,7 @@ class Desk:
         self.verbs: Any = None
         self.code: dict[str, types.CodeType] = {}
         self.random = torch.get_rng_state()
+        self.device = "cpu" if isolated else os.environ.get(DEVICE, "cpu")
 
     def load(self, source: bytes, driver: bytes) -> bytes:
         """Execute the submission, then the driver, and make the driver's `Verbs`."""
@@ -53,6 +56,8 @@ class Desk:
 
     def _load(self) -> bytes:
         try:
+            if self.device != "cpu":
+                torch.set_default_device(self.device)
             submission = self._execute("submission")
             self.verbs = self._execute("driver").Verbs(submission)
         except BaseException as error:
@@ -68,7 +73,8 @@ class Desk:
         if self.broken is not None:
             return self.broken
         request = schema.read_request(wire.check(blob))
-        tensors: dict[str, Any] = safetensors.torch.load(blob)
+        sent_on_cpu = safetensors.torch.load(blob)
+        tensors: dict[str, Any] = {n: value.to(self.device) for n, value in sent_on_cpu.items()}
         sent = {name: value.nbytes for name, value in tensors.items()}
         driverkit.asked.clear()
         answer = Answer(request.room)
@@ -129,7 +135,7 @@ class Desk:
 def _frame(answer: Answer, echo: dict[str, Any] | None = None) -> bytes:
     tensors = {schema.OUTPUT + name: value for name, value in answer.tensors.items()}
     for name, value in (echo or {}).items():
-        tensors[schema.ECHO + name] = value.detach().contiguous().clone()
+        tensors[schema.ECHO + name] = value.detach().cpu().contiguous().clone()
     needed = list(dict.fromkeys(driverkit.asked))[:64]
     text = schema.ReplyText(answer.values, answer.raised, answer.problem, needed)
     blob: bytes = safetensors.torch.save(tensors, {wire.META_KEY: schema.encode(text)})
