@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from grader.author.breach import Breach
-from grader.author.constants import constant_answers
+from grader.author.constants import accepts_nan, constant_answers
 from grader.author.faults import bug_ids, compatible, decoy_ids, pairs, planted, sample
 from grader.author.matrix import Matrix, first_kill, kill_matrix, loudest_first, row
 from grader.content import Case, Challenge, ContentError
@@ -21,6 +21,7 @@ from grader.judge.result import CaseResult
 from grader.sandbox import Sandbox
 
 MARGIN = 10.0  # a wrong answer must miss by so many tolerances, or else agree to a tenth of one
+LARGER = "use larger numbers or other sizes"
 Faults = Iterator[tuple[str, str]]
 
 
@@ -68,7 +69,10 @@ class Behaviour:
             for case, item in judged.items():
                 result = item.result
                 if result.status != "passed" and result.cause:
-                    yield name, f"must pass {case!r}: {result.status}: {result.cause.rationale}"
+                    yield (
+                        name,
+                        f"must pass {case!r} and does not ({result.cause.rationale}); mend it or the case",
+                    )
 
     def _bugs(self, matrix: Matrix) -> Faults:
         for name in bug_ids(self.challenge):
@@ -103,12 +107,18 @@ class Behaviour:
 
     def _impostors(self, matrix: Matrix) -> Faults:
         scenarios = [case for case in self.challenge.cases.values() if case.kind == "scenario"]
+        for case in self.challenge.cases.values():
+            if accepts_nan(self.golden.cases[case.id]):
+                yield case.id, "accepts NaN; judge a number in it"
         for case in scenarios:
             yield from self._constant_answers(case)
         for name in self.challenge.impostors:
             results = [matrix.rows[name][case.id] for case in scenarios]
             if not any(result.status == "failed" for result in results):
-                yield name, "is an answer that every scenario accepts"
+                yield (
+                    name,
+                    "is an answer that every scenario accepts; add a scenario that refuses it",
+                )
             for result in results:
                 yield from self._margin_of(name, result, matrix.excess[name][result.id])
 
@@ -116,9 +126,12 @@ class Behaviour:
         if result.status == "failed" and result.trace:
             self._margins.append((excess, f"{name} in {result.id}"))
             if excess < MARGIN and not self.challenge.cases[result.id].keep_because:
-                yield result.id, f"refuses {name!r} by {excess:.2g} tolerances, not {MARGIN:g}"
+                yield (
+                    result.id,
+                    f"refuses {name!r} by {excess:.2g} tolerances, not {MARGIN:g}; {LARGER}",
+                )
         if result.status == "passed" and excess > 1 / MARGIN:
-            yield result.id, f"accepts {name!r}, which is off by {excess:.2g} tolerances"
+            yield result.id, f"accepts {name!r}, which is off by {excess:.2g} tolerances; {LARGER}"
 
     def _constant_answers(self, case: Case) -> Faults:
         """Zeros, and the previous step's output, against the golden itself."""
@@ -127,7 +140,7 @@ class Behaviour:
             if ratio < MARGIN and not case.keep_because:
                 yield (
                     case.id,
-                    f"{answer} would miss by {ratio:.2g} tolerances only, not {MARGIN:g}",
+                    f"{answer} would miss by {ratio:.2g} tolerances only, not {MARGIN:g}; {LARGER}",
                 )
 
     def _reproducible(self) -> Faults:
@@ -139,7 +152,10 @@ class Behaviour:
                     yield case.id, str(error)
                     continue
                 if not _agree(made, self.golden.cases[case.id]):
-                    yield case.id, "another golden comes out when it is recorded again; record it"
+                    yield (
+                        case.id,
+                        "another golden comes out when it is recorded again; run `kvdojo check --record`",
+                    )
 
     def _map(self, function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
         with ThreadPoolExecutor(PARALLEL) as pool:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from grader.author import behaviour, static
-from grader.author.breach import Breach
+from grader.author.breach import Breach, located
 from grader.content import Challenge, ContentError
 from grader.content.schema import validate_challenge
 from grader.judge.run import start_sandbox, usable_golden
@@ -40,8 +40,13 @@ def check_challenge(
     progress: Progress | None = None,
 ) -> Report:
     """Run the whole gate on one challenge; `sets` is the number of larger sets of bugs tried."""
+    report = _run(challenge, sets, sandbox, progress or (lambda _text: None))
+    report.breaches = [located(challenge, breach) for breach in report.breaches]
+    return report
+
+
+def _run(challenge: Challenge, sets: int, sandbox: Sandbox | None, say: Progress) -> Report:
     report = Report(challenge.id)
-    say = progress or (lambda _text: None)
     say("schemas")
     try:
         validate_challenge(challenge)

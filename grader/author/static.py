@@ -10,7 +10,9 @@ from grader.author.breach import Breach
 from grader.author.faults import bug_ids, impostor, planted
 from grader.author.record import schema_bytes, starter_bytes
 from grader.content import Bug, Challenge, ContentError
+from grader.content.casefile import slips
 from grader.content.plant import line_span, plant
+from grader.judge.price import price_of
 
 GIVEAWAY = re.compile(r"#.*\b(bug|wrong|broken|incorrect|should be|fixme|xxx)\b", re.IGNORECASE)
 NAME = re.compile(r"`([A-Za-z_][A-Za-z0-9_.]*)(?:\(\))?`")
@@ -19,7 +21,17 @@ NAME = re.compile(r"`([A-Za-z_][A-Za-z0-9_.]*)(?:\(\))?`")
 def check(challenge: Challenge) -> list[Breach]:
     """Return every breach that shows without running anything."""
     found: list[Breach] = []
-    for part in (_edits, _disjoint, _presets, _hints, _references, _generated, _brief, _impostors):
+    for part in (
+        _edits,
+        _disjoint,
+        _presets,
+        _hints,
+        _references,
+        _generated,
+        _brief,
+        _impostors,
+        _recipes,
+    ):
         try:
             found += [Breach(challenge.id, subject, text) for subject, text in part(challenge)]
         except ContentError as error:
@@ -120,6 +132,17 @@ def _generated(challenge: Challenge) -> Faults:
     for path in challenge.starter.parent.glob("*"):
         if path.name not in known and path.name != "__pycache__":
             yield path.name, "is a stray file in starter/"
+
+
+def _recipes(challenge: Challenge) -> Faults:
+    """Every case is affordable, and names nothing that no step saved."""
+    for case in challenge.cases.values():
+        for text in slips(case):
+            yield case.id, text.removeprefix(".")
+        try:
+            price_of(challenge, case)
+        except ContentError as error:
+            yield case.id, str(error)
 
 
 def _brief(challenge: Challenge) -> Faults:

@@ -11,7 +11,7 @@ import click
 from grader.cli import terminal
 from grader.cli.exits import Exit
 from grader.cli.names import complete_challenge
-from grader.content import Challenge, ContentError, challenge_ids, load_challenge
+from grader.content import Challenge, ContentError, UnknownChallenge, challenge_ids, load_challenge
 
 if TYPE_CHECKING:
     from grader.author.gate import Report
@@ -47,14 +47,20 @@ def command(
 def _check(name: str, again: bool, sets: int) -> Report:
     from grader.author.breach import Breach
     from grader.author.gate import Report, check_challenge
+    from grader.judge import GraderError
+    from grader.sandbox import SandboxError
 
-    challenge = load_challenge(name)
     try:
+        challenge = load_challenge(name)
         if again:
             challenge = _record(challenge)
         return check_challenge(challenge, sets=sets, progress=lambda text: _say(name, text))
+    except UnknownChallenge:
+        raise
     except ContentError as error:
         return Report(name, [Breach(name, "content", line) for line in str(error).splitlines()])
+    except SandboxError as error:
+        raise GraderError(str(error)) from error
 
 
 def _record(challenge: Challenge) -> Challenge:
@@ -90,7 +96,9 @@ def _plain(report: Report) -> dict[str, object]:
         "cases": report.cases,
         "weakest_margin": report.margin,
         "weakest": report.weakest,
-        "breaches": [{"subject": b.subject, "text": b.text} for b in report.breaches],
+        "breaches": [
+            {"file": b.file, "subject": b.subject, "text": b.text} for b in report.breaches
+        ],
     }
 
 
@@ -115,4 +123,5 @@ def _show(reports: list[Report]) -> None:
             )
     for report in reports:
         for breach in report.breaches:
-            out.print(f"{breach.challenge}: {breach.subject}: {breach.text}", soft_wrap=True)
+            where = breach.file or breach.challenge
+            out.print(f"{where}: {breach.subject}: {breach.text}", soft_wrap=True)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from grader.author import static
+from grader.author.breach import Breach, located
 from grader.author.gate import check_challenge
 from grader.content import Challenge, ContentError
 from grader.judge import grade_source
@@ -57,6 +58,24 @@ def change(
     return lambda files: target(files).update(values)
 
 
+def test_each_breach_names_its_file(make: Make, tiny_sandbox: Sandbox) -> None:
+    challenge = make(lambda f: cases(f).pop(1))
+    report = check_challenge(challenge, sets=3, sandbox=tiny_sandbox)
+    assert [breach.file for breach in report.breaches] == ["challenges/tiny/bugs.json"]
+
+    files = {name: located(challenge, Breach("tiny", name, "")).file for name in FILES_OF}
+    assert files == {name: f"{folder}{file}" for name, (folder, file) in FILES_OF.items()}
+
+
+FILES_OF = {
+    "reference": ("reference/", "tiny.py"),
+    "forgets + triples": ("challenges/tiny/", "bugs.json"),
+    "twice": ("challenges/tiny/", "cases.json"),
+    "query": ("challenges/tiny/", "impostors.json"),
+    "golden": ("challenges/tiny/", "golden.safetensors"),
+    "brief.md": ("challenges/tiny/", "brief.md"),
+    "default": ("challenges/tiny/", "challenge.json"),
+}
 BEHAVIOUR = {
     "a bug no scenario sees": (
         lambda f: cases(f).pop(2) and f["challenge.json"].update(fresh=[]),
@@ -134,6 +153,11 @@ STATIC = {
         lambda f: f.update({"brief.md": "See `_nowhere`."}),
         "speaks of `_nowhere`",
     ),
+    "a name that no step saves": (
+        lambda f: cases(f)[2]["steps"].append({"do": "add", "tokens": 2, "live": "none"}),
+        "no step before saves 'none'",
+    ),
+    "a case that is too dear": (change(lambda f: cases(f)[2], setup={"d": 10**8}), "are allowed"),
     "not recorded": (lambda f: None, "run `kvdojo check --record`"),
 }
 
