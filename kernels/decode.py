@@ -1,10 +1,9 @@
 """Decode: a few queries per sequence against a long dense cache, split over the keys, in Triton.
 
-One program takes one sequence, one key/value head and one split of the keys. The query heads that
-share the head are packed as rows beside the queries, so that keys and values are read once for all
-of them. A single split writes the answer itself; several leave partial outputs in float32, which a
-second kernel combines by their log-sum-exp. The file stands alone and trusts its arguments; it
-does not know how the cache was filled.
+One program takes one sequence, one key/value head and one split of the keys. The query heads that share
+the head are rows beside the queries, so that keys and values are read once. A single split writes the
+answer itself; a second kernel combines several. The file stands alone, trusts its arguments, and does
+not know how the cache was filled.
 
 B batch, S queries of a sequence, H query heads, Hkv key/value heads, G = H / Hkv, N cache slots,
 D head dim; R rows (query, group member) of a program, T keys of a tile.
@@ -130,7 +129,6 @@ def _decode_kernel(
     split = tl.program_id(2)
     kv_len = tl.load(SeqLens + batch)
     first, last = _keys_of_split(split, kv_len, SPLITS, T)
-
     query, member = _rows(tl.program_id(1) % blocks, G, R)
     head = kv_head * G + member
     real = query < queries
@@ -139,7 +137,6 @@ def _decode_kernel(
     inside = real[:, None] & (dim < D)[None, :]
     q_row = batch * q_b + query.to(tl.int64) * q_s + head * q_h
     q = tl.load(Q + q_row[:, None] + dim[None, :], mask=inside, other=0.0)
-
     K += batch * k_b + kv_head * k_h
     V += batch * v_b + kv_head * v_h
     top = tl.full([R], float("-inf"), tl.float32)
@@ -153,7 +150,6 @@ def _decode_kernel(
         scores = _hide(scores, key, last, seen, CAUSAL)
         top, total, acc = _fold(top, total, acc, scores, values, WIDE)
     out, lse = _finish(top, total, acc)
-
     row = (batch * kv_heads * G + head) * queries + query
     if SPLITS == 1:
         o_row = batch * o_b + query.to(tl.int64) * o_s + head * o_h
@@ -184,10 +180,8 @@ def _combine_kernel(
     total = tl.sum(tl.exp2(parts - pivot), 0)
     divisor = tl.where(total == 0.0, 1.0, total)
     weights = tl.exp2(parts - pivot) / divisor
-
     dim = tl.arange(0, DP)
-    # an empty split wrote no output
-    written = (split < SPLITS) & (parts > float("-inf"))
+    written = (split < SPLITS) & (parts > float("-inf"))  # an empty split wrote no output
     inside = written[:, None] & (dim < D)[None, :]
     outs = tl.load(PartO + part[:, None] * D + dim[None, :], mask=inside, other=0.0)
     out = tl.sum(weights[:, None] * outs, 0)
@@ -225,9 +219,8 @@ def decode(
     """Attend q [B, S, H, D] to the first seq_lens int32 [B] slots of the caches [B, N, Hkv, D].
 
     The S queries are the last tokens of their row: query i sees slot j iff j <= i + seq_len - S. The
-    last dimension is contiguous, other strides are free. With `splits` given, a row's answer depends
-    on that row alone, to the bit. Returns the output [B, S, H, D] and the natural log-sum-exp,
-    float32 [B, H, S]; a query that sees nothing gets 0 and -inf.
+    last dimension is contiguous, other strides are free. With `splits` given, a row's answer depends on that
+    row alone. Returns the output [B, S, H, D] and lse, natural, float32 [B, H, S]; of nothing, 0 and -inf.
     """
     B, S, H, D = q.shape
     N, Hkv = k_cache.shape[1:3]
