@@ -40,9 +40,9 @@ def attention_with_kv_cache(
 
     Row b takes its first `new_lens[b]` new tokens (default S_new) and has `q_lens[b]` queries
     (default `new_lens` where S = S_new, else S). Scores are scaled by `scale`, by default
-    1/sqrt(D), and summed up in float32. With `batch_invariant`, a row's answer does not depend, to
-    the bit, on its neighbours, at some cost in speed. Returns [B, S, H, D] in q's dtype, 0 for the queries
-    that a row does not have.
+    1/sqrt(D), and summed up in float32. With `batch_invariant`, a row's answer does not depend on its
+    neighbours, to the bit, for calls of the same S that give lengths or do not; this costs some
+    speed. Returns [B, S, H, D] in q's dtype, 0 for the queries that a row does not have.
 
     Everything is checked before the first write: TypeError for dtypes and kinds, ValueError for
     shapes, devices, lengths and lack of room; a refused call leaves the cache as it was.
@@ -83,17 +83,19 @@ def attend(
     if queries is not None and any(n < S for n in queries):
         lens = torch.tensor(queries, dtype=torch.int32, device=q.device)  # [B]
     splits = INVARIANT_SPLITS if batch_invariant else None
-    if isinstance(cache, PagedKVCache):
-        return _attend_pages(q, cache, lens, causal, scale, splits)
     # in batch-invariant mode a neighbour's missing queries must not choose the kernel
-    if rows <= DECODE_ROWS and lens is None and not (batch_invariant and queries is not None):
-        from kernels.decode import decode
+    even = lens is None and not (batch_invariant and queries is not None)
+    with launch.on(q.device):
+        if isinstance(cache, PagedKVCache):
+            return _attend_pages(q, cache, lens, causal, scale, splits)
+        if rows <= DECODE_ROWS and even:
+            from kernels.decode import decode
 
-        seq_lens = cache.seq_lens
-        return decode(q, cache.k, cache.v, seq_lens, causal=causal, scale=scale, splits=splits)
-    from kernels.prefill import prefill
+            seq_lens = cache.seq_lens
+            return decode(q, cache.k, cache.v, seq_lens, causal=causal, scale=scale, splits=splits)
+        from kernels.prefill import prefill
 
-    return prefill(q, cache.k, cache.v, cache.seq_lens, lens, causal=causal, scale=scale)
+        return prefill(q, cache.k, cache.v, cache.seq_lens, lens, causal=causal, scale=scale)
 
 
 def _attend_pages(

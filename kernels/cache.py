@@ -114,12 +114,14 @@ class KVCache:
         gains = self.check_append(k_new, v_new, new_lens)
         S = k_new.shape[1]
         if all(gain == S for gain in gains):
-            append(self.k, self.v, k_new, v_new, self._device_lens)
+            with launch.on(self.k.device):
+                append(self.k, self.v, k_new, v_new, self._device_lens)
             self._lens = [old + S for old in self._lens]
             self._device_lens += S
         else:
             new = torch.tensor(gains, dtype=torch.int32, device=self.k.device)  # [B]
-            append(self.k, self.v, k_new, v_new, self._device_lens, new)
+            with launch.on(self.k.device):
+                append(self.k, self.v, k_new, v_new, self._device_lens, new)
             self._lens = [old + gain for old, gain in zip(self._lens, gains, strict=True)]
             self._device_lens += new
 

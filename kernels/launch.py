@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 
 
@@ -19,3 +21,8 @@ def require(device: torch.device) -> None:
         )
     if device.type not in ("cpu", "cuda"):
         raise RuntimeError(f"the kernels run on cuda and cpu, not on {device.type}")
+
+
+def on(device: torch.device) -> AbstractContextManager[object]:
+    """Make a GPU the current one, which is where Triton launches; a CPU needs nothing."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

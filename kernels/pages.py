@@ -69,8 +69,8 @@ class PagedKVCache:
         device: torch.device | str = "cpu",
     ) -> None:
         checks.size("batch", batch, 0)
-        for name, x in (("num_pages", num_pages), ("page_size", page_size)):
-            checks.size(name, x)
+        checks.size("num_pages", num_pages)
+        checks.size("page_size", page_size)
         checks.size("kv_heads", kv_heads)
         checks.size("head_dim", head_dim)
         shape = (num_pages, page_size, kv_heads, head_dim)
@@ -108,8 +108,7 @@ class PagedKVCache:
         return cache
 
     def _own(self, pool: Pool, pages: list[list[int]], lens: list[int]) -> None:
-        self._pool = pool
-        self._pages = pages
+        self._pool, self._pages = pool, pages
         self._set_lens(lens)
 
     def _set_lens(self, lens: list[int]) -> None:
@@ -198,7 +197,8 @@ class PagedKVCache:
         self._set_lens([n + gain for n, gain in zip(self._lens, gains, strict=True)])
         S = k_new.shape[1]
         slots = slots_of(self._table, old, self._device_lens - old, S, self._pool.page_size)
-        append(self.k, self.v, k_new.flatten(0, 1), v_new.flatten(0, 1), slots.flatten())
+        with launch.on(self.k.device):
+            append(self.k, self.v, k_new.flatten(0, 1), v_new.flatten(0, 1), slots.flatten())
 
     def _make_room(self, row: int, gain: int) -> None:
         """Give a row pages of its own for `gain` more tokens."""
