@@ -44,8 +44,9 @@ def command(challenge: str, file: Path | None, level: int | None, case: str | No
     path, work = locate(found, file)
     source = text(path, found.id)
     if statements(source) is None:
+        language = "JSON" if found.file.endswith(".json") else "Python"
         raise UserError(
-            f"{path.name} is not valid Python yet: `kvdojo grade {found.id}` shows the line."
+            f"{path.name} is not valid {language} yet: `kvdojo grade {found.id}` shows the line."
         )
     planted = of_work(found, work).bugs if work else None
     seen = dict(work.hints) if work else {}

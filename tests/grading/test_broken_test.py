@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from grader.cli.main import main
 from grader.content import load_challenge
 from grader.judge import grade_source
 from grader.judge.result import Result
@@ -133,6 +134,14 @@ def test_what_is_no_test_file_is_refused_in_one_line(text: str, said: str, sandb
         assert case.cause is not None
         assert said in case.cause.rationale
         assert len(case.cause.rationale) < 800
+
+
+def test_a_hint_for_broken_json_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "broken_test.json"
+    file.write_text("{")
+
+    assert main(["hint", "broken_test", str(file)]) == 2
+    assert "broken_test.json is not valid JSON yet" in capsys.readouterr().err
 
 
 def test_the_broken_kernels_are_bugs_of_static_cache() -> None:
