@@ -1,20 +1,25 @@
 """An automatic refactor that keeps what a file does: what learners and their tools do to code beside mending it.
 
 Locals and parameters of private functions get new names, methods another order, prints and assertions are put in,
-annotations are added or dropped, docstrings change, and the layout is that of `ast.unparse`.
+annotations are added or dropped, docstrings change, and the layout is that of `ast.unparse`. In a JSON document entries
+and members change places, and the layout is another.
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import random
 from collections.abc import Iterable
+from typing import Any
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def refactored(source: str, draw: random.Random) -> str:
     """Return `source`, rewritten."""
+    if source.startswith("{"):
+        return json.dumps(_reordered(json.loads(source), draw), indent=draw.choice((None, 1, 4)))
     tree = ast.parse(source)
     nodes = list(ast.walk(tree))
     keywords = {node.arg for node in nodes if isinstance(node, ast.keyword)}
@@ -27,6 +32,17 @@ def refactored(source: str, draw: random.Random) -> str:
         if isinstance(node, ast.Module | ast.ClassDef):
             node.body = _shuffled(node.body, draw)
     return ast.unparse(tree)
+
+
+def _reordered(value: Any, draw: random.Random) -> Any:
+    """Members of objects and entries that have names change places; lists of numbers stay as they are."""
+    if isinstance(value, dict):
+        return {
+            name: _reordered(value[name], draw) for name in draw.sample(list(value), len(value))
+        }
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [_reordered(entry, draw) for entry in draw.sample(value, len(value))]
+    return value
 
 
 def _rename(function: Function, draw: random.Random, keywords: Iterable[str | None]) -> None:
