@@ -77,7 +77,7 @@ class Target:
 def _frame() -> bytes:
     arrays = {
         "out/x": array(np.arange(6, dtype=np.float32)),
-        "echo/y": array(np.zeros((2, 1), dtype=np.int64)),
+        "in/y": array(np.zeros((2, 1), dtype=np.int64)),
     }
     return pack(arrays, {wire.META_KEY: '{"values":{"a":[1,{"float":"nan"}]},"needed":["_f"]}'})
 

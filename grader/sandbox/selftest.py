@@ -73,8 +73,9 @@ ATTEMPTS = 10  # beside one per file and folder
 def run(open_session: Callable[[bytes, bytes], Session]) -> tuple[str, ...]:
     """Return the layers that were in force; SandboxError naming whatever was not denied."""
     files = ["/etc/passwd", str(ROOT / "grader" / "arrays.py"), *_secrets()]
-    folders = [str(ROOT), str(ROOT / "grader"), tempfile.gettempdir()]
-    target = os.path.join(tempfile.gettempdir(), f"kvdojo-probe-{os.getpid()}")
+    scratch = _scratch()
+    folders = [str(ROOT), str(ROOT / "grader"), scratch]
+    target = os.path.join(scratch, f"kvdojo-probe-{os.getpid()}")
     places = {"files": files, "folders": folders, "target": target}
     try:
         with open_session(PROBE, DRIVER) as session:
@@ -93,6 +94,14 @@ def run(open_session: Callable[[bytes, bytes], Session]) -> tuple[str, ...]:
     if len(names) != len(files) + len(folders) + ATTEMPTS:
         raise SandboxError(f"the sandbox's self-test is incomplete: {reply.raised or names}")
     return layers
+
+
+def _scratch() -> str:
+    """Return the folder for temporary files; a machine may have none that even we can write to."""
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:
+        return "/tmp"
 
 
 def _secrets() -> list[str]:

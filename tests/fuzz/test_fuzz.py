@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from benchmarks.fuzz import one_round
-from benchmarks.fuzz_targets import TARGETS, close
+from benchmarks.fuzz_targets import EXAMPLE, TARGETS, _frame, _zip, close
 from grader.batch.leaves import Refused, archive_leaves
 from grader.content import Challenge, ContentError, load_challenge
 from grader.content.challenge import ROOT
@@ -41,6 +41,19 @@ def test_whatever_is_given_is_taken_or_refused(name: str) -> None:
     size = SIZES.get(name, 150)
     one_round(TARGETS[name], 1, size, tally)
     assert tally.total() >= min(size, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("wire-frames", _frame()),
+        ("results", EXAMPLE),
+        ("archives", _zip()),
+        ("json-bytes", json.dumps(EXAMPLE).encode()),
+    ],
+)
+def test_what_is_changed_was_right_to_begin_with(name: str, given: Any) -> None:
+    assert TARGETS[name](given)
 
 
 def case(**changes: Any) -> dict[str, Any]:
