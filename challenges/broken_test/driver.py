@@ -72,11 +72,9 @@ class Verbs:
     def refuse(self, *, symptom, text):
         if not self._catches(text):
             wrong = [test for test, fault in zip(self.tests, self.faults, strict=True) if fault]
-            also = f" (not counting {_named(wrong[0])}, which the right kernel fails)"
-            if len(wrong) > 1:
-                also = f" (not counting {len(wrong)} that the right kernel fails)"
-            said = f"None of your tests{also if wrong else ''} notices. {symptom}"
-            raise Wrong("wrong_value", said)
+            which = _named(wrong[0]) if len(wrong) == 1 else str(len(wrong))
+            also = f" (not counting {which}, which the right kernel fails)" if wrong else ""
+            raise Wrong("wrong_value", f"None of your tests{also} notices. {symptom}")
         return {"refused": True}
 
     def refuse_all(self, *, mutants):

@@ -46,6 +46,7 @@ def test_the_score_is_the_number_of_kernels_caught(
     cases = {case.id: case for case in result.cases}
     assert (result.score, result.max_score) == (score, 14)
     assert result.verdict == ("passed" if score == 14 else "failed")
+    assert {case.cause.kind for case in result.cases if case.cause} <= {"wrong_value"}
     assert (cases["accepts-the-kernel"].status == "passed") is accepted
     assert (cases["refuses-every-broken-kernel"].status == "passed") is (score == 14)
 
