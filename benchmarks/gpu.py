@@ -25,7 +25,6 @@ from benchmarks.contenders import (
     DECODE,
     OURS,
     PREFILL,
-    RIVALS,
     TINY,
     Call,
     Load,
@@ -33,6 +32,7 @@ from benchmarks.contenders import (
     make_inputs,
 )
 from benchmarks.exactness import check_everything, error
+from benchmarks.gpu_report import bars, plot, show, title, wrong
 from grader.files import write_atomically
 
 ROUNDS, WARM = 30, 5
@@ -98,51 +98,6 @@ def measure(load: Load, clock: Clock | None, dtype: torch.dtype, device: str) ->
     return found
 
 
-def show(load: Load, found: dict[str, Any], bandwidth: float) -> None:
-    """Print a load's table: times, bytes or operations per second, and the ratio to the kernels."""
-    mine = found[OURS].get("graph_us")
-    print(f"\n{load.name}, {load.S} queries, {load.kv_bytes / 1e6:.0f} MB of K/V")
-    for name, each in found.items():
-        if "skipped" in each:
-            print(f"  {name:18} -- {each['skipped']}")
-        elif "graph_us" not in each:
-            print(f"  {name:18} error {each['error']:.1e}")
-        else:
-            us = each["graph_us"]
-            rate = (
-                f"{load.kv_bytes / us / 1e3:6.0f} GB/s {load.kv_bytes / us * 1e6 / bandwidth:4.0%}"
-            )
-            if load.S > 1:
-                rate = f"{load.flops / us / 1e6:6.0f} TFLOP/s"
-            print(
-                f"  {name:18} graph {us:9.1f} us  eager {each['eager_us']:9.1f} us  {rate}"
-                f"  {us / mine:5.2f}x  error {each['error']:.1e}"
-            )
-
-
-def best_rival(found: dict[str, Any]) -> float:
-    """Graph time of the fastest of SDPA's back ends and FlexAttention."""
-    return min((found[r]["graph_us"] for r in RIVALS if "graph_us" in found[r]), default=math.nan)
-
-
-def plot(results: dict[str, dict[str, Any]], path: Path) -> None:
-    """Draw how many times faster than their best rival the kernels are, load by load."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    ratios = [best_rival(found) / found[OURS]["graph_us"] for found in results.values()]
-    figure, axes = pyplot.subplots(figsize=(8, 0.35 * len(ratios) + 1), layout="constrained")
-    axes.barh(list(results), ratios)
-    axes.axvline(1.0, color="black", linewidth=1)
-    axes.invert_yaxis()
-    axes.set_xlabel(
-        "best of SDPA and FlexAttention / kernels (CUDA graph, cold L2; more is better)"
-    )
-    figure.savefig(path, dpi=150)
-
-
 def main(arguments: list[str]) -> int:
     """Check, measure, print, and write gpu.json and gpu.png."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
@@ -166,8 +121,8 @@ def main(arguments: list[str]) -> int:
         )
         return 2
     device = "cpu" if options.dry_run else "cuda"
-    if wrong := check_everything(device):
-        print("wrong answers, nothing was timed:\n  " + "\n  ".join(wrong), file=sys.stderr)
+    if faults := check_everything(device):
+        print("wrong answers, nothing was timed:\n  " + "\n  ".join(faults), file=sys.stderr)
         return 1
     print(f"every kernel agrees with float64 on {device}; torch {torch.__version__}")
     clock = None if options.dry_run else Clock()
@@ -176,21 +131,26 @@ def main(arguments: list[str]) -> int:
         print(f"{torch.cuda.get_device_name()}, copy {bandwidth / 1e12:.2f} TB/s")
     results = {}
     for load in TINY if options.dry_run else DECODE + PREFILL:
-        if options.only in load.name:
-            title = f"{'decode' if load.S == 1 else 'prefill'} {load.name}"
-            results[title] = measure(load, clock, torch.bfloat16, device)
-            show(load, results[title], bandwidth)
+        if options.only in title(load):
+            results[load] = measure(load, clock, torch.bfloat16, device)
+            show(load, results[load], bandwidth)
     if clock and results:
+        judged = bars(results, bandwidth)
+        print("\n" + "\n".join(f"{'reached' if met else 'MISSED ':8} {bar}" for bar, met in judged))
         about = {
             "device": torch.cuda.get_device_name(),
             "torch": torch.__version__,
             "copy_bytes_per_s": bandwidth,
+            "bars": dict(judged),
+            "loads": {title(load): found for load, found in results.items()},
         }
-        text = json.dumps({**about, "loads": results}, indent=1)
+        text = json.dumps(about, indent=1)
         write_atomically(options.out / "gpu.json", text + "\n")
         plot(results, options.out / "gpu.png")
         print(f"\nwrote {options.out}/gpu.json and gpu.png")
-    return 0
+    for line in (faults := wrong(results)):
+        print(line, file=sys.stderr)
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ import torch
 pytest.importorskip("transformers")
 
 from benchmarks import decode_step, gpu
-from benchmarks.contenders import OURS, TINY, Load, make_inputs
+from benchmarks.contenders import DECODE, OURS, PREFILL, RIVALS, TINY, Load, make_inputs
 from benchmarks.exactness import check_caches, error
+from benchmarks.gpu_report import bars, best_rival, plot, show, wrong
 
 
 def test_without_a_gpu_the_benchmark_says_so(capsys, monkeypatch):
@@ -20,6 +21,7 @@ def test_without_a_gpu_the_benchmark_says_so(capsys, monkeypatch):
     assert "no CUDA device" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 def test_every_contender_answers_a_ragged_load_or_says_why_not():
     found = gpu.measure(TINY[1], None, torch.bfloat16, "cpu")
     assert "error" in found[OURS]
@@ -48,3 +50,36 @@ def test_a_decode_step_costs_something_whoever_keeps_the_cache():
     assert set(seconds) == set(decode_step.CONTENDERS)
     assert min(seconds.values()) > 0
     assert decode_step.main(["ten"]) == 2
+
+
+def measured(mine: float, theirs: float) -> dict[str, dict[str, object]]:
+    found = {name: {"error": 1e-3, "eager_us": theirs, "graph_us": theirs} for name in RIVALS}
+    return {OURS: {"error": 1e-3, "eager_us": mine, "graph_us": mine}, **found}
+
+
+def test_bars_are_judged_by_the_fastest_right_rival(tmp_path, capsys):
+    load = next(x for x in DECODE if x.name == "B32 H32/8 4k")
+    us = load.kv_bytes / 4e12 * 1e6
+    found = measured(us, us * 1.1)
+    assert dict(bars({load: found}, 4.3e12)) == {
+        "decode B32 H32/8 4k: at least 85 % of the copy": True,
+        "decode B32 H32/8 4k: no slower than any rival": True,
+    }
+    found["flex"] = {"error": 1e-3, "eager_us": 1.0, "graph_us": us / 2}
+    found["sdpa math"] = {"error": math.inf, "eager_us": 1.0, "graph_us": 1.0}
+    found["sdpa cudnn"] = {"skipped": "no"}
+    assert best_rival(found) == us / 2
+    assert [met for _, met in bars({load: found}, 5e12)] == [False, False]
+    assert [met for _, met in bars({PREFILL[0]: measured(100.0, 61.0)}, 1.0)] == [True]
+    assert [met for _, met in bars({PREFILL[0]: measured(100.0, 59.0)}, 1.0)] == [False]
+    show(load, found, 4.3e12)
+    assert "GB/s  93%" in capsys.readouterr().out
+    plot({load: found, PREFILL[0]: measured(1.0, 2.0)}, tmp_path / "gpu.png")
+    assert (tmp_path / "gpu.png").stat().st_size > 1000
+
+
+def test_a_wrong_kernel_at_a_timed_size_is_reported():
+    found = measured(1.0, 1.0)
+    found[OURS]["error"] = math.inf
+    assert wrong({DECODE[0]: measured(1.0, 1.0)}) == []
+    assert len(wrong({DECODE[0]: found})) == 1
