@@ -12,6 +12,7 @@ from grader.author.breach import Breach, located
 from grader.author.gate import check_challenge
 from grader.content import Challenge, ContentError
 from grader.judge import grade_source
+from grader.judge.run import usable_golden
 from grader.sandbox import Sandbox
 
 Make = Callable[..., Challenge]
@@ -40,6 +41,20 @@ def test_recording_twice_gives_the_same_bytes(make: Make, tiny_sandbox: Sandbox)
     first = [(challenge.folder / name).read_bytes() for name in names]
     record(tiny_sandbox, challenge)
     assert [(challenge.folder / name).read_bytes() for name in names] == first
+
+
+def test_outputs_are_judged_in_one_order(make: Make, tiny_sandbox: Sandbox) -> None:
+    def spoil(files: dict[str, Any]) -> None:
+        many = ", ".join(f'"{name}": self.sum.total + {n}' for n, name in enumerate("kjihgfe"))
+        files["driver.py"] = files["driver.py"].replace(
+            'return {"total": self.sum.add(x)}',
+            'return {"total": self.sum.add(x), "parts": {' + many + "}}",
+        )
+
+    challenge = make(spoil)
+    steps = usable_golden(challenge, challenge.cases.values()).cases["twice"].steps
+    assert list(steps[1].tensors) == ["total", *(f"parts/{name}" for name in "efghijk")]
+    assert list(steps[2].tensors) == list(steps[1].tensors)
 
 
 def bugs(files: dict[str, Any]) -> list[dict[str, Any]]:
