@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 
 from grader.content.challenge import Challenge
 
@@ -12,10 +13,15 @@ def foreign_helpers(challenge: Challenge, source: str) -> set[str]:
 
     They are its author's own business: no contract speaks of them, so no case may judge them.
     """
-    ours, theirs = _signatures(challenge.reference_text), _signatures(source)
+    ours, theirs = _ours(challenge.reference_text), _signatures(source)
     return {
         name for name in challenge.internals if name in theirs and theirs[name] != ours.get(name)
     }
+
+
+@lru_cache(maxsize=16)
+def _ours(reference: str) -> dict[str, list[str]]:
+    return _signatures(reference)
 
 
 def _signatures(source: str) -> dict[str, list[str]]:
