@@ -15,7 +15,8 @@ from grader.batch.fingerprint import fingerprint
 from grader.content import Challenge, ContentError, load_challenge
 from grader.judge import GraderError, grade_source, start_sandbox
 from grader.judge.golden import Golden
-from grader.judge.result import Result, to_json
+from grader.judge.replay import to_record
+from grader.judge.result import Result
 from grader.judge.run import prepare
 from grader.sandbox import Sandbox
 
@@ -70,7 +71,7 @@ def grade(job: Job) -> Answer:
     if result.verdict == "error":
         # our side failed: once more, with everything started anew
         result = _judge(_replaced(kit, job), job)
-    return Answer(to_json(result), kit.fingerprint, worker)
+    return Answer(to_record(result), kit.fingerprint, worker)
 
 
 def _judge(kit: Kit, job: Job) -> Result:
