@@ -89,8 +89,8 @@ def test_append_writes_the_very_bits_and_nothing_else():
 
 def test_append_stops_at_the_last_slot_of_a_row():
     k, v = torch.zeros(2, 2, 4, 1, 3)
-    append(k, v, torch.ones(2, 3, 1, 3), torch.ones(2, 3, 1, 3), torch.tensor([3, 0]).int())
-    assert k[:, :, 0, 0].tolist() == [[0, 0, 0, 1], [1, 1, 1, 0]]
+    append(k, v, torch.ones(2, 3, 1, 3), torch.ones(2, 3, 1, 3), torch.tensor([3, 1]).int())
+    assert k[:, :, 0, 0].tolist() == [[0, 0, 0, 1], [0, 1, 1, 1]]
 
 
 def test_slots_of_names_the_page_and_the_place_and_pads():
