@@ -68,14 +68,21 @@ class Mutant:
 
 def mutants(source: str) -> Iterator[Mutant]:
     """Yield every mutant of a source, each text once, in the order of the places changed."""
-    from libcst import parse_module
+    import libcst
     from libcst.metadata import MetadataWrapper
     from mutmut.mutation.file_mutation import MutationVisitor
     from mutmut.mutation.mutators import mutation_operators
     from mutmut.mutation.pragma_handling import IgnoredCode
 
-    visitor = MutationVisitor(mutation_operators, IgnoredCode(set(), set(), set()))
-    module = MetadataWrapper(parse_module(source)).visit(visitor)
+    class Visitor(MutationVisitor):
+        """Goes into decorated functions too: mutmut leaves them out for the sake of its trampolines only."""
+
+        def _skip_node_and_children(self, node: libcst.CSTNode) -> bool:
+            decorated = isinstance(node, libcst.FunctionDef) and bool(node.decorators)
+            return not decorated and super()._skip_node_and_children(node)
+
+    visitor = Visitor(mutation_operators, IgnoredCode(set(), set(), set()))
+    module = MetadataWrapper(libcst.parse_module(source)).visit(visitor)
     seen = {source}
     for mutation in visitor.mutations:
         changed = module.deep_replace(mutation.original_node, mutation.mutated_node)

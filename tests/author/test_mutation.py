@@ -49,6 +49,14 @@ def test_no_mutant_comes_twice_and_none_is_the_source() -> None:
     assert SOURCE not in texts
 
 
+def test_decorated_functions_are_mutated_and_their_decorators_are_not() -> None:
+    source = "class A:\n    @keep(1)\n    def size(self):\n        return 2\n"
+
+    found = [mutant.text for mutant in mutants(source)]
+
+    assert found == [source.replace("2", "3")]
+
+
 def test_a_deleted_line_is_told() -> None:
     mutant = Mutant("f(\n    a,\n    b,\n)\n", "f(\n    a,\n)\n")
 
