@@ -2,8 +2,8 @@
 
     python -m benchmarks.instructors [CHALLENGE ...] [--add CHALLENGE]
 
-Whole commands are timed, as the shell sees them: Python, torch, the reference twice, decoys, every bug and every trivial
-answer. `case add` runs with --dry-run on a copy of the challenge's longest scenario, with another seed. The status is 1
+Whole commands are timed, as the shell sees them: Python, torch, the reference twice, decoys, every bug and trivial
+answer. `case add` runs with --dry-run on a copy of the longest scenario, with another seed. The status is 1
 when a bar is missed; the bars hold for two quiet cores.
 """
 
