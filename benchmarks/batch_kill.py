@@ -57,10 +57,9 @@ def killed(process: subprocess.Popen[bytes], out: Path, after: int, draw: random
     while process.poll() is None and finished(out) < after:
         time.sleep(0.05)
     time.sleep(draw.random() * 0.3)
-    if draw.random() < 0.5:
-        os.killpg(process.pid, signal.SIGKILL)  # with its workers, as a power cut would
-    else:
-        process.kill()
+    with_workers = draw.random() < 0.5  # as a power cut would
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL) if with_workers else process.kill()
     process.wait()
     return finished(out)
 

@@ -45,6 +45,12 @@ class Row:
         """Marks reached, of those that could be."""
         return self.score / self.max_score if self.max_score else 0.0
 
+    @property
+    def left(self) -> int:
+        """Bugs still there; code that is neither right nor as planted counts only where a case failed."""
+        states = ("present",) if self.state == "passed" else ("present", "changed")
+        return sum(state in states for state in self.bugs)
+
 
 @dataclass(frozen=True)
 class BugLine:

@@ -44,12 +44,11 @@ def _learners(summary: Summary, console: Console) -> None:
     for name in ("Learner", "Verdict", "Points", "Bugs left"):
         table.add_column(name, justify="right" if name in ("Points", "Bugs left") else "left")
     for row in summary.rows[:MOST_LEARNERS]:
-        left = sum(state in ("present", "changed") for state in row.bugs)
         table.add_row(
             visible(row.entry.id, columns=48),
             Text(WORDS[row.state], STYLES.get(row.state, "")),
             f"{row.score:g}/{row.max_score:g}" if row.judged else "-",
-            str(left) if row.judged else "-",
+            str(row.left) if row.judged else "-",
         )
     console.print(table)
     if (more := len(summary.rows) - MOST_LEARNERS) > 0:

@@ -22,7 +22,6 @@ def class_page(summary: Summary) -> str:
             most=max(summary.bins, default=0),
             known={row.entry.id: row.entry for row in summary.rows},
             wrong=[row for row in summary.rows if row.state == "error"],
-            left=[sum(state in ("present", "changed") for state in r.bugs) for r in summary.rows],
             telling=[case for case in summary.cases if case.separates is not None],
             untold=sum(case.separates is None for case in summary.cases),
         )

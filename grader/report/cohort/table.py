@@ -37,11 +37,9 @@ def _who(row: Row) -> list[str | float]:
 
 
 def _counts(summary: Summary, row: Row, usual: set[str]) -> list[str | float]:
-    states = [
-        state for bug, state in zip(summary.challenge.bugs, row.bugs, strict=False) if bug in usual
-    ]
-    left = sum(state in ("present", "changed") for state in states)
-    return [states.count("fixed"), left, row.seconds, row.entry.sha256, _safe(row.why)]
+    met = zip(summary.challenge.bugs, row.bugs, strict=False)
+    fixed = sum(state == "fixed" for bug, state in met if bug in usual)
+    return [fixed, row.left, row.seconds, row.entry.sha256, _safe(row.why)]
 
 
 def _safe(text: str) -> str:
