@@ -4,5 +4,6 @@
 """
 
 from grader.trace.model import Divergence, Grid, Pair, Place, Point, Step, Trace, to_json
+from grader.trace.trace import trace_case
 
-__all__ = ["Divergence", "Grid", "Pair", "Place", "Point", "Step", "Trace", "to_json"]
+__all__ = ["Divergence", "Grid", "Pair", "Place", "Point", "Step", "Trace", "to_json", "trace_case"]

@@ -94,7 +94,8 @@ class Divergence:
     """The first place where the two files part.
 
     `pattern` says how, in sentences; `looks_like` is the symptom of a known mistake that makes exactly these numbers;
-    `family` is the kind of mistake that makes such a divergence, a word of the catalogue, or None.
+    `stage` is the part of the computation, `family` the kind of mistake that makes such a divergence, a word of the
+    catalogue, or None; `by_place` is the family that point and pattern alone would have told.
     """
 
     step: int
@@ -102,10 +103,12 @@ class Divergence:
     point: Point
     family: str | None = None
     looks_like: str | None = None
+    stage: str = "output"
+    by_place: str | None = None
 
     def sentence(self) -> str:
         """Tell it in one line: step 2 (decode, 1 token), `scores`, batch 1, head 0, query 0, key 5: expected ..."""
-        where = "creation" if self.step < 0 else f"step {self.step} ({self.step_title})"
+        where = "creation" if self.step < 0 else f"step {self.step + 1} ({self.step_title})"
         parts = [where, f"`{self.point.title}`"]
         if self.point.call:
             parts.append(f"call {self.point.call + 1}")

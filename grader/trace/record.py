@@ -1,0 +1,128 @@
+"""Run one case of one file with the recorder beside it, and return what was written down step by step.
+
+The requests are those of a grading; between two of them the worker is asked for its notes.  Nothing is compared here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from grader.arrays import Array
+from grader.content import Case, Challenge, ContentError
+from grader.judge.bench import limits_of
+from grader.judge.script import CREATE, Script
+from grader.sandbox import Reply, Request, Sandbox, Session, WorkerFailure
+from grader.trace.points import OPS, RECORDER, Points
+
+SPARE_BYTES = 4 << 20
+NOTES_BYTES = 8 << 20
+KINDS = ("enter", "result", "raised", "op")
+
+
+@dataclass
+class Event:
+    """One visit of a method: what came out of it, or went in; `parts` are arrays, or short texts."""
+
+    method: str
+    kind: str
+    changed: bool = False
+    raised: str | None = None
+    parts: dict[str, Array | str] = field(default_factory=dict)
+
+
+@dataclass
+class StepNotes:
+    """One step as it went: the answer, and the events in the order in which they ended."""
+
+    index: int
+    request: Request
+    reply: Reply | None
+    events: list[Event] = field(default_factory=list)
+    failure: str | None = None
+
+
+def record(
+    sandbox: Sandbox, challenge: Challenge, case: Case, source: bytes, points: Points
+) -> tuple[list[StepNotes], str | None]:
+    """Return the notes of every step that could be run, and why there are no more, if there are not."""
+    driver = traced_driver(challenge, points)
+    limits = limits_of(challenge)
+    notes: list[StepNotes] = []
+    with sandbox.open(source, driver, filename=challenge.file, limits=limits) as session:
+        try:
+            loaded = session.load()
+            if loaded.raised or loaded.problem:
+                return notes, f"The file could not be loaded: {_why(loaded)}"
+            script = Script(challenge, case)
+            for index in script.indices:
+                notes.append(_step(session, script, index, points))
+                reply = notes[-1].reply
+                if reply is None or (reply.problem and index == CREATE):
+                    return notes, notes[-1].failure
+                script.answered(index, reply)
+        except WorkerFailure as failure:
+            return notes, failure.message
+        except (KeyError, ContentError):
+            return notes, "A later step needs what this one did not return."
+    return notes, None
+
+
+def traced_driver(challenge: Challenge, points: Points) -> bytes:
+    """Return the challenge's driver with the recorder behind it."""
+    wanted = repr(points.wanted()).encode()
+    return b"\n\n".join(
+        [challenge.driver, _recorder(), b"Verbs = traced(Verbs, " + wanted + b")\n"]
+    )
+
+
+@lru_cache
+def _recorder() -> bytes:
+    return RECORDER.read_bytes()
+
+
+def _step(session: Session, script: Script, index: int, points: Points) -> StepNotes:
+    request = script.request(index)
+    sent = sum(item.values.nbytes for item in request.tensors.values())
+    notes = StepNotes(index, request, None)
+    try:
+        notes.reply = session.ask(request, max_reply_bytes=4 * sent + SPARE_BYTES)
+        taken = session.ask(Request("recorded_points"), max_reply_bytes=NOTES_BYTES)
+        notes.events = _events(taken, points)
+    except WorkerFailure as failure:
+        notes.failure = failure.message
+    return notes
+
+
+def _events(taken: Reply, points: Points) -> list[Event]:
+    """Read the worker's notes; whatever is not of the expected form was not written by the recorder."""
+    known = {spec.method for spec in points.specs} | set(OPS)
+    rows = taken.values.get("rows")
+    found: dict[int, Event] = {}
+    for row in rows if isinstance(rows, list) else []:
+        if not _well_formed(row) or row[1] not in known:
+            continue
+        call, method, kind, part, sort, text = row
+        event = found.setdefault(call, Event(method, kind))
+        if sort == "text":
+            event.raised = text if kind == "raised" else None
+            event.changed = kind == "result" and text == "changed"
+        elif sort == "tensor":
+            array = taken.tensors.get(f"tensors/{call}:{part.replace('/', '|')}")
+            event.parts[part] = text if array is None else array
+        else:
+            event.parts[part] = text
+    return list(found.values())
+
+
+def _well_formed(row: Any) -> bool:
+    if not isinstance(row, list) or len(row) != 6 or type(row[0]) is not int:
+        return False
+    return all(isinstance(item, str) for item in row[1:]) and row[2] in KINDS
+
+
+def _why(reply: Reply) -> str:
+    if reply.raised:
+        return f"{reply.raised.types[0] if reply.raised.types else 'error'}: {reply.raised.message}"
+    return reply.problem.message if reply.problem else ""

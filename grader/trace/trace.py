@@ -1,0 +1,211 @@
+"""Trace one case: run the reference and the submission with a recorder, compare, and say where they first part.
+
+Nothing here decides a verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from grader.arrays import Array
+from grader.content import Case, Challenge
+from grader.judge.golden import CaseGolden
+from grader.judge.result import Cause, Where
+from grader.judge.symptoms import recognise, trace_of
+from grader.sandbox import Sandbox
+from grader.trace.compare import Compared, compare_step
+from grader.trace.model import Divergence, Pair, Step, Trace
+from grader.trace.points import Fact, Points, lacking, load_points
+from grader.trace.record import StepNotes, record
+
+CREATE = -1
+TRACED = ("d_model", "num_heads", "head_dim", "hidden_size", "embed_dim", "num_kv_heads")
+
+
+def trace_case(
+    sandbox: Sandbox,
+    challenge: Challenge,
+    case: Case,
+    source: bytes,
+    golden: CaseGolden | None = None,
+) -> Trace:
+    """Return the trace of one case of one file; with its `golden`, known symptoms are recognised.
+
+    Raises SandboxError and ContentError, when the fault is ours.
+    """
+    points = load_points(challenge)
+    right, _ = record(sandbox, challenge, case, challenge.oracle.read_bytes(), points)
+    made, ended = record(sandbox, challenge, case, source, points)
+    sizes, absent = _sizes(case), lacking(points, source.decode("utf-8", "replace"))
+    steps: list[Step] = []
+    first: Divergence | None = None
+    for ours, theirs in zip(right, made, strict=False):
+        compared = compare_step(points, ours, theirs, sizes, absent)
+        step = _step(challenge, case, points, ours, theirs, compared)
+        steps.append(step)
+        if first is None:
+            first = _first(step, compared)
+            if first is not None:
+                symptom = _symptom(challenge, golden, first, theirs)
+                first = _named(first, symptom, challenge)
+    return Trace(challenge.id, case.id, tuple(steps), first, ended)
+
+
+def _first(step: Step, compared: Sequence[Compared]) -> Divergence | None:
+    """The first point that differs; a visit too many or too few counts when nothing before it explains it."""
+    wrong = [item for item in compared if item.point.status != "same"]
+    if not wrong:
+        return None
+    strange = [item for item in wrong if item.point.status == "extra"]
+    order = {id(item): index for index, item in enumerate(compared)}
+    chosen = wrong[0]
+    # a method that only one of them calls comes before the first number it spoils
+    if strange and chosen.spec.name in ("weights", "context", "output", chosen.spec.stage):
+        nearest = min(strange, key=lambda item: order[id(item)])
+        if nearest.spec.name == "mask":
+            chosen = nearest
+    return Divergence(
+        step.index, step.title, chosen.point, _family(chosen), None, chosen.spec.stage
+    )
+
+
+def _family(item: Compared) -> str | None:
+    """Name the kind of mistake by the point and the pattern."""
+    text = " ".join(item.point.pattern)
+    if "in place" in text or "changed its argument" in text or "mutated_input" in text:
+        return "aliasing & ownership"
+    if item.spec.name == "scores" and ("ends with" in text or "order" in text or "places" in text):
+        return "head split-merge"
+    if ("Only batch" in text) and item.spec.stage not in ("validation",):
+        return "batching & padding"
+    if item.spec.stage == "cache" and "ends with mutated" in text:
+        return "aliasing & ownership"
+    return item.spec.family
+
+
+def _symptom(
+    challenge: Challenge, golden: CaseGolden | None, first: Divergence, notes: StepNotes
+) -> str | None:
+    """Ask the fault dictionary about the step's first wrong output."""
+    if golden is None or notes.reply is None:
+        return None
+    expected = golden.steps[first.step + 1]
+    for name, want in expected.tensors.items():
+        got = notes.reply.tensors.get(name)
+        if got is None or got.shape != want.shape or not got.floating:
+            continue
+        gap = np.abs(got.values.astype(np.float64) - want.values.astype(np.float64))
+        if not (gap <= expected.tolerances[name]).all():
+            cause = Cause("wrong_value", "", where=Where(first.step, name))
+            told = recognise(challenge, golden, trace_of(first.step, notes.reply, cause), cause)
+            return (told.help or "").removeprefix("It looks like this: ") or None
+    return None
+
+
+def _named(first: Divergence, symptom: str | None, challenge: Challenge) -> Divergence:
+    """Take the family of the mistakes with this symptom, when they agree on one."""
+    known = [bug for bug in challenge.bugs.values() if symptom and bug.symptom == symptom]
+    families = {bug.family for bug in known if bug.kind == "bug"}
+    family = families.pop() if len(families) == 1 else first.family
+    return Divergence(
+        first.step, first.step_title, first.point, family, symptom, first.stage, first.family
+    )
+
+
+def _step(
+    challenge: Challenge,
+    case: Case,
+    points: Points,
+    ours: StepNotes,
+    theirs: StepNotes,
+    compared: Sequence[Compared],
+) -> Step:
+    step: Mapping[str, Any] = {"do": "create"} if ours.index == CREATE else case.steps[ours.index]
+    raised = [
+        reply.raised.types[0] if reply is not None and reply.raised and reply.raised.types else None
+        for reply in (ours.reply, theirs.reply)
+    ]
+    weights = [_fact(points, points.weights, notes) for notes in (ours, theirs)]
+    lengths = [_fact(points, points.cache_length, notes) for notes in (ours, theirs)]
+    axis = points.cache_length.axis if points.cache_length else 0
+    return Step(
+        index=ours.index,
+        verb=str(step["do"]),
+        title=_title(challenge, case, ours.index, step),
+        points=tuple(item.point for item in compared),
+        cache_length=_pair([_length(item, axis) for item in lengths]),
+        scores=_pair([_scores(item) for item in weights]),
+        weight_sum=_pair([_sums(item) for item in weights]),
+        raised=Pair(raised[0], raised[1]) if any(raised) else None,
+    )
+
+
+def _title(challenge: Challenge, case: Case, index: int, step: Mapping[str, Any]) -> str:
+    tokens = step.get("tokens")
+    if not isinstance(tokens, int) or isinstance(tokens, bool):
+        return str(step["do"])
+    amount = f"{tokens} token" + ("s" if tokens != 1 else "")
+    kept = any("cache" in other or "live" in other for other in case.steps)
+    earlier = any(other["do"] == step["do"] for other in case.steps[: max(index, 0)])
+    behind = "cache" in step or "live" in step if kept or not earlier else True
+    word = "prefill" if not behind else ("decode" if tokens == 1 else "chunk")
+    return f"{word}, {amount}" if step["do"] == "forward" else f"{step['do']}, {amount}"
+
+
+def _fact(points: Points, fact: Fact | None, notes: StepNotes) -> Array | None:
+    if fact is None:
+        return None
+    spec = next((item for item in points.specs if item.name == fact.point), None)
+    methods = {spec.method} if spec else set()
+    for event in reversed(notes.events):
+        value = event.parts.get(fact.part)
+        if event.method in methods and event.kind == "result" and isinstance(value, Array):
+            return value
+        if spec and spec.op == "weights" and event.method == "softmax.out":
+            whole = event.parts.get("")
+            return whole if isinstance(whole, Array) else None
+    return None
+
+
+def _length(item: Array | None, axis: int) -> str | None:
+    return str(item.shape[axis]) if item is not None and len(item.shape) > axis else None
+
+
+def _newest(item: Array | None) -> np.ndarray[Any, Any] | None:
+    """The newest token's weights, one row per head and sequence."""
+    if item is None or len(item.shape) < 2 or not item.values.size:
+        return None
+    last = item.values.astype(np.float64)[..., -1, :]
+    return np.asarray(last.reshape(-1, last.shape[-1]))
+
+
+def _scores(item: Array | None) -> str | None:
+    rows = _newest(item)
+    if rows is None:
+        return None
+    counts = sorted({int(count) for count in (rows != 0).sum(-1)})
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def _sums(item: Array | None) -> str | None:
+    rows = _newest(item)
+    if rows is None:
+        return None
+    low, high = float(rows.sum(-1).min()), float(rows.sum(-1).max())
+    return f"{low:.4f}" if f"{low:.4f}" == f"{high:.4f}" else f"{low:.4f} to {high:.4f}"
+
+
+def _pair(values: Sequence[str | None]) -> Pair | None:
+    return Pair(values[0], values[1]) if any(value is not None for value in values) else None
+
+
+def _sizes(case: Case) -> dict[str, int]:
+    setup = {
+        name: size for name, size in case.setup.items() if name in TRACED and isinstance(size, int)
+    }
+    if "d_model" in setup and "num_heads" in setup:
+        setup = {"head_dim": setup["d_model"] // setup["num_heads"], **setup}
+    return setup
