@@ -107,11 +107,14 @@ def add(
     """
     from grader.author.addition import locking, write
     from grader.judge import GraderError, start_sandbox
+    from grader.judge.absent import absent, reason
     from grader.sandbox import SandboxError
 
     _agree(force, because)
     _exists(file)
     found = load_challenge(challenge)
+    if package := absent(found):
+        raise UserError(f"{challenge!r} cannot be run here: {reason(package)}")
     read_case(file, found, found.cases)  # what is plainly wrong is told before torch is loaded
     try:
         with nullcontext() if dry_run else locking(found, _wait), start_sandbox(found) as sandbox:

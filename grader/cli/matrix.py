@@ -59,9 +59,12 @@ def _survey(challenge: Challenge) -> Survey:
     from grader.author.survey import survey
     from grader.content.schema import validate_challenge
     from grader.judge import GraderError, start_sandbox
+    from grader.judge.absent import absent, reason
     from grader.judge.run import usable_golden
     from grader.sandbox import SandboxError
 
+    if package := absent(challenge):
+        raise UserError(f"{challenge.id!r} cannot be run here: {reason(package)}")
     validate_challenge(challenge)
     golden = usable_golden(challenge, challenge.cases.values())
     try:
