@@ -143,10 +143,16 @@ def _serve(pipe: Connection) -> None:
 def open_pool(address: str | None, jobs: int | None) -> Pool:
     """Return the pool for an address such as `dask://host:8786`; without one, processes on this machine."""
     if address is None:
-        return LocalPool(jobs or os.cpu_count() or 1)
+        return LocalPool(jobs or _processors())
     scheme, separator, place = address.partition("://")
     if scheme != "dask" or not separator or not place:
         raise BatchError(f"{address!r} is no executor; write dask://HOST:PORT")
     from grader.batch.cluster import DaskPool
 
     return DaskPool(place, jobs)
+
+
+def _processors() -> int:
+    """How many processors we may use, which a container can make fewer than there are."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1

@@ -96,7 +96,7 @@ class Meter(Watcher):
         elif time.monotonic() - self._said > LINE_SECONDS:
             self._said = time.monotonic()
             left = pace(self._rate.times, self._total - self._done)
-            terminal.err(f"{self._done} of {self._total} graded, {left}")
+            terminal.err(f"{self._done} of {self._total} graded ({left})")
 
     def end(self) -> None:
         """Remove the bar."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from grader.batch import similar
 from grader.batch.conduct import Order, conduct
 from grader.batch.summary import Summary, summarise
 from grader.batch.work import Answer, Job
+from grader.cli.meter import pace
 from grader.content.plant import plant
 from grader.report.cohort.console import render
 from grader.report.cohort.page import class_page
@@ -143,3 +145,9 @@ def test_a_large_ring_of_copies_is_one_group(monkeypatch: pytest.MonkeyPatch) ->
     read: Callable[[str], bytes] = lambda name: sources[name].encode()  # noqa: E731
     (group,) = similar.groups(CHALLENGE, sources, read)
     assert len(group.ids) == 8
+
+
+def test_rate_and_remaining_time_are_told() -> None:
+    assert pace(deque([10.0]), 5) == "starting"
+    assert pace(deque([10.0, 10.5, 11.0]), 240) == "2.0/s, 2:00 left"
+    assert pace(deque([0.0, 10.0]), 1000) == "0.1/s, 2:46:40 left"
