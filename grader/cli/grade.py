@@ -102,7 +102,8 @@ def command(
     if page is not None:
         from grader.cli.page import write_page
 
-        write_page(found, result, source, page, planted=_planted(found, work))
+        planted = _planted(found, work)
+        write_page(found, result, source, page, planted=planted, isolate=not no_isolation)
     if record is not None:
         _write_record(result, record)
     if as_json:
@@ -149,6 +150,7 @@ def _judge(
             isolate=isolate,
             progress=progress,
             seeds=seeds,
+            explain=True,
         )
     finally:
         progress.clear()

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "start": ("grader.cli.start", "command", "Begin a challenge in a work folder."),
     "grade": ("grader.cli.grade", "command", "Grade a file."),
     "watch": ("grader.cli.watch", "command", "Grade a file at every save."),
+    "trace": ("grader.cli.trace", "command", "Show where a file departs from the reference."),
     "hint": ("grader.cli.hint", "command", "Give a hint for the next planted bug."),
     "reset": ("grader.cli.reset", "command", "Put the starter back, keeping a backup."),
     "solution": ("grader.cli.solution", "command", "Show the reference, or how a file differs."),

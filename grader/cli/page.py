@@ -8,18 +8,29 @@ from grader.cli.exits import UserError
 from grader.cli.variant import Variant
 from grader.content import Challenge
 from grader.files import write_atomically
+from grader.judge import start_sandbox
 from grader.judge.result import Result
 from grader.report.html import result_page
+from grader.sandbox import SandboxError
+from grader.trace.model import Trace
+from grader.trace.failed import trace_failed
 
 
 def write_page(
-    challenge: Challenge, result: Result, source: bytes, page: Path, *, planted: Variant | None
+    challenge: Challenge,
+    result: Result,
+    source: bytes,
+    page: Path,
+    *,
+    planted: Variant | None,
+    isolate: bool = True,
 ) -> None:
     """Write the page to `page`; `planted` is what the file came with, where that is known."""
     text = result_page(
         challenge,
         result,
         source.decode("utf-8", "replace"),
+        traces=_traces(challenge, result, source, isolate=isolate),
         planted=planted.bugs if planted else None,
         decoys=planted.decoys if planted else (),
         starter=planted.source(challenge) if planted else None,
@@ -28,3 +39,17 @@ def write_page(
         write_atomically(page, text)
     except OSError as error:
         raise UserError(f"{page}: cannot be written: {error.strerror}") from None
+
+
+def _traces(
+    challenge: Challenge, result: Result, source: bytes, *, isolate: bool
+) -> dict[str, Trace]:
+    """Trace what failed; a page without pictures is better than none."""
+    if result.verdict != "failed":
+        return {}
+    try:
+        with start_sandbox(challenge, isolate=isolate, source=source) as sandbox:
+            sandbox.ready()
+            return trace_failed(sandbox, challenge, result, source)
+    except SandboxError:
+        return {}

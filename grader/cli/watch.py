@@ -17,6 +17,7 @@ from grader.work import Work, WorkError, load
 
 if TYPE_CHECKING:
     from grader.judge.result import CaseResult, Result
+    from grader.sandbox import Sandbox
 
 CODES = {"passed": Exit.PASSED, "failed": Exit.FAILED, "error": Exit.INTERNAL}
 
@@ -47,6 +48,7 @@ def command(
         planted=about.planted,
         hint=about.hint,
         graded=about.remember,
+        trace=about.trace,
         isolate=not no_isolation,
         poll=poll,
     )
@@ -104,3 +106,14 @@ class _About:
             (load(self.work.folder) or self.work).with_hint(bug, level).save()
         except WorkError:
             return
+
+    def trace(self, sandbox: Sandbox, source: bytes, case: CaseResult) -> tuple[str, ...]:
+        """Return where the file first departs from the reference in this case."""
+        from grader.cli.trace import lines
+        from grader.trace import trace_case
+
+        if case.visibility != "public":
+            return ("A hidden case is not traced.",)
+        return tuple(
+            lines(trace_case(sandbox, self.challenge, self.challenge.cases[case.id], source))
+        )

@@ -15,6 +15,7 @@ from grader.report.heatmap import Maps, maps_of
 from grader.trace.model import Pair, Point, Step, Trace
 
 MOST_STEPS = 16
+MOST_NAMES = 4
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,14 @@ class Figures:
 
 def figures_of(trace: Trace) -> Figures | None:
     """Return the figures of a traced case; None when there is nothing to show."""
-    steps = tuple(_row(step) for step in trace.steps[:MOST_STEPS])
+    rows = [_row(step) for step in trace.steps[:MOST_STEPS]]
+    told = any(row.cache or row.scores or row.raised for row in rows)
+    steps = tuple(row for row in rows if row.number or row.wrong) if told else ()
     divergence = trace.divergence
     maps = tuple(_maps(trace))
     if divergence is None and not maps:
         return None
     patterns = divergence.point.pattern if divergence else ()
-    if divergence and divergence.looks_like:
-        patterns = (*patterns, f"It looks like this: {divergence.looks_like}")
     return Figures(
         divergence.sentence() if divergence else "",
         patterns,
@@ -90,7 +91,9 @@ def _weights(point: Point) -> bool:
 
 
 def _row(step: Step) -> StepRow:
-    wrong = [f"`{point.title}`" for point in step.points if point.status != "same"]
+    wrong = list(dict.fromkeys(f"`{p.title}`" for p in step.points if p.status != "same"))
+    if len(wrong) > MOST_NAMES:
+        wrong = [*wrong[:MOST_NAMES], f"{len(wrong) - MOST_NAMES} more"]
     return StepRow(
         "" if step.index < 0 else str(step.index + 1),
         step.title,
@@ -98,5 +101,5 @@ def _row(step: Step) -> StepRow:
         step.scores,
         step.weight_sum,
         step.raised,
-        ", ".join(dict.fromkeys(wrong)),
+        ", ".join(wrong),
     )

@@ -111,7 +111,7 @@ def _numbers(grid: Grid | None) -> Numbers | None:
 
 def _axes(point: Point, ndim: int) -> tuple[str, ...]:
     named = point.place.axes if point.place else ()
-    if len(named) != ndim:
+    if len(named) != ndim or any(name.startswith("axis ") for name in named):
         named = AXES.get(ndim, tuple(f"axis {axis}" for axis in range(ndim)))
     return named
 

@@ -110,7 +110,7 @@ def test_cache_lengths_are_drawn_and_told() -> None:
 
 def test_figures_tell_the_first_divergence_and_are_the_same_each_time() -> None:
     seen = figures_of(trace(wrong=unmasked))
-    assert seen.sentence.startswith("step 1 (decode, 2 tokens), `weights`, batch 0, head 0")
+    assert seen.sentence.startswith("step 2 (decode, 2 tokens), `weights`, batch 0, head 0")
     assert [maps.caption for maps in seen.maps] == ["step 2, `weights`, batch 0"]
     assert seen.steps[1].wrong == "`weights`, `output`"
     assert seen == figures_of(trace(wrong=unmasked))
