@@ -102,8 +102,7 @@ def command(
     if page is not None:
         from grader.cli.page import write_page
 
-        planted = _planted(found, work)
-        write_page(found, result, source, page, planted=planted, isolate=not no_isolation)
+        write_page(found, result, source, page, planted=_planted(found, work))
     if record is not None:
         _write_record(result, record)
     if as_json:

@@ -46,13 +46,15 @@ def grade_source(
     golden: Golden | None = None,
     parallel: int = PARALLEL,
     seeds: Mapping[str, int] | None = None,
+    explain: bool = False,
 ) -> Result:
     """Grade the bytes of one file.
 
     Raises ContentError (the challenge is unusable), Unreadable (too large) and GraderError (ours).
     `cases` restricts the run; `sandbox` reuses a warm one, else one is started and closed again.
     `golden` is what `prepare` returned for this challenge; `parallel` cases are run side by side.
-    `seeds` of secret inputs repeat an earlier grading (its `secrets`); the others are drawn anew.
+    `seeds` of secret inputs repeat an earlier grading (its `secrets`); the others are drawn anew. With `explain`, the
+    first failed scenario is traced, and its cause says where the file departs from the reference.
     """
     began = time.monotonic()
     if isinstance(challenge, str):
@@ -80,7 +82,19 @@ def grade_source(
         grading.seeds.update(seeds or {})
         results, log = grading.run(chosen)
         result = _result(challenge, source, filename, results, states, log, box, began)
-        return replace(result, secrets=grading.seeds)
+        result = replace(result, secrets=grading.seeds)
+        return _explained(box, challenge, golden, source, result) if explain else result
+
+
+def _explained(
+    box: Sandbox, challenge: Challenge, golden: Golden, source: bytes, result: Result
+) -> Result:
+    if result.verdict != "failed":
+        return result
+    # a passing grade does not even read the code that traces
+    from grader.trace.explain import explained
+
+    return explained(box, challenge, golden, source, result)
 
 
 def start_sandbox(

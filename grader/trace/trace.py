@@ -12,7 +12,7 @@ import numpy as np
 
 from grader.arrays import Array
 from grader.content import Case, Challenge
-from grader.judge.golden import CaseGolden
+from grader.judge.golden import CaseGolden, load_golden
 from grader.judge.result import Cause, Where
 from grader.judge.symptoms import recognise, trace_of
 from grader.sandbox import Sandbox
@@ -32,10 +32,13 @@ def trace_case(
     source: bytes,
     golden: CaseGolden | None = None,
 ) -> Trace:
-    """Return the trace of one case of one file; with its `golden`, known symptoms are recognised.
+    """Return the trace of one case of one file; `golden` is the case's, if it is at hand.
 
-    Raises SandboxError and ContentError, when the fault is ours.
+    Of a hidden case nothing is told.  Raises SandboxError and ContentError, when the fault is ours.
     """
+    if case.visibility != "public":
+        return Trace(challenge.id, case.id, (), None, "A hidden case: its details are not shown.")
+    golden = golden or load_golden(challenge).cases.get(case.id)
     points = load_points(challenge)
     right, _ = record(sandbox, challenge, case, challenge.oracle.read_bytes(), points)
     made, ended = record(sandbox, challenge, case, source, points)
