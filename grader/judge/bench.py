@@ -57,7 +57,8 @@ class Bench:
         used = self._session is not None
         try:
             result = self._once(case, golden, seed, tape)
-            if result.status == "failed" and used and (self._dead or not self._trusted):
+            doubtful = used and (self._dead or not self._trusted)
+            if result.status == "failed" and (doubtful or self._killed):
                 result = self._again(result, case, golden, seed, tape)
         except BaseException:
             self.close()
@@ -73,6 +74,10 @@ class Bench:
     @property
     def _dead(self) -> bool:
         return self._session is None or self._session.broken
+
+    @property
+    def _killed(self) -> bool:
+        return self._session is not None and self._session.killed
 
     def _again(
         self,

@@ -149,7 +149,7 @@ def _room(request: Request, expected: Expected) -> int:
 
 
 # an answer that is no frame at all comes from code that wrote into the worker's pipes: it ended its own process
-_KINDS: Mapping[str, str] = {"protocol": "crashed"}
+_KINDS: Mapping[str, str] = {"protocol": "crashed", "killed": "memory"}
 _HELP: Mapping[str, str] = {
     "timeout": "Look for a loop that never ends, or for work that grows with the square of the length.",
     "memory": "Look for a tensor that is far larger than its inputs.",

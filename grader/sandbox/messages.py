@@ -83,7 +83,7 @@ class Reply:
 class WorkerFailure(Exception):
     """The submission's process gave no answer; `kind` says why.
 
-    Kinds: timeout, memory, crashed, blocked, protocol.
+    Kinds: timeout, memory, crashed, blocked, protocol, and killed, by somebody outside of the sandbox.
     """
 
     def __init__(self, kind: str, message: str) -> None:

@@ -160,6 +160,6 @@ def explain(end: End, limits: Limits) -> WorkerFailure:
     if number == signal.SIGSYS:
         return WorkerFailure("blocked", "a forbidden system call ended the process")
     if number == signal.SIGKILL:
-        return WorkerFailure("memory", "the system killed the process, most likely for its memory")
+        return WorkerFailure("killed", "the system killed the process, most likely for its memory")
     name = signal.Signals(number).name if number in signal.valid_signals() else str(number)
     return WorkerFailure("crashed", f"the process was ended by {name}")

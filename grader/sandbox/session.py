@@ -60,6 +60,7 @@ class Session:
         self._log = ""
         self._open = True
         self.broken = False  # the worker failed and will answer no more
+        self.killed = False  # by somebody outside, most likely the system for want of memory
         self.layers: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
@@ -125,7 +126,9 @@ class Session:
             raise WorkerFailure("timeout", f"no answer within {self._limits.seconds:g} s") from None
         except (EOFError, BrokenPipeError):
             self.broken = True
-            raise self._worker.failure() from None
+            failure = self._worker.failure()
+            self.killed = failure.kind == "killed"
+            raise failure from None
         except wire.WireError as error:
             self.broken = True
             raise WorkerFailure("protocol", str(error)) from None

@@ -20,7 +20,7 @@ from grader.content import load_challenge
 from grader.files import write_atomically
 from grader.judge import grade_source
 from grader.judge.result import Result
-from grader.sandbox import Sandbox
+from grader.sandbox import Sandbox, Session
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks and limits")
 NAME = "decode_positions"
@@ -35,10 +35,11 @@ def grade(box: Sandbox, progress: Callable[[int, int], None] | None = None) -> R
 
 def once(act: Callable[[], None]) -> Callable[[int, int], None]:
     """Act after the first verdict."""
+    acts = [act]
 
-    def progress(done: int, _total: int) -> None:
-        if done == 1:
-            act()
+    def progress(_done: int, _total: int) -> None:
+        if acts:
+            acts.pop()()
 
     return progress
 
@@ -67,6 +68,25 @@ def test_killed_workers_are_asked_again(sandbox_for) -> None:
 
     result = grade(box, once(kill))
     assert killed
+    assert result.verdict == "passed", result.cases
+
+
+def test_a_worker_that_the_system_kills_at_its_first_case_is_asked_again(
+    sandbox_for, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = sandbox_for(NAME)
+    deaths: list[int] = []
+    ask = Session.ask
+
+    def killing(self, request, **room):
+        if len(deaths) < 1:
+            deaths.append(self._worker.pid)
+            os.kill(self._worker.pid, signal.SIGKILL)
+        return ask(self, request, **room)
+
+    monkeypatch.setattr(Session, "ask", killing)
+    result = grade(box)
+    assert deaths
     assert result.verdict == "passed", result.cases
 
 

@@ -59,7 +59,7 @@ def test_a_log_counts_what_it_does_not_keep():
         (int(signal.SIGSEGV), 0.1, "crashed"),
         (int(signal.SIGXCPU), 2.0, "timeout"),
         (int(signal.SIGKILL), 2.1, "timeout"),
-        (int(signal.SIGKILL), 0.1, "memory"),
+        (int(signal.SIGKILL), 0.1, "killed"),
         (int(signal.SIGSYS), 0.1, "blocked"),
     ],
 )
