@@ -21,7 +21,7 @@ class Plan:
     def create(self):
         return {}
 
-    def attend(self, lens, queries=1, q_lens=None, contrast=0.0, spread=1.0, **params):
+    def attend(self, lens, queries=1, q_lens=None, contrast=0.0, spread=1.0, tilt=0.0, **params):
         s = self.setup
         lens = np.array(lens, np.int32)
         table = self._table(lens, spare=0)
@@ -30,6 +30,8 @@ class Plan:
             self._tokens(s["pages"], s["page"], scale=spread),
             self._tokens(s["pages"], s["page"]),
         )
+        if tilt:  # the same large negative number in every score of a row
+            q[..., 0], k[..., 0] = abs(tilt), tilt
         if contrast:  # every other token is attended to, and its values are larger
             sign = np.where(np.arange(s["page"]) % 2, -contrast, contrast)[:, None]
             q[..., 0], k[..., 0], v = contrast, sign, v + sign[..., None]
