@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.table import Table
@@ -17,6 +18,8 @@ from grader.files import write_atomically
 from grader.judge import grade_source, start_sandbox
 from grader.judge.result import Result
 from grader.report.html import Link, index_page, result_page
+from grader.trace.failed import trace_failed
+from grader.trace.model import Trace
 
 REPORT = ROOT / "report"
 
@@ -30,11 +33,11 @@ def main() -> int:
     REPORT.mkdir(exist_ok=True)
     for name in challenge_ids():
         challenge = load_challenge(name)
-        starter, reference = grade_both(challenge)
+        starter, reference, traces = grade_both(challenge)
         good &= starter.verdict == "failed" and reference.verdict == "passed"
         for label, result in (("starter", starter), ("reference", reference)):
             table.add_row(*row(name, label, result))
-            links.append(page(challenge, label, result))
+            links.append(page(challenge, label, result, traces if label == "starter" else {}))
     write_atomically(REPORT / "index.html", index_page(links))
     Console().print(table)
     print(f"The same as pages: {REPORT.name}/index.html")
@@ -44,19 +47,21 @@ def main() -> int:
     return 0 if good else 1
 
 
-def grade_both(challenge: Challenge) -> tuple[Result, Result]:
-    """Grade the starter and the reference in one warm sandbox."""
+def grade_both(challenge: Challenge) -> tuple[Result, Result, dict[str, Trace]]:
+    """Grade the starter and the reference in one warm sandbox, and trace what fails in the starter."""
+    text = challenge.starter.read_bytes()
     with start_sandbox(challenge) as sandbox:
-        starter = grade_source(challenge, challenge.starter.read_bytes(), sandbox=sandbox)
+        starter = grade_source(challenge, text, sandbox=sandbox)
         reference = grade_source(challenge, challenge.reference.read_bytes(), sandbox=sandbox)
-    return starter, reference
+        return starter, reference, trace_failed(sandbox, challenge, starter, text)
 
 
-def page(challenge: Challenge, label: str, result: Result) -> Link:
+def page(challenge: Challenge, label: str, result: Result, traces: Mapping[str, Trace]) -> Link:
     """Write the page of one result and return its line in the index."""
     path = challenge.starter if label == "starter" else challenge.reference
     href = f"{challenge.id}-{label}.html"
-    write_atomically(REPORT / href, result_page(challenge, result, path.read_text("utf-8")))
+    text = result_page(challenge, result, path.read_text("utf-8"), traces=traces)
+    write_atomically(REPORT / href, text)
     return Link(href, challenge.title, label, result)
 
 
