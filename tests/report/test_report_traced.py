@@ -1,0 +1,57 @@
+"""The page of a real grading with its traces, and `kvdojo trace` on a terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from grader.cli.main import main
+from grader.content import load_challenge
+from grader.judge import grade_source
+from grader.report.html import result_page
+from grader.trace.failed import MOST, trace_failed
+
+CHALLENGE = "multi_head_attention"
+
+
+@pytest.fixture(scope="module")
+def graded(sandbox_for):
+    challenge, box = load_challenge(CHALLENGE), sandbox_for(CHALLENGE)
+    source = challenge.starter.read_bytes()
+    cases = ["split-heads", "scores-square", "mask-chunk", "attend-causal", "one-token"]
+    return challenge, source, box, grade_source(challenge, source, sandbox=box, cases=cases)
+
+
+def test_the_same_file_gives_the_same_bytes(graded) -> None:
+    challenge, source, box, result = graded
+    pages = {
+        result_page(
+            challenge, result, source.decode(), traces=trace_failed(box, challenge, result, source)
+        )
+        for _ in range(2)
+    }
+    assert len(pages) == 1
+    page = pages.pop()
+    assert re.search(r"First divergence</dt><dd>step 1 \(.*`split heads`", page)
+    assert "head 2: difference" in page
+    assert page.count("first difference: ") >= 2 * len(result.cases) - 2
+
+
+def test_only_what_went_wrong_is_traced(graded) -> None:
+    challenge, source, box, result = graded
+    traces = trace_failed(box, challenge, result, source)
+    failed = [case.id for case in result.cases if case.status == "failed"]
+    assert set(traces) == set(failed[:MOST])
+
+
+def test_trace_on_the_command_line(graded, tmp_path, capsys) -> None:
+    challenge, source, *_ = graded
+    path = tmp_path / challenge.file
+    path.write_bytes(source)
+    assert main(["trace", CHALLENGE, str(path), "--case", "mask-chunk", "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "kvdojo/trace/v1"
+    assert document["divergence"]["point"]["name"] == "mask"
+    assert main(["trace", CHALLENGE, str(path), "--case", "no-such-case"]) == 2
