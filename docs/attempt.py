@@ -1,0 +1,223 @@
+"""Write `docs/attempt.md`: a whole attempt at a challenge, every line of it printed by the real program.
+
+`python docs/attempt.py` runs start, grade, hint, trace, watch and the fixes in a temporary work folder, on its own
+terminal. With `--check` nothing is written: the status is 1 when the page differs in more than times.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import sys
+import tempfile
+import termios
+import time
+from pathlib import Path
+
+import pyte
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "attempt.md"
+PROGRAM = str(ROOT / ".venv" / "bin" / "kvdojo")
+CHALLENGE = "multi_head_attention"
+FILE = "kv_attention.py"
+COLUMNS, ROWS = 100, 26
+SECONDS = 120.0
+TIMES = re.compile(r"\d+\.\d\d s\b")
+
+SPLIT = (
+    "        return x.view(B, self.num_heads, S, self.head_dim)  # [B, H, S, D]\n",
+    "        x = x.view(B, S, self.num_heads, self.head_dim)  # [B, S, H, D]\n"
+    "        return x.transpose(1, 2)  # [B, H, S, D]\n",
+)
+SCALE = ("        self.scale = self.head_dim\n", "        self.scale = math.sqrt(self.head_dim)\n")
+AXIS = ("        return torch.cat(pieces, dim=2)", "        return torch.cat(pieces, dim=1)")
+OFFSET = ("        offset = cache_len + 1 if cache_len else 0\n", "        offset = cache_len\n")
+OWNER = ("        if cache is not None:\n            cache.update(new_cache)\n", "")
+LIMIT = ("if total_len >= self.max_cache_len:", "if total_len > self.max_cache_len:")
+
+
+class Terminal:
+    """A program on a terminal, and the text a person sees."""
+
+    def __init__(self, words: list[str], environment: dict[str, str]) -> None:
+        self.screen = pyte.HistoryScreen(COLUMNS, ROWS, history=2000)
+        self._stream = pyte.ByteStream(self.screen)
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+            os.execve(PROGRAM, [PROGRAM, *words], environment)
+
+    def press(self, key: str) -> None:
+        """Press one key."""
+        os.write(self._fd, key.encode())
+
+    def see(self, *wanted: str) -> str:
+        """Wait until the screen shows all of `wanted`, and return the screen."""
+        deadline = time.monotonic() + SECONDS
+        while not all(part in self._shown() for part in wanted):
+            self._take(0.5)
+            if time.monotonic() > deadline:
+                raise SystemExit(f"{wanted} never came:\n{self._shown()}")
+        # the rest of the same frame
+        while self._take(0.5):
+            pass
+        return self._shown()
+
+    def finish(self) -> str:
+        """Wait for the end and return all that was printed."""
+        while not os.waitpid(self.pid, os.WNOHANG)[0]:
+            self._take(0.1)
+        while self._take(0.0):
+            pass
+        os.close(self._fd)
+        above = ["".join(row[x].data for x in range(COLUMNS)) for row in self.screen.history.top]
+        return "\n".join(line.rstrip() for line in [*above, *self.screen.display]).strip()
+
+    def _shown(self) -> str:
+        return "\n".join(line.rstrip() for line in self.screen.display).strip("\n")
+
+    def _take(self, seconds: float) -> bool:
+        """Read what comes within some seconds; False when nothing did."""
+        ready, _, _ = select.select([self._fd], [], [], seconds)
+        try:
+            data = os.read(self._fd, 65536) if ready else b""
+        except OSError:  # the program has ended
+            data = b""
+        self._stream.feed(data)
+        return bool(data)
+
+
+class Attempt:
+    """The work folder, the file in it, and the page as it grows."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / CHALLENGE / FILE
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "LANG": "C.UTF-8",
+            "TERM": "xterm",
+            "OMP_NUM_THREADS": "1",
+            "KVDOJO_WORK": str(folder),
+        }
+        self._folder = folder
+        self.parts: list[str] = []
+
+    def say(self, text: str) -> None:
+        """Add a paragraph."""
+        self.parts.append(" ".join(text.split()) if not text.startswith("#") else text)
+
+    def run(self, *words: str) -> str:
+        """Run a command and show what it printed."""
+        printed = self.start(*words).finish()
+        self.show(f"$ kvdojo {' '.join(words)}\n{printed}", "console")
+        return printed
+
+    def start(self, *words: str) -> Terminal:
+        """Start a command on a terminal."""
+        return Terminal(list(words), self._environment)
+
+    def show(self, text: str, language: str = "text") -> None:
+        """Add a block, with the temporary folder named as a learner's would be."""
+        text = text.replace(str(self._folder), "work")
+        lines = [line.rstrip() for line in text.split("\n")]
+        self.parts.append("\n".join([f"```{language}", *lines, "```"]))
+
+    def mend(self, *edits: tuple[str, str]) -> None:
+        """Edit the file and show the change."""
+        text = self.file.read_text("utf-8")
+        lines = []
+        for old, new in edits:
+            if text.count(old) != 1:
+                raise SystemExit(f"the starter has changed: {old!r}")
+            text = text.replace(old, new)
+            lines += [f"-{line}" for line in old.splitlines()]
+            lines += [f"+{line}" for line in new.splitlines()]
+        self.show("\n".join(lines), "diff")
+        self.file.write_text(text, "utf-8")
+
+
+def record() -> str:
+    """Make the attempt and return the page."""
+    with tempfile.TemporaryDirectory() as folder:
+        attempt = Attempt(Path(folder))
+        _begin(attempt)
+        _watch(attempt)
+        attempt.say("## The last word")
+        attempt.run("grade", CHALLENGE)
+    return "\n\n".join(attempt.parts) + "\n"
+
+
+def _begin(attempt: Attempt) -> None:
+    attempt.say("# An attempt, from start to pass")
+    attempt.say(
+        "Recorded with `python docs/attempt.py`: every block is what the program printed, on a terminal of "
+        f"{COLUMNS} columns; only the times differ from run to run."
+    )
+    attempt.say("## Start")
+    attempt.run("start", CHALLENGE)
+    attempt.run("grade", CHALLENGE)
+    attempt.say("## A hint, and the first fix")
+    attempt.say(
+        "The first failed case isolates one method, so that is where to look. Before reading on in the file, ask for "
+        "the first hint about this very case."
+    )
+    attempt.run("hint", CHALLENGE, "--case", "split-heads")
+    attempt.say("The features of a token must be cut before any axis is moved:")
+    attempt.mend(SPLIT)
+    attempt.run("grade", CHALLENGE, "--case", "split-heads", "--case", "mask-chunk")
+    attempt.say("## Trace")
+    attempt.say(
+        "That one is right now, and the mask is not. But is the mask the first thing that is wrong, in a whole "
+        "conversation?"
+    )
+    attempt.run("trace", CHALLENGE, "--case", "chunks-3-3-2")
+    attempt.say(
+        "No: the scores before it are too small by a factor that names itself. And step 2 fails for the cache, which "
+        "still holds 3 tokens after 6."
+    )
+
+
+def _watch(attempt: Attempt) -> None:
+    attempt.say("## Watch")
+    attempt.say("From here on `kvdojo watch` stays open beside the editor.")
+    screen = attempt.start("watch", CHALLENGE)
+    attempt.show(f"$ kvdojo watch {CHALLENGE}\n{screen.see('graded 1 time')}")
+    attempt.say("Two edits and a save: the divisor, and the axis along which the cache grows.")
+    attempt.mend(SCALE, AXIS)
+    attempt.show(screen.see("graded 2 times"))
+    attempt.say("The mask's diagonal starts one too far once there is a cache.")
+    attempt.mend(OFFSET)
+    attempt.show(screen.see("graded 3 times"))
+    attempt.say("Pressing `h`:")
+    screen.press("h")
+    attempt.show(screen.see("1 of 3:"))
+    attempt.say("A call may not change the cache it was handed.")
+    attempt.mend(OWNER)
+    attempt.show(screen.see("graded 4 times"))
+    attempt.say("What is left is the limit: a cache that is exactly full is still allowed.")
+    attempt.mend(LIMIT)
+    attempt.show(screen.see("All cases pass."))
+    attempt.say("`q` leaves the screen, and the exit status is that of the last verdict.")
+    screen.press("q")
+    screen.finish()
+
+
+def main() -> int:
+    """Write the page, or compare it."""
+    page = record()
+    if "--check" in sys.argv[1:]:
+        same = TIMES.sub("", page) == TIMES.sub("", PAGE.read_text("utf-8"))
+        sys.stdout.write("the page is up to date\n" if same else "the page is out of date\n")
+        return 0 if same else 1
+    PAGE.write_text(page, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
