@@ -23,11 +23,13 @@ class Plan:
     def create(self):
         return {}
 
-    def prefill(self, lens, queries, q_lens=None, spread=1.0, contrast=0.0, **params):
+    def prefill(self, lens, queries, q_lens=None, spread=1.0, contrast=0.0, tilt=0.0, **params):
         s = self.setup
         q = self.draw(len(lens), queries, s["heads"], s["head_dim"], scale=spread)
         shape = (len(lens), s["slots"] + SPARE, s["kv_heads"], s["head_dim"])
         k, v = self.draw(*shape, scale=spread), self.draw(*shape)
+        if tilt:  # the same large negative number in every score of a row
+            q[..., 0], k[..., 0] = abs(tilt), tilt
         if contrast:  # every other token is attended to, and its values are larger
             sign = np.where(np.arange(shape[1]) % 2, -contrast, contrast)[:, None]
             q[..., 0], k[..., 0], v = contrast, sign, v + sign[..., None]
