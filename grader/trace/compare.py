@@ -14,13 +14,11 @@ from typing import Any
 import numpy as np
 
 from grader.arrays import Array
-from grader.judge.show import number
-from grader.trace.model import Grid, Place, Point
-from grader.trace.patterns import differences, masked
+from grader.trace.model import Place, Point
 from grader.trace.points import Points, Spec
 from grader.trace.record import Event, StepNotes
+from grader.trace.values import compare_arrays, shown
 
-LOOSE = {"float64": 1e-7, "float32": 2e-4, "bfloat16": 5e-2, "float16": 2e-2}
 Part = Array | str
 Parts = Mapping[str, Part]
 _OPS = {
@@ -155,47 +153,9 @@ def _parts(made: Point, spec: Spec, mine: Parts, other: Parts, sizes: Mapping[st
             if made.expected is None:
                 made = told
         elif want != got:
-            place = Place((), (), _short(want), _short(got))
+            place = Place((), (), *shown(want, got))
             return replace(made, status="differs", place=place)
     return made
-
-
-def compare_arrays(
-    made: Point, want: Array, got: Array, axes: tuple[str, ...], sizes: Mapping[str, int]
-) -> Point:
-    """Fill a point with two arrays and how they differ."""
-    made = replace(made, expected=grid(want), actual=grid(got))
-    if want.shape != got.shape:
-        place = Place((), (), f"shape {list(want.shape)}", f"shape {list(got.shape)}")
-        return replace(made, status="differs", place=place)
-    if want.dtype != got.dtype:
-        return replace(made, status="differs", place=Place((), (), want.dtype, got.dtype))
-    wrong = _wrong(want, got)
-    if not wrong.any():
-        return made
-    index = tuple(int(i) for i in np.argwhere(wrong)[0])
-    named = axes if len(axes) == len(index) else tuple(f"axis {i}" for i in range(len(index)))
-    place = Place(index, named, number(want.values[index]), number(got.values[index]))
-    said = differences(got.values, want.values, wrong, named, sizes)
-    return replace(made, status="differs", place=place, pattern=said)
-
-
-def _wrong(want: Array, got: Array) -> np.ndarray[Any, Any]:
-    a, b = got.values, want.values
-    if a.dtype == bool or a.dtype.kind in "iu":
-        return np.asarray(a != b)
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    both = masked(a) & masked(b)
-    finite = b[np.isfinite(b) & ~masked(b)]
-    size = max(1.0, float(np.abs(finite).max(initial=0.0)))
-    with np.errstate(invalid="ignore"):
-        near = np.abs(a - b) <= LOOSE.get(want.dtype, 2e-4) * size
-    return np.asarray(~(near | both | (a == b) | (np.isnan(a) & np.isnan(b))))
-
-
-def grid(item: Array) -> Grid:
-    """Return an array as a trace keeps it."""
-    return Grid(tuple(item.shape), item.dtype, item.values)
 
 
 def _outputs(
@@ -222,7 +182,7 @@ def _outputs(
         if isinstance(want, Array) and isinstance(got, Array):
             yield Compared(compare_arrays(made, want, got, (), sizes), spec)
         elif name in right and want != got:
-            place = Place((), (), _short(want), _short(got))
+            place = Place((), (), *shown(want, got))
             yield Compared(replace(made, status="differs", place=place), spec)
     for name, sent in theirs.request.tensors.items():
         after = other.echo.get(name)
@@ -256,12 +216,6 @@ def _ending(expected: str | None, actual: str | None, more: str = "") -> str:
         return f"It returns, and should raise {expected}."
     rather = f"raises {expected}" if expected else "returns"
     return f"It ends with {actual}{more}; the reference {rather}."
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, Array):
-        return f"a tensor {list(value.shape)}"
-    return str(value)[:120]
 
 
 def _settled(found: list[Compared]) -> list[Compared]:

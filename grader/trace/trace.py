@@ -22,6 +22,7 @@ from grader.trace.points import Fact, Points, lacking, load_points
 from grader.trace.record import StepNotes, record
 
 CREATE = -1
+AFTER_MASK = ("weights", "context", "attention", "output")
 TRACED = ("d_model", "num_heads", "head_dim", "hidden_size", "embed_dim", "num_kv_heads")
 
 
@@ -59,17 +60,15 @@ def trace_case(
 
 def _first(step: Step, compared: Sequence[Compared]) -> Divergence | None:
     """The first point that differs; a visit too many or too few counts when nothing before it explains it."""
-    wrong = [item for item in compared if item.point.status != "same"]
-    if not wrong:
+    wrong = [item for item in compared if item.point.status == "differs"]
+    strange = [item for item in compared if item.point.status in ("extra", "missing")]
+    if not wrong and not strange:
         return None
-    strange = [item for item in wrong if item.point.status == "extra"]
-    order = {id(item): index for index, item in enumerate(compared)}
-    chosen = wrong[0]
-    # a method that only one of them calls comes before the first number it spoils
-    if strange and chosen.spec.name in ("weights", "context", "output", chosen.spec.stage):
-        nearest = min(strange, key=lambda item: order[id(item)])
-        if nearest.spec.name == "mask":
-            chosen = nearest
+    chosen = (wrong or strange)[0]
+    # a mask that only one of them applies comes before the first number it spoils
+    masks = [item for item in strange if item.spec.stage == "mask"]
+    if masks and chosen.spec.stage in AFTER_MASK:
+        chosen = masks[0]
     return Divergence(
         step.index, step.title, chosen.point, _family(chosen), None, chosen.spec.stage
     )
@@ -82,7 +81,7 @@ def _family(item: Compared) -> str | None:
         return "aliasing & ownership"
     if item.spec.name == "scores" and ("ends with" in text or "order" in text or "places" in text):
         return "head split-merge"
-    if ("Only batch" in text) and item.spec.stage not in ("validation",):
+    if "Only batch" in text and item.spec.stage in AFTER_MASK:
         return "batching & padding"
     if item.spec.stage == "cache" and "ends with mutated" in text:
         return "aliasing & ownership"

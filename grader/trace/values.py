@@ -1,0 +1,65 @@
+"""Compare two recorded values: where they differ first, how far, and in what manner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from grader.arrays import Array
+from grader.judge.show import number
+from grader.trace.model import Grid, Place, Point
+from grader.trace.patterns import differences, masked
+
+LOOSE = {"float64": 1e-7, "float32": 2e-4, "bfloat16": 5e-2, "float16": 2e-2}
+
+
+def compare_arrays(
+    made: Point, want: Array, got: Array, axes: tuple[str, ...], sizes: Mapping[str, int]
+) -> Point:
+    """Fill a point with two arrays and how they differ."""
+    made = replace(made, expected=grid(want), actual=grid(got))
+    if want.shape != got.shape:
+        place = Place((), (), f"shape {list(want.shape)}", f"shape {list(got.shape)}")
+        return replace(made, status="differs", place=place)
+    if want.dtype != got.dtype:
+        return replace(made, status="differs", place=Place((), (), want.dtype, got.dtype))
+    wrong = _wrong(want, got)
+    if not wrong.any():
+        return made
+    index = tuple(int(i) for i in np.argwhere(wrong)[0])
+    named = axes if len(axes) == len(index) else tuple(f"axis {i}" for i in range(len(index)))
+    place = Place(index, named, number(want.values[index]), number(got.values[index]))
+    said = differences(got.values, want.values, wrong, named, sizes)
+    return replace(made, status="differs", place=place, pattern=said)
+
+
+def _wrong(want: Array, got: Array) -> np.ndarray[Any, Any]:
+    a, b = got.values, want.values
+    if a.dtype == bool or a.dtype.kind in "iu":
+        return np.asarray(a != b)
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    both = masked(a) & masked(b)
+    finite = b[np.isfinite(b) & ~masked(b)]
+    size = max(1.0, float(np.abs(finite).max(initial=0.0)))
+    with np.errstate(invalid="ignore"):
+        near = np.abs(a - b) <= LOOSE.get(want.dtype, 2e-4) * size
+    return np.asarray(~(near | both | (a == b) | (np.isnan(a) & np.isnan(b))))
+
+
+def grid(item: Array) -> Grid:
+    """Return an array as a trace keeps it."""
+    return Grid(tuple(item.shape), item.dtype, item.values)
+
+
+def shown(want: Any, got: Any) -> tuple[str, str]:
+    """Show two values in a line each, from shortly before the place where their texts part."""
+    texts = [f"a tensor {list(x.shape)}" if isinstance(x, Array) else str(x) for x in (want, got)]
+    same = next((i for i, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), 0)
+    start = max(0, same - 20) if same > 40 else 0
+    left, right = (
+        (f"...{text[start:]}" if start else text).replace("\n", "\\n")[:100] for text in texts
+    )
+    return left, right
