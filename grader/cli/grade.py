@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +22,7 @@ from grader.work import Work, WorkError
 
 if TYPE_CHECKING:
     from grader.judge.result import Result
+    from grader.sandbox import Sandbox
 
 CODES = {"passed": Exit.PASSED, "failed": Exit.FAILED, "error": Exit.INTERNAL}
 
@@ -96,13 +98,16 @@ def command(
     path, work = locate(found, file)
     source = read(path, found.id)
     seeds = _seeds(found, source, replay) if replay else {}
-    result = _judge(found, path, source, cases, seeds, extra, isolate=not no_isolation)
-    if work and not cases:
-        remember_result(work, source, result)
-    if page is not None:
-        from grader.cli.page import write_page
+    isolate = not no_isolation
+    with _warm(found, source, isolate=isolate) if page and not extra else nullcontext() as box:
+        result = _judge(found, path, source, cases, seeds, extra, isolate=isolate, sandbox=box)
+        if work and not cases:
+            remember_result(work, source, result)
+        if page is not None:
+            from grader.cli.page import write_page
 
-        write_page(found, result, source, page, planted=_planted(found, work))
+            planted = _planted(found, work)
+            write_page(found, result, source, page, planted=planted, isolate=isolate, sandbox=box)
     if record is not None:
         _write_record(result, record)
     if as_json:
@@ -124,6 +129,13 @@ def _with_private(challenge: Challenge, folder: Path | None) -> tuple[Challenge,
     return with_cases(challenge, extra), extra
 
 
+def _warm(challenge: Challenge, source: bytes, *, isolate: bool) -> Sandbox:
+    """Start a sandbox for both grading and drawing."""
+    from grader.judge import start_sandbox
+
+    return start_sandbox(challenge, isolate=isolate, source=source)
+
+
 def _judge(
     challenge: Challenge,
     path: Path,
@@ -133,6 +145,7 @@ def _judge(
     extra: list[Case],
     *,
     isolate: bool,
+    sandbox: Sandbox | None,
 ) -> Result:
     from grader.judge import grade_source
     from grader.judge.private import grade_with
@@ -140,7 +153,7 @@ def _judge(
     progress = terminal.Progress()
     progress(0, len(set(cases) or challenge.cases))
     try:
-        grade = partial(grade_with, extra) if extra else grade_source
+        grade = partial(grade_with, extra) if extra else partial(grade_source, sandbox=sandbox)
         return grade(
             challenge,
             source,

@@ -11,9 +11,9 @@ from grader.files import write_atomically
 from grader.judge import start_sandbox
 from grader.judge.result import Result
 from grader.report.html import result_page
-from grader.sandbox import SandboxError
-from grader.trace.model import Trace
+from grader.sandbox import Sandbox, SandboxError
 from grader.trace.failed import trace_failed
+from grader.trace.model import Trace
 
 
 def write_page(
@@ -24,13 +24,17 @@ def write_page(
     *,
     planted: Variant | None,
     isolate: bool = True,
+    sandbox: Sandbox | None = None,
 ) -> None:
-    """Write the page to `page`; `planted` is what the file came with, where that is known."""
+    """Write the page to `page`; `planted` is what the file came with, where that is known.
+
+    `sandbox` is one that is warm already, if there is one.
+    """
     text = result_page(
         challenge,
         result,
         source.decode("utf-8", "replace"),
-        traces=_traces(challenge, result, source, isolate=isolate),
+        traces=_traces(challenge, result, source, sandbox, isolate=isolate),
         planted=planted.bugs if planted else None,
         decoys=planted.decoys if planted else (),
         starter=planted.source(challenge) if planted else None,
@@ -42,14 +46,16 @@ def write_page(
 
 
 def _traces(
-    challenge: Challenge, result: Result, source: bytes, *, isolate: bool
+    challenge: Challenge, result: Result, source: bytes, sandbox: Sandbox | None, *, isolate: bool
 ) -> dict[str, Trace]:
     """Trace what failed; a page without pictures is better than none."""
     if result.verdict != "failed":
         return {}
+    if sandbox is not None:
+        return trace_failed(sandbox, challenge, result, source)
     try:
-        with start_sandbox(challenge, isolate=isolate, source=source) as sandbox:
-            sandbox.ready()
-            return trace_failed(sandbox, challenge, result, source)
+        with start_sandbox(challenge, isolate=isolate, source=source) as box:
+            box.ready()
+            return trace_failed(box, challenge, result, source)
     except SandboxError:
         return {}
