@@ -17,7 +17,7 @@ from grader.arrays import Array
 from grader.trace.model import Place, Point
 from grader.trace.points import Points, Spec
 from grader.trace.record import Event, StepNotes
-from grader.trace.values import compare_arrays, shown
+from grader.trace.values import compare_arrays, part_of, shown
 
 Part = Array | str
 Parts = Mapping[str, Part]
@@ -118,7 +118,8 @@ def _compare(
         pairs = list(_arrays(mine.parts))[:1], list(_arrays(other.parts))[:1]
         if not all(pairs) or pairs[0][0][1].shape != pairs[1][0][1].shape:
             return Compared(made, spec)
-        left, right = {"": pairs[0][0][1]}, {"": pairs[1][0][1]}
+        want, got = part_of(spec.op, pairs[0][0][1], pairs[1][0][1])
+        left, right = {"": want}, {"": got}
         return Compared(_parts(made, spec, left, right, sizes), spec)
     compared = _parts(made, spec, _chosen(spec, mine), _chosen(spec, other), sizes)
     if compared.status == "same" and other.changed and not mine.changed:

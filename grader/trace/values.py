@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from grader.arrays import Array
+from grader.arrays import Array, array
 from grader.judge.show import number
 from grader.trace.model import Grid, Place, Point
 from grader.trace.patterns import differences, masked
@@ -52,6 +52,18 @@ def _wrong(want: Array, got: Array) -> np.ndarray[Any, Any]:
 def grid(item: Array) -> Grid:
     """Return an array as a trace keeps it."""
     return Grid(tuple(item.shape), item.dtype, item.values)
+
+
+def part_of(op: str | None, want: Array, got: Array) -> tuple[Array, Array]:
+    """Return what a point means of masked scores: which of them are seen, or the numbers both see."""
+    hidden = masked(want.values), masked(got.values)
+    if op == "mask":
+        return array(~hidden[0], "bool"), array(~hidden[1], "bool")
+    if op == "scores":
+        either = hidden[0] | hidden[1]
+        blank = (np.where(either, 0.0, item.values) for item in (want, got))
+        return array(next(blank), want.dtype), array(next(blank), got.dtype)
+    return want, got
 
 
 def shown(want: Any, got: Any) -> tuple[str, str]:
