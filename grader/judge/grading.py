@@ -51,7 +51,7 @@ class Grading:
     def run(self, cases: Sequence[Case]) -> tuple[list[CaseResult], str]:
         """Return the verdicts in the order of the cases, and the submission's log."""
         # a file that cannot be loaded is told once, by a case that no file can skip
-        probe = next((case for case in cases if not self.golden.cases[case.id].needs), cases[0])
+        probe = next((case for case in cases if not self._helpers(case)), cases[0])
         with self._bench() as bench, self._oracle:
             first, tape = self._judge(bench, probe)
             self.progress(1, len(cases))
@@ -70,6 +70,10 @@ class Grading:
         for name, result in fresh.items():
             done[name] = _merged(done[name], result)
         return [done[case.id] for case in cases], logs[0] if logs else ""
+
+    def _helpers(self, case: Case) -> set[str]:
+        """Names a correct file may lack that the case asks for."""
+        return set(self.challenge.helpers).intersection(self.golden.cases[case.id].needs)
 
     def _bench(self) -> Bench:
         return Bench(self.sandbox, self.challenge, self.source)

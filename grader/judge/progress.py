@@ -15,6 +15,7 @@ from grader.content.entries import Bug
 from grader.judge.result import BugStatus, CaseResult
 
 UNSURE = ("changed", "unknown")
+MENDED = "mended in another way: its cases pass"
 
 
 @dataclass(frozen=True)
@@ -81,15 +82,24 @@ def _status(
     if state not in UNSURE:
         return BugStatus(bug.id, bug.title, state)
     known = [judged[case] for case in bug.witnesses if case in judged]
+    if len(known) == len(bug.witnesses) and _mended(known):
+        return BugStatus(bug.id, bug.title, "fixed", MENDED)
     telling = [case for case in known if case.id not in disturbed]
     if failed := [case for case in telling if case.status == "failed"]:
         return BugStatus(bug.id, bug.title, state, _evidence(failed))
     if len(known) == len(bug.witnesses) and any(case.status == "passed" for case in telling):
-        return BugStatus(bug.id, bug.title, "fixed", "mended in another way: its cases pass")
+        return BugStatus(bug.id, bug.title, "fixed", MENDED)
     if failed := [case for case in known if case.status == "failed"]:
         text = f"{_evidence(failed)}; another bug fails it too"
         return BugStatus(bug.id, bug.title, state, text)
     return BugStatus(bug.id, bug.title, state)
+
+
+def _mended(known: Sequence[CaseResult]) -> bool:
+    """Whether each of these cases passed or was skipped, and a scenario passed, which no file can skip."""
+    passed = [case for case in known if case.status == "passed"]
+    right = all(case.status in ("passed", "skipped") for case in known)
+    return right and any(case.kind == "scenario" for case in passed)
 
 
 def _evidence(failed: Sequence[CaseResult]) -> str:
