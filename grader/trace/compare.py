@@ -7,7 +7,7 @@ with the k-th.  After the points come the step's outputs and how it ended.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from grader.arrays import Array
 from grader.trace.model import Place, Point
 from grader.trace.points import Points, Spec
 from grader.trace.record import Event, StepNotes
-from grader.trace.values import compare_arrays, part_of, shown
+from grader.trace.values import compare_arrays, ending_of, part_of, shown
 
 Part = Array | str
 Parts = Mapping[str, Part]
@@ -52,6 +52,16 @@ def compare_step(
     found = list(_methods(points, ours, theirs, sizes, lacking))
     found += _outputs(points, ours, theirs, sizes)
     return _settled(found)
+
+
+def spoiled(compared: Sequence[Compared]) -> bool:
+    """Whether a step answers, ends or treats its arguments otherwise than it should."""
+    return any(not item.spec.method and item.point.status != "same" for item in compared)
+
+
+def agreed(compared: Sequence[Compared]) -> list[Compared]:
+    """Return a step with every difference forgiven, and without visits that only one file makes."""
+    return [_forgiven(item) for item in compared if item.point.status in ("same", "differs")]
 
 
 def _methods(
@@ -111,7 +121,7 @@ def _compare(
 ) -> Compared:
     made = Point(spec.name, spec.title, call, "same", from_method=other.kind != "op")
     if mine.raised != other.raised:
-        ending = _ending(mine.raised, other.raised)
+        ending = ending_of(mine.raised, other.raised)
         return Compared(replace(made, status="differs", pattern=(ending,)), spec)
     if mine.kind == "op" or other.kind == "op":
         # only the first array is comparable, and only when both lay it out alike
@@ -170,7 +180,7 @@ def _outputs(
         stage, family = (
             ("aliasing", "aliasing & ownership") if ends[1] == "mutated_input" else ("output", None)
         )
-        ending = _ending(ends[0], ends[1], _told(other))
+        ending = ending_of(ends[0], ends[1], _told(other))
         spec = replace(OUTPUT, stage=stage, family=family)
         yield Compared(Point("ending", "how it ends", 0, "differs", pattern=(ending,)), spec)
     left: dict[str, Any] = {**mine.values, **mine.tensors}
@@ -212,16 +222,9 @@ def _told(reply: Any) -> str:
     return f": {reply.problem.message}" if reply.problem else ""
 
 
-def _ending(expected: str | None, actual: str | None, more: str = "") -> str:
-    if actual is None:
-        return f"It returns, and should raise {expected}."
-    rather = f"raises {expected}" if expected else "returns"
-    return f"It ends with {actual}{more}; the reference {rather}."
-
-
 def _settled(found: list[Compared]) -> list[Compared]:
     """Forgive differences before a point that agrees and vouches for them: another order of the same sums."""
-    agreed = {
+    right = {
         (item.point.name, item.point.call)
         for item in found
         if item.point.status == "same" and item.point.expected
@@ -229,12 +232,15 @@ def _settled(found: list[Compared]) -> list[Compared]:
     vouched = {
         (name, item.point.call)
         for item in found
-        if (item.point.name, item.point.call) in agreed
+        if (item.point.name, item.point.call) in right
         for name in item.spec.settles
     }
     return [
-        replace(item, point=replace(item.point, status="same", pattern=(), place=None))
-        if (item.point.name, item.point.call) in vouched and item.point.status == "differs"
-        else item
-        for item in found
+        _forgiven(item) if (item.point.name, item.point.call) in vouched else item for item in found
     ]
+
+
+def _forgiven(item: Compared) -> Compared:
+    if item.point.status != "differs":
+        return item
+    return replace(item, point=replace(item.point, status="same", pattern=(), place=None))

@@ -16,7 +16,7 @@ from grader.judge.golden import CaseGolden, load_golden
 from grader.judge.result import Cause, Where
 from grader.judge.symptoms import recognise, trace_of
 from grader.sandbox import Sandbox
-from grader.trace.compare import Compared, compare_step
+from grader.trace.compare import Compared, agreed, compare_step, spoiled
 from grader.trace.model import Divergence, Pair, Step, Trace
 from grader.trace.points import Fact, Points, lacking, load_points
 from grader.trace.record import StepNotes, record
@@ -44,17 +44,21 @@ def trace_case(
     right, _ = record(sandbox, challenge, case, challenge.oracle.read_bytes(), points)
     made, ended = record(sandbox, challenge, case, source, points)
     sizes, absent = _sizes(case), lacking(points, source.decode("utf-8", "replace"))
+    walks = [
+        (ours, theirs, compare_step(points, ours, theirs, sizes, absent))
+        for ours, theirs in zip(right, made, strict=False)
+    ]
+    if ended is None and not any(spoiled(compared) for _, _, compared in walks):
+        # other roads to the right answers are no faults
+        walks = [(ours, theirs, agreed(compared)) for ours, theirs, compared in walks]
     steps: list[Step] = []
     first: Divergence | None = None
-    for ours, theirs in zip(right, made, strict=False):
-        compared = compare_step(points, ours, theirs, sizes, absent)
+    for ours, theirs, compared in walks:
         step = _step(challenge, case, points, ours, theirs, compared)
         steps.append(step)
-        if first is None:
-            first = _first(step, compared)
-            if first is not None:
-                symptom = _symptom(challenge, golden, first, theirs)
-                first = _named(first, symptom, challenge)
+        if first is None and (first := _first(step, compared)) is not None:
+            symptom = _symptom(challenge, golden, first, theirs)
+            first = _named(first, symptom, challenge)
     return Trace(challenge.id, case.id, tuple(steps), first, ended)
 
 

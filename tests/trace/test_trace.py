@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -109,6 +110,15 @@ def test_a_file_without_the_methods_is_seen_through_torch(trace, body) -> None:
     first = trace(file("0")).divergence
     assert first is not None
     assert (first.step, first.stage, first.point.from_method) == (1, "mask", False)
+
+
+CORRECT = ["einsum", "per_head_loop", "query_chunks", "scale_on_query", "sdpa_two_paths"]
+
+
+@pytest.mark.parametrize("name", CORRECT)
+def test_a_correct_file_has_no_divergence_whatever_road_it_takes(trace, name) -> None:
+    path = Path(__file__).parents[1] / "correct" / NAME / f"{name}.py"
+    assert trace(path.read_text("utf-8")).divergence is None
 
 
 HOSTILE = {
