@@ -1,7 +1,7 @@
 """Find the submissions in whatever a course system hands over: files, folders, archives of either.
 
-One submission is one Python file of one learner.  What cannot be told or must not be read becomes a
-submission with a refusal, so that nobody drops out unseen.
+One submission is one file of one learner, of the kind the challenge asks for.  What cannot be told or must not
+be read becomes a submission with a refusal, so that nobody drops out unseen.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def find(root: Path, file: str, skip: Path) -> Iterator[Found]:
     `file` is the name that the challenge gives to a learner's file.  Raises Refused when `root` itself is of no use.
     """
     leaves = folder_leaves(root, skip) if root.is_dir() else [_sole(root)]
-    for learner, group in sorted(_groups(_opened(leaves)).items()):
+    kind = PurePosixPath(file).suffix
+    for learner, group in sorted(_groups(_opened(leaves, kind), kind).items()):
         yield _submission(learner, group, file)
 
 
@@ -54,7 +55,7 @@ def _sole(path: Path) -> Leaf:
     return Leaf((path.name,), lambda limit: read_file(path, limit), archive=path)
 
 
-def _opened(leaves: list[Leaf]) -> list[Leaf]:
+def _opened(leaves: list[Leaf], kind: str) -> list[Leaf]:
     """Open a course system's archive and leave out folders that only wrap all the others."""
     if len(leaves) == 1 and leaves[0].archive is not None:
         try:
@@ -63,21 +64,21 @@ def _opened(leaves: list[Leaf]) -> list[Leaf]:
             return leaves  # told as that one submission's fault
         if any(len(leaf.parts) > 1 for leaf in inside) or len(inside) > 1:
             leaves = inside
-    while _wraps(leaves):
+    while _wraps(leaves, kind):
         leaves = list(unwrapped(leaves))
     return leaves
 
 
-def _wraps(leaves: list[Leaf]) -> bool:
+def _wraps(leaves: list[Leaf], kind: str) -> bool:
     """Say whether all files lie in one folder that is not a learner's own."""
     firsts = {leaf.parts[0] for leaf in leaves}
     if len(firsts) != 1 or any(len(leaf.parts) < 2 for leaf in leaves):
         return False
-    below = {leaf.parts[1] for leaf in leaves if len(leaf.parts) > 2 or _counts(leaf)}
+    below = {leaf.parts[1] for leaf in leaves if len(leaf.parts) > 2 or _counts(leaf, kind)}
     return len(below) > 1 and not names.is_personal(*firsts)
 
 
-def _groups(leaves: list[Leaf]) -> dict[Learner, list[Leaf]]:
+def _groups(leaves: list[Leaf], kind: str) -> dict[Learner, list[Leaf]]:
     """Collect each learner's files; other files beside the submissions are left alone."""
     prefix = names.common_prefix(leaf.parts[0] for leaf in leaves if len(leaf.parts) > 1)
     groups: dict[Learner, list[Leaf]] = {}
@@ -86,14 +87,14 @@ def _groups(leaves: list[Leaf]) -> dict[Learner, list[Leaf]]:
             learner = names.of_folder(leaf.parts[0].removeprefix(prefix) or leaf.parts[0])
         else:
             learner, rest = names.of_file(leaf.name)
-            if not (_counts(leaf) or rest != leaf.name):
+            if not (_counts(leaf, kind) or rest != leaf.name):
                 continue
         groups.setdefault(learner, []).append(leaf)
     return groups
 
 
-def _counts(leaf: Leaf) -> bool:
-    suffixes = (".py", ".zip", *OTHER_ARCHIVES)
+def _counts(leaf: Leaf, kind: str) -> bool:
+    suffixes = (kind, ".zip", *OTHER_ARCHIVES)
     return leaf.name.lower().endswith(suffixes) or leaf.refusal is not None
 
 
@@ -131,22 +132,27 @@ def _read(leaf: Leaf, most: int, what: str) -> bytes:
 
 
 def _pick(leaves: list[Leaf], file: str) -> Leaf:
-    """Choose the file to grade: by its name, else the only Python file."""
-    python = [leaf for leaf in leaves if leaf.name.lower().endswith(".py")]
-    stem = re.escape(Path(file).stem)
+    """Choose the file to grade: by its name, else the only one of its kind."""
+    stem, kind = Path(file).stem, Path(file).suffix
+    fitting = [leaf for leaf in leaves if leaf.name.lower().endswith(kind)]
     # course systems and browsers number what is handed in twice: "name-1.py", "name (1).py"
-    numbered = re.compile(rf"(?:.*_)?{stem}(?:[-_ ]?\(?\d+\)?)?\.py", re.IGNORECASE)
-    exact = [leaf for leaf in python if names.of_file(leaf.name)[1] == file]
-    near = [leaf for leaf in python if numbered.fullmatch(leaf.name)]
-    for choice in (_shallowest(exact), near, python):
+    pattern = rf"(?:.*_)?{re.escape(stem)}(?:[-_ ]?\(?\d+\)?)?{re.escape(kind)}"
+    numbered = re.compile(pattern, re.IGNORECASE)
+    exact = [leaf for leaf in fitting if names.of_file(leaf.name)[1] == file]
+    near = [leaf for leaf in fitting if numbered.fullmatch(leaf.name)]
+    for choice in (_shallowest(exact), near, fitting):
         if len(choice) == 1:
             return choice[0]
-    if python:
-        shown = ", ".join(sorted(leaf.name for leaf in (exact or python))[:4])
+    if fitting:
+        shown = ", ".join(sorted(leaf.name for leaf in (exact or fitting))[:4])
         raise Refused(
-            f"which of {len(exact or python)} Python files counts cannot be told: {shown}"
+            f"which of {len(exact or fitting)} {_kind(file)} files counts cannot be told: {shown}"
         )
     raise Refused(_nothing(leaves, file))
+
+
+def _kind(file: str) -> str:
+    return "Python" if file.endswith(".py") else Path(file).suffix.removeprefix(".").upper()
 
 
 def _shallowest(leaves: list[Leaf]) -> list[Leaf]:
@@ -160,4 +166,4 @@ def _nothing(leaves: list[Leaf], file: str) -> str:
             return leaf.refusal
         if leaf.name.lower().endswith((*OTHER_ARCHIVES, ".zip")):
             return f"{leaf.name!r} is not opened: only zip archives are, one level deep"
-    return f"there is no Python file; {file} was expected"
+    return f"there is no {_kind(file)} file; {file} was expected"

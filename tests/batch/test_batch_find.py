@@ -95,6 +95,12 @@ def test_a_layout_is_understood(tmp_path: Path, layout: str, wrapped: bool) -> N
         assert search(root / "all.zip").keys() == {"anna", "ben"}
 
 
+def test_a_challenge_may_ask_for_another_kind_of_file(tmp_path: Path) -> None:
+    files = {"anna/broken_test.json": b"{}", "anna/notes.py": b"-", "ben.json": b"[]", "c.py": b"-"}
+    found = find(write(tmp_path, files), "broken_test.json", tmp_path / "out")
+    assert {item.learner.name: item.source for item in found} == {"anna": b"{}", "ben": b"[]"}
+
+
 def test_github_classroom_names_lose_the_assignment(tmp_path: Path) -> None:
     names = ("anna", "anna-b", "ben")
     write(tmp_path, {f"kv-cache-{name}/{FILE}": name.encode() for name in names})
