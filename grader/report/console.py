@@ -20,6 +20,7 @@ from grader.report.cases import STYLES, cause_of, details, heading, line
 from grader.report.standing import PLAIN, UNICODE, Line, Symbols, bug_lines, decoy_lines
 from grader.report.visible import visible, visible_lines
 from grader.report.words import by_use, count
+from grader.trace.model import FIRST_DIFFERENCE
 
 IN_FULL = 4  # cases told in full, about a screen; of the others only the id is given
 
@@ -96,11 +97,12 @@ class _Page:
             self._line(head, style=f"bold {STYLES[cases[0].status]}")
             self._all(cause_of(cases[0]))
             return
-        for case in cases[:IN_FULL]:
+        traced = [case for case in cases[IN_FULL:] if _is_traced(case)]
+        for case in [*cases[:IN_FULL], *traced]:
             self.console.print()
             self.console.print(heading(case, self.marks))
             self._all(details(case))
-        others = cases[IN_FULL:]
+        others = [case for case in cases[IN_FULL:] if case not in traced]
         if others:
             self.console.print()
             head = f"{self.marks.failed} {count(len(others), 'more case')} not passed"
@@ -159,3 +161,7 @@ class _Page:
 
     def _line(self, text: str, indent: int = 0, style: str = "") -> None:
         self.console.print(line(text, indent, style))
+
+
+def _is_traced(case: CaseResult) -> bool:
+    return bool(case.cause and case.cause.help and FIRST_DIFFERENCE in case.cause.help)

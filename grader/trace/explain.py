@@ -11,7 +11,7 @@ from grader.content import Challenge, ContentError
 from grader.judge.golden import Golden
 from grader.judge.result import CaseResult, Result
 from grader.sandbox import Sandbox, SandboxError
-from grader.trace.model import Divergence
+from grader.trace.model import FIRST_DIFFERENCE, Divergence
 from grader.trace.trace import trace_case
 
 TRACEABLE = ("wrong_value", "wrong_shape", "not_finite", "raised", "did_not_raise", "mutated_input")
@@ -40,7 +40,7 @@ def explained(
 
 def told(first: Divergence) -> str:
     """Say in two lines where and how."""
-    where = f"First difference inside: {first.sentence()}."
+    where = f"{FIRST_DIFFERENCE} {first.sentence()}."
     how = " ".join(first.point.pattern)
     return where if first.point.place is None or not how else f"{where}\n{how}"
 
