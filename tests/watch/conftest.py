@@ -22,6 +22,11 @@ ALTERNATE = (b"\x1b[?1049h", b"\x1b[?1049l")
 SECONDS = 20.0
 
 
+def _environment() -> dict[str, str]:
+    """What we run in, without a window's size that test runners hand on: the terminal has its own."""
+    return {name: text for name, text in os.environ.items() if name not in ("COLUMNS", "LINES")}
+
+
 class Terminal:
     """A program on a pseudo-terminal, and what a person would see there."""
 
@@ -38,7 +43,7 @@ class Terminal:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env={**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(HERE.parents[1])},
+            env={**_environment(), "TERM": "xterm-256color", "PYTHONPATH": str(HERE.parents[1])},
             preexec_fn=_own_terminal,
         )
 

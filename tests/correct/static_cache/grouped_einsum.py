@@ -23,6 +23,11 @@ def place(buffer: Tensor, new: Tensor, lengths: Tensor) -> Tensor:
     return torch.where(is_new[:, None, :, None], new.gather(2, source), buffer)
 
 
+def is_cache(past):
+    sequence = isinstance(past, tuple | list)
+    return sequence and len(past) == 3 and all(isinstance(t, Tensor) for t in past)
+
+
 def validate(q, k, v, cache, num_kv_heads):
     problems = []
     if any(t.dim() != 4 for t in (q, k, v)):
@@ -65,7 +70,7 @@ def attention_with_kv_cache(
         past = StaticCache(
             blank, blank, torch.zeros(k.shape[0], dtype=torch.int32, device=k.device)
         )
-    elif len(past_key_value) != 3 or not all(isinstance(t, Tensor) for t in past_key_value):
+    elif not is_cache(past_key_value):
         raise ValueError("past_key_value is (K, V, seq_lens)")
     else:
         past = StaticCache(*past_key_value)
