@@ -12,5 +12,6 @@ class KVCachedMultiHeadAttention(KVCachedMultiHeadAttention):
         )
         S, T = q.shape[2], k.shape[2]
         mask = torch.ones(S, T, dtype=torch.bool).tril(T - S) if use_causal_mask else None
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        rate = self.dropout.p if self.training else 0.0
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=rate)
         return self.out_proj(out.transpose(1, 2).flatten(2)), new
