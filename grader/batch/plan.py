@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -110,9 +109,3 @@ def slug_is_unsafe(name: object) -> bool:
     """Say whether an id could lead to a file elsewhere."""
     plain = isinstance(name, str) and name and name.replace("-", "").replace("_", "")
     return not plain or "/" in str(name) or "\\" in str(name) or str(name).startswith(".")
-
-
-def namesakes(entries: Iterable[Entry]) -> Iterator[str]:
-    """Yield the names that more than one submission goes by."""
-    times = Counter(entry.learner for entry in entries)
-    return (name for name, count in times.items() if count > 1)

@@ -40,9 +40,8 @@ class Grading:
     parallel: int = PARALLEL
     stopped: bool = False
     foreign: frozenset[str] = frozenset()
-    seeds: dict[str, int] = field(
-        default_factory=dict
-    )  # of secret inputs; drawn where none is given
+    # seeds of secret inputs by case; drawn where none is given
+    seeds: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Keep an oracle at hand; it starts no worker until it is asked."""
