@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
-
-import numpy as np
+from dataclasses import replace
 
 from grader.arrays import Array
 from grader.trace.model import Place, Point
+from grader.trace.outputs import Compared, compare_outputs, forgiven
+from grader.trace.patterns import Around
 from grader.trace.points import Points, Spec
 from grader.trace.record import Event, StepNotes
-from grader.trace.values import compare_arrays, ending_of, part_of, shown
+from grader.trace.values import alike, compare_arrays, ending_of, part_of, shown
 
 Part = Array | str
 Parts = Mapping[str, Part]
@@ -27,30 +26,21 @@ _OPS = {
     "weights": "softmax.out",
     "context": "context",
 }
-OUTPUT = Spec("output", "output", "", "output")
-
-
-@dataclass(frozen=True)
-class Compared:
-    """A point, the description it came from, and where it stands in the order of the computation."""
-
-    point: Point
-    spec: Spec
 
 
 def compare_step(
     points: Points,
     ours: StepNotes,
     theirs: StepNotes,
-    sizes: Mapping[str, int],
+    around: Around,
     lacking: Collection[str] = (),
 ) -> list[Compared]:
     """Compare one step; `ours` is the reference's.  The list is in the order of the computation.
 
     `lacking` are the methods that the submission does not define.
     """
-    found = list(_methods(points, ours, theirs, sizes, lacking))
-    found += _outputs(points, ours, theirs, sizes)
+    found = list(_methods(points, ours, theirs, around, lacking))
+    found += compare_outputs(points, ours, theirs, around)
     return _settled(found)
 
 
@@ -61,14 +51,14 @@ def spoiled(compared: Sequence[Compared]) -> bool:
 
 def agreed(compared: Sequence[Compared]) -> list[Compared]:
     """Return a step with every difference forgiven, and without visits that only one file makes."""
-    return [_forgiven(item) for item in compared if item.point.status in ("same", "differs")]
+    return [forgiven(item) for item in compared if item.point.status in ("same", "differs")]
 
 
 def _methods(
     points: Points,
     ours: StepNotes,
     theirs: StepNotes,
-    sizes: Mapping[str, int],
+    around: Around,
     lacking: Collection[str],
 ) -> Iterator[Compared]:
     left, right = (_visits(points, notes.events, lacking) for notes in (ours, theirs))
@@ -82,14 +72,16 @@ def _methods(
         mine = left[name][call]
         other = right.get(name, [])
         if call < len(other):
-            yield _compare(spec, call, mine, other[call], sizes)
+            yield _compare(spec, call, mine, other[call], around)
         elif spec.method not in lacking:
             text = ("The reference comes here, your file does not.",)
-            yield Compared(Point(name, spec.title, call, "missing", pattern=text), spec)
+            made = Point(name, spec.title, call, "missing", pattern=text, kinds=("rest",))
+            yield Compared(made, spec)
     for name in extra:
         spec, call = by_name[name], len(left.get(name, ()))
         text = ("Your file comes here, the reference does not.",)
-        yield Compared(Point(name, spec.title, call, "extra", pattern=text), spec)
+        made = Point(name, spec.title, call, "extra", pattern=text, kinds=("rest",))
+        yield Compared(made, spec)
 
 
 def _visits(
@@ -116,13 +108,13 @@ def _names(points: Points, event: Event, lacking: Collection[str]) -> list[str]:
     ]
 
 
-def _compare(
-    spec: Spec, call: int, mine: Event, other: Event, sizes: Mapping[str, int]
-) -> Compared:
+def _compare(spec: Spec, call: int, mine: Event, other: Event, around: Around) -> Compared:
     made = Point(spec.name, spec.title, call, "same", from_method=other.kind != "op")
     if mine.raised != other.raised:
         ending = ending_of(mine.raised, other.raised)
-        return Compared(replace(made, status="differs", pattern=(ending,)), spec)
+        kind = "raises" if other.raised else "returns"
+        told = replace(made, status="differs", pattern=(ending,), kinds=(kind,))
+        return Compared(told, spec)
     if mine.kind == "op" or other.kind == "op":
         # only the first array is comparable, and only when both lay it out alike
         pairs = list(_arrays(mine.parts))[:1], list(_arrays(other.parts))[:1]
@@ -130,11 +122,11 @@ def _compare(
             return Compared(made, spec)
         want, got = part_of(spec.op, pairs[0][0][1], pairs[1][0][1])
         left, right = {"": want}, {"": got}
-        return Compared(_parts(made, spec, left, right, sizes), spec)
-    compared = _parts(made, spec, _chosen(spec, mine), _chosen(spec, other), sizes)
+        return Compared(_parts(made, spec, left, right, around), spec)
+    compared = _parts(made, spec, _chosen(spec, mine), _chosen(spec, other), around)
     if compared.status == "same" and other.changed and not mine.changed:
         text = ("It changes an argument in place, which belongs to its caller.",)
-        compared = replace(compared, status="differs", pattern=text)
+        compared = replace(compared, status="differs", pattern=text, kinds=("changes",))
     return Compared(compared, spec)
 
 
@@ -149,77 +141,42 @@ def _arrays(parts: Parts) -> Iterator[tuple[str, Array]]:
     return ((name, item) for name, item in parts.items() if isinstance(item, Array))
 
 
-def _parts(made: Point, spec: Spec, mine: Parts, other: Parts, sizes: Mapping[str, int]) -> Point:
+def _parts(made: Point, spec: Spec, mine: Parts, other: Parts, around: Around) -> Point:
     """Compare all parts of a point; the first that differs is told."""
     for name, want in mine.items():
         got = other.get(name)
-        if got is None:
-            text = (f"{name or 'the result'} is missing.",)
-            return replace(made, status="differs", pattern=text)
-        if isinstance(want, Array) and isinstance(got, Array):
-            told = compare_arrays(made, want, got, spec.axes, sizes)
+        if name[:1] == "~":
+            if want == "apart" and got == "shared":
+                return replace(made, status="differs", pattern=(_sharing(name),), kinds=("shares",))
+        elif got is None:
+            if _promised(name):
+                text = (f"{name or 'the result'} is missing.",)
+                return replace(made, status="differs", pattern=text, kinds=("shape",))
+        elif isinstance(want, Array) and isinstance(got, Array):
+            told = compare_arrays(made, want, got, spec.axes, around)
             if told.status != "same":
-                part = f" ({name})" if name and len(mine) > 1 else ""
+                part = f" ({name.lstrip('.')})" if name and len(mine) > 1 else ""
                 return replace(told, title=made.title + part)
             if made.expected is None:
                 made = told
-        elif want != got:
+        elif not alike(want, got):
             place = Place((), (), *shown(want, got))
             return replace(made, status="differs", place=place)
     return made
 
 
-def _outputs(
-    points: Points, ours: StepNotes, theirs: StepNotes, sizes: Mapping[str, int]
-) -> Iterator[Compared]:
-    if ours.reply is None or theirs.reply is None:
-        return
-    mine, other = ours.reply, theirs.reply
-    ends = [_ended(reply) for reply in (mine, other)]
-    if ends[0] != ends[1]:
-        stage, family = (
-            ("aliasing", "aliasing & ownership") if ends[1] == "mutated_input" else ("output", None)
-        )
-        ending = ending_of(ends[0], ends[1], _told(other))
-        spec = replace(OUTPUT, stage=stage, family=family)
-        yield Compared(Point("ending", "how it ends", 0, "differs", pattern=(ending,)), spec)
-    left: dict[str, Any] = {**mine.values, **mine.tensors}
-    right: dict[str, Any] = {**other.values, **other.tensors}
-    for name, want in sorted(left.items()):
-        stage, family = points.output_stage(name)
-        spec = replace(OUTPUT, stage=stage, family=family)
-        got = right.get(name)
-        made = Point(name, name, 0, "same")
-        if isinstance(want, Array) and isinstance(got, Array):
-            yield Compared(compare_arrays(made, want, got, (), sizes), spec)
-        elif name in right and want != got:
-            place = Place((), (), *shown(want, got))
-            yield Compared(replace(made, status="differs", place=place), spec)
-    for name, sent in theirs.request.tensors.items():
-        after = other.echo.get(name)
-        if after is not None and not np.array_equal(
-            after.values, sent.values, equal_nan=_floats(sent)
-        ):
-            text = (f"The call changed its argument `{name}`, which belongs to the caller.",)
-            spec = replace(OUTPUT, stage="aliasing", family="aliasing & ownership")
-            yield Compared(Point(name, f"argument {name}", 0, "differs", pattern=text), spec)
+def _promised(name: str) -> bool:
+    """Whether every file has this part: what an object shows beside its contract is its own affair."""
+    return "." not in name
 
 
-def _floats(item: Array) -> bool:
-    return bool(item.values.dtype.kind == "f")
-
-
-def _ended(reply: Any) -> str | None:
-    if reply.raised:
-        return str(reply.raised.types[0]) if reply.raised.types else "an exception"
-    return str(reply.problem.kind) if reply.problem else None
-
-
-def _told(reply: Any) -> str:
-    if reply.raised:
-        line = f" (line {reply.raised.line})" if reply.raised.line else ""
-        return f": {reply.raised.message}{line}"
-    return f": {reply.problem.message}" if reply.problem else ""
+def _sharing(name: str) -> str:
+    """Say what two things share that should be apart."""
+    pair, _, sort = name[1:].partition("/objects")
+    left, right = pair.removesuffix("/memory").split("/")
+    what = "an object" if sort == "" and name.endswith("/objects") else "memory"
+    words = {"result": "what it returns", "self": "what it keeps", "arguments": "its arguments"}
+    return f"{words[left].capitalize()} and {words[right]} share {what}: a change of one is seen in the other."
 
 
 def _settled(found: list[Compared]) -> list[Compared]:
@@ -236,11 +193,5 @@ def _settled(found: list[Compared]) -> list[Compared]:
         for name in item.spec.settles
     }
     return [
-        _forgiven(item) if (item.point.name, item.point.call) in vouched else item for item in found
+        forgiven(item) if (item.point.name, item.point.call) in vouched else item for item in found
     ]
-
-
-def _forgiven(item: Compared) -> Compared:
-    if item.point.status != "differs":
-        return item
-    return replace(item, point=replace(item.point, status="same", pattern=(), place=None))

@@ -59,7 +59,8 @@ class Point:
 
     `call` counts the visits within the step from 0 (a layer, a tile, a second sequence).
     `status`: same, differs, missing (the reference came here, the submission did not), extra (the reverse).
-    `expected` and `actual` are the arrays, `place` the first wrong number, `pattern` sentences on how the two differ.
+    `expected` and `actual` are the arrays, `place` the first wrong number, `pattern` sentences on how the two differ,
+    and `kinds` the same in single words of `grader.trace.family`.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Point:
     actual: Grid | None = None
     place: Place | None = None
     pattern: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
     from_method: bool = True  # False: seen in torch's own functions, the file has no such method
 
 

@@ -1,12 +1,13 @@
 """Say in sentences how an array differs from the one it should be, and name what is well known.
 
-Only the two arrays, the names of their axes and the sizes of the case are looked at.
+Only the two arrays, the names of their axes and what is known of the step around them are looked at.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,19 @@ HIDDEN = -1e9  # a masked score: -inf, or a fill that no honest score reaches
 KEYS = ("key", "token", "slot")
 
 
+@dataclass(frozen=True)
+class Around:
+    """What is known of a step: sizes of the case, tokens held before and after it, batch rows with padding.
+
+    `held` and `total` are None where rows differ or nothing is known.
+    """
+
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    held: int | None = None
+    total: int | None = None
+    padded: tuple[bool, ...] = ()
+
+
 def masked(values: Numbers) -> Numbers:
     """Say where scores are hidden."""
     with np.errstate(invalid="ignore"):
@@ -26,24 +40,25 @@ def masked(values: Numbers) -> Numbers:
 
 
 def differences(
-    got: Numbers, want: Numbers, wrong: Numbers, axes: tuple[str, ...], sizes: Mapping[str, int]
+    got: Numbers, want: Numbers, wrong: Numbers, axes: tuple[str, ...], around: Around
 ) -> tuple[str, ...]:
     """Describe arrays of equal shape that differ where `wrong` is true, plainest first."""
     if got.dtype == bool or want.dtype == bool:
-        return (*_mask(~got.astype(bool), ~want.astype(bool), axes),) or _places(wrong, axes)
+        hidden, right = ~got.astype(bool), ~want.astype(bool)
+        return _mask(hidden, right, axes, around) or places(wrong, axes, around)
     a, b = got.astype(np.float64), want.astype(np.float64)
     if masked(a).any() or masked(b).any():
         if (masked(a) != masked(b)).any():
-            return _mask(masked(a), masked(b), axes) or _places(wrong, axes)
+            return _mask(masked(a), masked(b), axes, around) or places(wrong, axes, around)
         both = masked(a)
         a, b = np.where(both, 0.0, a), np.where(both, 0.0, b)
     bad = ~np.isfinite(a)
     if bad.any():
         what = "NaN" if np.isnan(a).any() else "infinite"
-        return (f"{int(bad.sum())} of {a.size} values are {what}.", *_places(bad, axes))
-    named = _scaled(a, b, sizes) or _shifted(a, b, axes)
+        return (f"{int(bad.sum())} of {a.size} values are {what}.", *places(bad, axes, around))
+    named = _scaled(a, b, around.sizes) or _shifted(a, b, axes)
     said = [named] if named else [text for text in [plain_pattern(a, b, wrong)] if text]
-    return tuple(dict.fromkeys([*said, *_places(wrong, axes)]))
+    return tuple(dict.fromkeys([*said, *places(wrong, axes, around)]))
 
 
 def _scaled(a: Numbers, b: Numbers, sizes: Mapping[str, int]) -> str | None:
@@ -86,7 +101,9 @@ def _shifted(a: Numbers, b: Numbers, axes: tuple[str, ...]) -> str | None:
     return None
 
 
-def _mask(hidden: Numbers, right: Numbers, axes: tuple[str, ...]) -> tuple[str, ...]:
+def _mask(
+    hidden: Numbers, right: Numbers, axes: tuple[str, ...], around: Around
+) -> tuple[str, ...]:
     """Describe what is hidden by mistake, or shown."""
     if hidden.ndim < 2 or hidden.shape != right.shape or (hidden == right).all():
         return ()
@@ -111,10 +128,10 @@ def _mask(hidden: Numbers, right: Numbers, axes: tuple[str, ...]) -> tuple[str, 
     more, less = int((right & ~hidden).sum()), int((hidden & ~right).sum())
     parts = [f"{more} keys are seen that should be hidden"] if more else []
     parts += [f"{less} keys are hidden that should be seen"] if less else []
-    return (f"{' and '.join(parts)}.", *_places(hidden != right, axes))
+    return (f"{' and '.join(parts)}.", *places(hidden != right, axes, around))
 
 
-def _places(wrong: Numbers, axes: tuple[str, ...]) -> tuple[str, ...]:
+def places(wrong: Numbers, axes: tuple[str, ...], around: Around) -> tuple[str, ...]:
     """Say to which heads, rows or tokens the wrong values keep."""
     said = []
     for axis, name in enumerate(axes[: wrong.ndim]):
@@ -122,16 +139,52 @@ def _places(wrong: Numbers, axes: tuple[str, ...]) -> tuple[str, ...]:
             continue
         others = tuple(i for i in range(wrong.ndim) if i != axis)
         hit = np.asarray(wrong.any(axis=others))
-        indices = [int(i) for i in np.flatnonzero(hit)]
         if hit.all():
             said += ["All heads are wrong."] if name == "head" else []
-        elif len(indices) == 1:
-            said.append(f"Only {name} {indices[0]} is wrong.")
-        elif len(indices) == hit.size - 1 and not hit[0]:
-            said.append(f"Only {name} 0 is right.")
         else:
-            said.append(f"Only {_many(name)} {', '.join(map(str, indices[:8]))} are wrong.")
+            text = _by_padding(hit, name, around) or _by_cache(hit, name, around)
+            said.append(text or _listed(hit, name))
     return tuple(said)
+
+
+def _listed(hit: Numbers, name: str) -> str:
+    indices = [int(i) for i in np.flatnonzero(hit)]
+    if len(indices) == 1:
+        return f"Only {name} {indices[0]} is wrong."
+    if len(indices) == hit.size - 1 and not hit[0]:
+        return f"Only {name} 0 is right."
+    return f"Only {_many(name)} {', '.join(map(str, indices[:8]))} are wrong."
+
+
+def padding_of(hit: Numbers, around: Around) -> bool | None:
+    """Say whether just the padded rows are hit (true), just the others (false), or neither."""
+    padded = np.array(around.padded, bool)
+    if padded.shape != hit.shape or not hit.any() or padded.all() or not padded.any():
+        return None
+    if not (hit & ~padded).any():
+        return True
+    return False if not (hit & padded).any() else None
+
+
+def _by_padding(hit: Numbers, name: str, around: Around) -> str | None:
+    within = padding_of(hit, around) if name == "batch" else None
+    if within is None:
+        return None
+    rows = ", ".join(str(i) for i in np.flatnonzero(hit)[:8])
+    which = "padded rows" if within else "rows without padding"
+    return f"Only {which} are wrong: batch {rows}."
+
+
+def _by_cache(hit: Numbers, name: str, around: Around) -> str | None:
+    """Whether wrong keys all lie behind the tokens that the cache held before the step, or all among them."""
+    held, total = around.held, around.total
+    if name not in KEYS or not held or total is None or not held < total <= hit.size:
+        return None
+    if hit[held:total].all() and not hit[:held].any() and not hit[total:].any():
+        return f"Only after the cache is it wrong: {name} {held} is the first that is new."
+    if hit[:held].any() and not hit[held:].any():
+        return f"Only in the cached part is it wrong: the {_many(name)} from {held} on, which are new, are right."
+    return None
 
 
 def _many(name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from grader.content.jsonfile import read_json
 from grader.content.plant import line_span
 
 OPS = ("softmax.in", "softmax.out", "context")
-OUTPUT = "output"
+ASIDE = ("self", "look", "writes", "apart")
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,12 @@ class Spec:
     """One point.
 
     `method` is the function or `Class.method` whose result it is; with `enter` it is argument number `enter` instead.
+    Without a method it is seen in torch's own functions (`op`).
     `stage` is the part of the computation it belongs to, `family` the kind of mistake that usually shows here first,
-    `settles` the points whose differences do not matter when this one agrees.
+    and `families` the kinds that certain patterns of a difference speak for (see `grader.trace.family`).
+    `self` and `look` are paths into the object and into the result whose values belong to the point, `writes` the
+    arguments that a kernel writes to, `apart` what must not share memory or objects.
+    `settles` are the points whose differences do not matter when this one agrees.
     """
 
     name: str
@@ -34,50 +38,66 @@ class Spec:
     method: str
     stage: str
     family: str | None = None
+    families: Mapping[str, str] = field(default_factory=dict)
     axes: tuple[str, ...] = ()
     enter: int | None = None
     self: tuple[str, ...] = ()
+    look: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
     op: str | None = None
     settles: tuple[str, ...] = ()
 
 
+OUTPUT = Spec("output", "output", "", "output")
+
+
 @dataclass(frozen=True)
 class Fact:
-    """Where a number of interest is found: a point, a part of its value, and the axis that counts."""
+    """Where a number of interest is found: a part of a point's value, or an argument of the step.
 
-    point: str
+    It is the length of `axis`, or the number itself where there is no axis.  With `tiles` every visit counts.
+    """
+
+    point: str = ""
     part: str = ""
-    axis: int = -1
+    axis: int | None = None
+    argument: str = ""
+    tiles: bool = False
 
 
 @dataclass(frozen=True)
 class Points:
     """All points of a challenge in the order of the computation.
 
-    `outputs` are stage and family of the outputs of a step, by the beginning of their names; `stages` names the stage
-    of bugs whose edit stands elsewhere than where it acts.
+    `outputs` describe the outputs of a step, by the beginning of their names; `stages` names the stage
+    of bugs whose edit stands elsewhere than where it acts.  `facts` are `cache_length` (tokens held after a step),
+    `cached` (before it), `weights` (of the newest token), `scores` (a mask, or masked scores) and, of each batch row,
+    `padding` (how much there is) or `lengths`.
     """
 
     specs: tuple[Spec, ...]
-    outputs: Mapping[str, tuple[str, str | None]]
+    outputs: Mapping[str, Spec]
     stages: Mapping[str, str]
-    cache_length: Fact | None = None
-    weights: Fact | None = None
+    facts: Mapping[str, Fact] = field(default_factory=dict)
 
     def wanted(self) -> dict[str, dict[str, Any]]:
         """Return what the recorder has to write down, by method."""
         found: dict[str, dict[str, Any]] = {}
         for spec in self.specs:
-            entry = found.setdefault(spec.method, {"args": [], "self": []})
-            if spec.enter is not None:
+            if not spec.method:
+                continue
+            entry = found.setdefault(spec.method, {"args": [], **{name: [] for name in ASIDE}})
+            if spec.enter is not None and spec.enter not in entry["args"]:
                 entry["args"].append(spec.enter)
-            entry["self"] += [name for name in spec.self if name not in entry["self"]]
+            for name in ASIDE:
+                entry[name] += [item for item in getattr(spec, name) if item not in entry[name]]
         return found
 
-    def output_stage(self, name: str) -> tuple[str, str | None]:
-        """Return stage and family of an output of a step, by the longest prefix that is known."""
+    def output(self, name: str) -> Spec:
+        """Return the description of an output of a step, by the longest prefix that is known."""
         known = [prefix for prefix in self.outputs if name.startswith(prefix)]
-        return self.outputs[max(known, key=len)] if known else (OUTPUT, None)
+        return self.outputs[max(known, key=len)] if known else OUTPUT
 
 
 def load_points(challenge: Challenge) -> Points:
@@ -105,27 +125,19 @@ def stage_of(challenge: Challenge, points: Points, bug: str) -> str | None:
 
 
 def _points(document: Mapping[str, Any]) -> Points:
-    specs = [
-        Spec(
-            name=entry["name"],
-            title=entry.get("title", entry["name"]),
-            method=entry["method"],
-            stage=entry.get("stage", entry["name"]),
-            family=entry.get("family"),
-            axes=tuple(entry.get("axes", ())),
-            enter=entry.get("enter"),
-            self=tuple(entry.get("self", ())),
-            op=entry.get("op"),
-            settles=tuple(entry.get("settles", ())),
-        )
-        for entry in document["points"]
-    ]
     facts = {name: Fact(**entry) for name, entry in document.get("facts", {}).items()}
     outputs = {
-        name: (entry["stage"], entry.get("family"))
+        name: _spec({"name": "output", **entry})
         for name, entry in document.get("outputs", {}).items()
     }
-    return Points(tuple(specs), outputs, dict(document.get("stages", {})), **facts)
+    specs = tuple(_spec(entry) for entry in document["points"])
+    return Points(specs, outputs, dict(document.get("stages", {})), facts)
+
+
+def _spec(entry: Mapping[str, Any]) -> Spec:
+    given = {name: tuple(item) if isinstance(item, list) else item for name, item in entry.items()}
+    name = entry["name"]
+    return Spec(**{"title": name, "method": "", "stage": name, **given})
 
 
 def _function_at(text: str, line: int) -> str | None:
@@ -154,4 +166,7 @@ def lacking(points: Points, source: str) -> set[str]:
     return {spec.method for spec in points.specs if spec.method.rpartition(".")[2] not in names}
 
 
-RECORDER = Path(__file__).with_name("recorder.py")
+RECORDER = [
+    Path(__file__).with_name(f"recorder{part}.py")
+    for part in ("_objects", "_kernels", "_torch", "")
+]

@@ -79,7 +79,7 @@ def traced_driver(challenge: Challenge, points: Points) -> bytes:
 
 @lru_cache
 def _recorder() -> bytes:
-    return RECORDER.read_bytes()
+    return b"\n\n".join(path.read_bytes() for path in RECORDER)
 
 
 def _step(session: Session, script: Script, index: int, points: Points) -> StepNotes:

@@ -1,15 +1,22 @@
-"""Beside a submission, in its worker: write down what its methods return and what torch's softmax is given.
+"""Beside a submission, in its worker: write down what its methods are given and return.
 
-This text is sent behind a challenge's driver and runs there; the learner's file needs no hook.  It shares the process
-with learner code, so what it says is a help and no evidence.  Everything it keeps is bounded.
+This text and its `recorder_*` neighbours are sent behind a challenge's driver and run there; the learner's file needs
+no hook.  It shares the process with learner code, so what it says is a help and no evidence.  Everything it keeps is
+bounded.
 """
 
+import contextlib
 import functools
 import types
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.overrides import TorchFunctionMode
+
+if TYPE_CHECKING:  # there, all these texts are one module
+    from grader.trace.recorder_kernels import Seen, interpreted
+    from grader.trace.recorder_objects import follow, held, public
+    from grader.trace.recorder_torch import Watch
 
 MOST_CALLS = 400  # of one step
 MOST_ROWS = 1200
@@ -19,7 +26,6 @@ MOST_PARTS = 12
 TEXT = 200
 NAMES = "float64 float32 float16 bfloat16 int64 int32 int16 int8 uint8 bool"
 PLAIN = {getattr(torch, name) for name in NAMES.split()}
-PRODUCTS = ("matmul", "__matmul__", "bmm", "einsum", "baddbmm", "__rmatmul__")
 
 
 class Recorder:
@@ -28,6 +34,8 @@ class Recorder:
     def __init__(self, wanted: dict[str, dict[str, Any]]) -> None:
         self.wanted = wanted
         self.weights_shape: Any = None
+        self.quiet = False
+        self.home = ""
         self._empty()
 
     def _empty(self) -> None:
@@ -43,9 +51,12 @@ class Recorder:
 
     def install(self, module: Any) -> None:
         """Wrap the wanted functions and methods that the submission defines."""
+        self.home = module.__name__
         for name, item in list(vars(module).items()):
             if isinstance(item, types.FunctionType) and name in self.wanted:
                 setattr(module, name, self._wrapped(item, name, False))
+            if interpreted(item) and name in self.wanted:
+                setattr(module, name, Seen(item, self, name))
             if isinstance(item, type) and item.__module__ == module.__name__:
                 self._install_class(item)
 
@@ -67,8 +78,10 @@ class Recorder:
 
         @functools.wraps(function)
         def recorded(*args: Any, **kwargs: Any) -> Any:
+            if self.quiet:
+                return function(*args, **kwargs)
             given = args[1:] if bound else args
-            self._entered(name, spec, given)
+            self.entered(name, lambda: given)
             before = _versions([*given, *kwargs.values()])
             try:
                 result = function(*args, **kwargs)
@@ -76,24 +89,61 @@ class Recorder:
                 self._note(name, "raised", "", "text", type(error).__name__)
                 raise
             after = _versions([*given, *kwargs.values()])
-            call = self._note(name, "result", "", "text", "changed" if before != after else "")
-            self._add(call, name, "result", "", result, 0)
-            for attribute in spec.get("self", ()):
-                value = getattr(args[0], attribute, None) if bound and args else None
-                self._add(call, name, "result", f"self.{attribute}", value, 0)
+            call = self.returned(name, lambda: result, "changed" if before != after else "")
+            owner = args[0] if bound and args else None
+            self._aside(call, name, spec, owner, [*given, *kwargs.values()], result)
             return result
 
         return recorded
 
-    def _entered(self, name: str, spec: dict[str, Any], given: Any) -> None:
-        if spec.get("args"):
+    def entered(self, name: str, given: Callable[[], Any]) -> None:
+        """Record the arguments that are wanted of a call."""
+        if wanted := self.wanted[name].get("args"):
             call = self._note(name, "enter", "", "text", "")
-            for index in spec["args"]:
-                if index < len(given):
-                    self._add(call, name, "enter", str(index), given[index], 0)
+            values = given() if call <= MOST_CALLS else ()
+            for index in wanted:
+                if index < len(values):
+                    self._add(call, name, "enter", str(index), values[index], 0)
+
+    def returned(self, name: str, result: Callable[[], Any], text: str = "") -> int:
+        """Record what a call made, and return its number."""
+        call = self._note(name, "result", "", "text", text)
+        if call <= MOST_CALLS:
+            self._add(call, name, "result", "", result(), 0)
+        return call
+
+    def written(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments that a kernel writes to."""
+        return {item: given[item] for item in self.wanted[name]["writes"] if item in given}
+
+    def _aside(
+        self, call: int, name: str, spec: dict[str, Any], owner: Any, given: Any, result: Any
+    ) -> None:
+        """Record what a result and its owner show, and what they share; learner code may run here."""
+        if call > MOST_CALLS:
+            return
+        self.quiet = True
+        try:
+            for kind, value in (("self", owner), ("look", result)):
+                for path in spec.get(kind, ()):
+                    with contextlib.suppress(Exception):
+                        self._add(call, name, "result", f".{kind}.{path}", follow(value, path), 0)
+            sides = {"result": [result], "self": [owner], "arguments": given}
+            for pair in spec.get("apart", ()):
+                with contextlib.suppress(Exception):
+                    self._shared(call, name, pair, [held(*sides[side]) for side in pair.split("/")])
+        finally:
+            self.quiet = False
+
+    def _shared(self, call: int, name: str, pair: str, sides: Any) -> None:
+        for sort, one, other in zip(("objects", "memory"), *sides, strict=True):
+            text = "shared" if one & other else "apart"
+            self._row(call, name, "result", f"~{pair}/{sort}", "value", text)
 
     def op(self, name: str, tensor: torch.Tensor) -> None:
         """Record what a function of torch itself was given or gave."""
+        if self.quiet:
+            return
         self._add(self._note(name, "op", "", "text", ""), name, "op", "", tensor, 0)
 
     def _note(self, name: str, kind: str, part: str, sort: str, text: str) -> int:
@@ -120,6 +170,10 @@ class Recorder:
                     self._add(call, name, kind, inner[:60], item, depth + 1)
         else:
             self._row(call, name, kind, part, "object", type(value).__name__)
+            if type(value).__module__ == self.home and depth < 2:
+                for count, (key, item) in enumerate(public(value)):
+                    if count < MOST_PARTS:
+                        self._add(call, name, kind, f"{part}.{key}"[:60], item, depth + 1)
 
     def _tensor(self, call: int, name: str, kind: str, part: str, value: torch.Tensor) -> None:
         told = f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
@@ -133,54 +187,6 @@ class Recorder:
         self.bytes += size
         self._row(call, name, kind, part, "tensor", told)
         self.tensors[f"{call}:{part.replace('/', '|')}"] = value.detach().clone().cpu()
-
-
-class Watch(TorchFunctionMode):
-    """Sees every softmax and fused attention, whatever the file calls its methods."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        super().__init__()
-        self.recorder = recorder
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        result = func(*args, **kwargs)
-        name = getattr(func, "__name__", "")
-        if name == "softmax" and args and isinstance(result, torch.Tensor):
-            self.recorder.op("softmax.in", args[0])
-            self.recorder.op("softmax.out", result)
-            self.recorder.weights_shape = result.shape
-        elif name == "scaled_dot_product_attention":
-            self._fused(result, *args, **kwargs)
-        elif name in PRODUCTS and self.recorder.weights_shape is not None:
-            self._product(args, result)
-        return result
-
-    def _product(self, args: Any, result: Any) -> None:
-        shapes = [item.shape for item in args if isinstance(item, torch.Tensor)]
-        if self.recorder.weights_shape in shapes and isinstance(result, torch.Tensor):
-            self.recorder.weights_shape = None
-            self.recorder.op("context", result)
-
-    def _fused(
-        self, result: Any, q: Any, k: Any, v: Any, attn_mask: Any = None, dropout_p: float = 0.0,
-        is_causal: bool = False, scale: Any = None, enable_gqa: bool = False,
-    ) -> None:  # fmt: skip
-        """Work out what the fused function keeps to itself."""
-        if enable_gqa:
-            k = k.repeat_interleave(q.shape[-3] // k.shape[-3], -3)
-        scores = q @ k.transpose(-2, -1) * (q.shape[-1] ** -0.5 if scale is None else scale)
-        if is_causal:
-            hidden = torch.ones(scores.shape[-2:], dtype=torch.bool).tril().logical_not()
-            scores = scores.masked_fill(hidden, float("-inf"))
-        if attn_mask is not None:
-            boolean = attn_mask.dtype == torch.bool
-            scores = (
-                scores.masked_fill(~attn_mask, float("-inf")) if boolean else scores + attn_mask
-            )
-        self.recorder.op("softmax.in", scores)
-        self.recorder.op("softmax.out", scores.softmax(-1))
-        self.recorder.op("context", result)
 
 
 def _versions(values: Any) -> list[Any]:

@@ -5,24 +5,26 @@ Nothing here decides a verdict.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from grader.arrays import Array
 from grader.content import Case, Challenge
 from grader.judge.golden import CaseGolden, load_golden
 from grader.judge.result import Cause, Where
 from grader.judge.symptoms import recognise, trace_of
 from grader.sandbox import Sandbox
-from grader.trace.compare import Compared, agreed, compare_step, spoiled
+from grader.trace.compare import agreed, compare_step, spoiled
+from grader.trace.facts import around, facts_of
+from grader.trace.family import AFTER_MASK, family_of
 from grader.trace.model import Divergence, Pair, Step, Trace
-from grader.trace.points import Fact, Points, lacking, load_points
+from grader.trace.outputs import Compared
+from grader.trace.points import Points, lacking, load_points
 from grader.trace.record import StepNotes, record
 
 CREATE = -1
-AFTER_MASK = ("weights", "context", "attention", "output")
 TRACED = ("d_model", "num_heads", "head_dim", "hidden_size", "embed_dim", "num_kv_heads")
 
 
@@ -45,7 +47,11 @@ def trace_case(
     made, ended = record(sandbox, challenge, case, source, points)
     sizes, absent = _sizes(case), lacking(points, source.decode("utf-8", "replace"))
     walks = [
-        (ours, theirs, compare_step(points, ours, theirs, sizes, absent))
+        (
+            ours,
+            theirs,
+            compare_step(points, ours, theirs, around(points, case, ours, sizes), absent),
+        )
         for ours, theirs in zip(right, made, strict=False)
     ]
     if ended is None and not any(spoiled(compared) for _, _, compared in walks):
@@ -53,12 +59,17 @@ def trace_case(
         walks = [(ours, theirs, agreed(compared)) for ours, theirs, compared in walks]
     steps: list[Step] = []
     first: Divergence | None = None
+    fresh: set[str] = set()  # points that were right in a step without a cache
     for ours, theirs, compared in walks:
         step = _step(challenge, case, points, ours, theirs, compared)
-        steps.append(step)
+        held = around(points, case, ours, sizes).held
         if first is None and (first := _first(step, compared)) is not None:
+            first = _since_the_cache(first, fresh) if held else first
             symptom = _symptom(challenge, golden, first, theirs)
             first = _named(first, symptom, challenge)
+        steps.append(step)
+        if held == 0:
+            fresh |= {item.point.name for item in compared if item.point.status == "same"}
     return Trace(challenge.id, case.id, tuple(steps), first, ended)
 
 
@@ -73,23 +84,19 @@ def _first(step: Step, compared: Sequence[Compared]) -> Divergence | None:
     masks = [item for item in strange if item.spec.stage == "mask"]
     if masks and chosen.spec.stage in AFTER_MASK:
         chosen = masks[0]
-    return Divergence(
-        step.index, step.title, chosen.point, _family(chosen), None, chosen.spec.stage
+    stage = chosen.spec.stage
+    return Divergence(step.index, step.title, chosen.point, family_of(chosen), None, stage)
+
+
+def _since_the_cache(first: Divergence, fresh: Collection[str]) -> Divergence:
+    """Add that a step without a cache was right here."""
+    if first.point.name not in fresh:
+        return first
+    said = (
+        *first.point.pattern,
+        "Only with a cache is it wrong: the step without one is right here.",
     )
-
-
-def _family(item: Compared) -> str | None:
-    """Name the kind of mistake by the point and the pattern."""
-    text = " ".join(item.point.pattern)
-    if "in place" in text or "changed its argument" in text or "mutated_input" in text:
-        return "aliasing & ownership"
-    if item.spec.name == "scores" and ("ends with" in text or "order" in text or "places" in text):
-        return "head split-merge"
-    if "Only batch" in text and item.spec.stage in AFTER_MASK:
-        return "batching & padding"
-    if item.spec.stage == "cache" and "ends with mutated" in text:
-        return "aliasing & ownership"
-    return item.spec.family
+    return replace(first, point=replace(first.point, pattern=said))
 
 
 def _symptom(
@@ -134,17 +141,15 @@ def _step(
         reply.raised.types[0] if reply is not None and reply.raised and reply.raised.types else None
         for reply in (ours.reply, theirs.reply)
     ]
-    weights = [_fact(points, points.weights, notes) for notes in (ours, theirs)]
-    lengths = [_fact(points, points.cache_length, notes) for notes in (ours, theirs)]
-    axis = points.cache_length.axis if points.cache_length else 0
+    both = [facts_of(points, notes) for notes in (ours, theirs)]
     return Step(
         index=ours.index,
         verb=str(step["do"]),
         title=_title(challenge, case, ours.index, step),
         points=tuple(item.point for item in compared),
-        cache_length=_pair([_length(item, axis) for item in lengths]),
-        scores=_pair([_scores(item) for item in weights]),
-        weight_sum=_pair([_sums(item) for item in weights]),
+        cache_length=_pair([facts.cache_length for facts in both]),
+        scores=_pair([facts.scores for facts in both]),
+        weight_sum=_pair([facts.weight_sum for facts in both]),
         raised=Pair(raised[0], raised[1]) if any(raised) else None,
     )
 
@@ -159,49 +164,6 @@ def _title(challenge: Challenge, case: Case, index: int, step: Mapping[str, Any]
     behind = "cache" in step or "live" in step if kept or not earlier else True
     word = "prefill" if not behind else ("decode" if tokens == 1 else "chunk")
     return f"{word}, {amount}" if step["do"] == "forward" else f"{step['do']}, {amount}"
-
-
-def _fact(points: Points, fact: Fact | None, notes: StepNotes) -> Array | None:
-    if fact is None:
-        return None
-    spec = next((item for item in points.specs if item.name == fact.point), None)
-    methods = {spec.method} if spec else set()
-    for event in reversed(notes.events):
-        value = event.parts.get(fact.part)
-        if event.method in methods and event.kind == "result" and isinstance(value, Array):
-            return value
-        if spec and spec.op == "weights" and event.method == "softmax.out":
-            whole = event.parts.get("")
-            return whole if isinstance(whole, Array) else None
-    return None
-
-
-def _length(item: Array | None, axis: int) -> str | None:
-    return str(item.shape[axis]) if item is not None and len(item.shape) > axis else None
-
-
-def _newest(item: Array | None) -> np.ndarray[Any, Any] | None:
-    """The newest token's weights, one row per head and sequence."""
-    if item is None or len(item.shape) < 2 or not item.values.size:
-        return None
-    last = item.values.astype(np.float64)[..., -1, :]
-    return np.asarray(last.reshape(-1, last.shape[-1]))
-
-
-def _scores(item: Array | None) -> str | None:
-    rows = _newest(item)
-    if rows is None:
-        return None
-    counts = sorted({int(count) for count in (rows != 0).sum(-1)})
-    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-
-
-def _sums(item: Array | None) -> str | None:
-    rows = _newest(item)
-    if rows is None:
-        return None
-    low, high = float(rows.sum(-1).min()), float(rows.sum(-1).max())
-    return f"{low:.4f}" if f"{low:.4f}" == f"{high:.4f}" else f"{low:.4f} to {high:.4f}"
 
 
 def _pair(values: Sequence[str | None]) -> Pair | None:

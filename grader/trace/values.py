@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -11,29 +12,51 @@ import numpy as np
 from grader.arrays import Array, array
 from grader.judge.show import number
 from grader.trace.model import Grid, Place, Point
-from grader.trace.patterns import differences, masked
+from grader.trace.patterns import Around, differences, masked, padding_of
 
 LOOSE = {"float64": 1e-7, "float32": 2e-4, "bfloat16": 5e-2, "float16": 2e-2}
 
 
 def compare_arrays(
-    made: Point, want: Array, got: Array, axes: tuple[str, ...], sizes: Mapping[str, int]
+    made: Point, want: Array, got: Array, axes: tuple[str, ...], around: Around
 ) -> Point:
     """Fill a point with two arrays and how they differ."""
     made = replace(made, expected=grid(want), actual=grid(got))
     if want.shape != got.shape:
         place = Place((), (), f"shape {list(want.shape)}", f"shape {list(got.shape)}")
-        return replace(made, status="differs", place=place)
+        return replace(made, status="differs", place=place, kinds=("shape",))
     if want.dtype != got.dtype:
-        return replace(made, status="differs", place=Place((), (), want.dtype, got.dtype))
+        place = Place((), (), want.dtype, got.dtype)
+        return replace(made, status="differs", place=place, kinds=("dtype",))
     wrong = _wrong(want, got)
     if not wrong.any():
         return made
     index = tuple(int(i) for i in np.argwhere(wrong)[0])
     named = axes if len(axes) == len(index) else tuple(f"axis {i}" for i in range(len(index)))
     place = Place(index, named, number(want.values[index]), number(got.values[index]))
-    said = differences(got.values, want.values, wrong, named, sizes)
-    return replace(made, status="differs", place=place, pattern=said)
+    said = differences(got.values, want.values, wrong, named, around)
+    kinds = (*_bad(want, got, wrong), *_rows(wrong, named, around))
+    return replace(made, status="differs", place=place, pattern=said, kinds=kinds)
+
+
+def _bad(want: Array, got: Array, wrong: np.ndarray[Any, Any]) -> tuple[str, ...]:
+    """Whether numbers that should be finite are not."""
+    if not got.floating or not want.floating:
+        return ()
+    values = got.values.astype(np.float64)[wrong & np.isfinite(want.values.astype(np.float64))]
+    if np.isnan(values).any():
+        return ("nan",)
+    return ("infinite",) if np.isposinf(values).any() else ()
+
+
+def _rows(wrong: np.ndarray[Any, Any], axes: tuple[str, ...], around: Around) -> tuple[str, ...]:
+    """Whether only some rows of the batch are wrong, and whether they are those with padding."""
+    if "batch" not in axes:
+        return ()
+    hit = np.asarray(wrong.any(axis=tuple(i for i, name in enumerate(axes) if name != "batch")))
+    if padding_of(hit, around):
+        return ("padded", "rows")
+    return () if hit.all() else ("rows",)
 
 
 def _wrong(want: Array, got: Array) -> np.ndarray[Any, Any]:
@@ -66,6 +89,14 @@ def part_of(op: str | None, want: Array, got: Array) -> tuple[Array, Array]:
     if np.allclose(np.sort(want.values, None), np.sort(got.values, None), atol=1e-5):
         return want, want  # the same numbers, laid out in the file's own way
     return want, got
+
+
+def alike(want: Any, got: Any) -> bool:
+    """Compare two short texts, numbers up to rounding."""
+    if isinstance(want, str) and isinstance(got, str) and want != got and "." in want:
+        with contextlib.suppress(ValueError):
+            return math.isclose(float(want), float(got), rel_tol=1e-6)
+    return bool(want == got)
 
 
 def shown(want: Any, got: Any) -> tuple[str, str]:

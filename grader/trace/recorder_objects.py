@@ -1,0 +1,64 @@
+"""Beside a submission, in its worker: what an object shows of itself, and what it holds on to.
+
+Sent with the recorder, of which it knows nothing.  Paths such as `0.get` lead to what a contract shows; private
+attributes are read only to learn whether two things share memory or objects.
+"""
+
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+MOST_HELD = 600
+NO_STATE = (types.ModuleType, types.FunctionType, types.MethodType, type)
+
+
+def follow(value: Any, path: str) -> Any:
+    """Return what a path leads to: items by number, attributes by name, `len`; methods are called without arguments."""
+    for name in path.split("."):
+        if name == "len":
+            value = len(value)
+        elif name.isdigit():
+            value = value[int(name)]
+        else:
+            value = getattr(value, name)
+            value = value() if isinstance(value, types.MethodType) else value
+    return value
+
+
+def public(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the public attributes that an object itself has, by name."""
+    return ((name, item) for name, item in sorted(_attributes(value).items()) if name[:1] != "_")
+
+
+def held(*values: Any) -> tuple[set[int], set[int]]:
+    """Return the identities of the mutable objects within some values, and the memory that their tensors use."""
+    objects: set[int] = set()
+    memory: set[int] = set()
+    todo = list(values)
+    while todo and len(objects) < MOST_HELD:
+        item = todo.pop()
+        if isinstance(item, torch.Tensor):
+            if item.layout == torch.strided and item.numel():
+                memory.add(item.untyped_storage().data_ptr())
+        elif isinstance(item, tuple):
+            todo += item
+        elif isinstance(item, dict | list | set) or _attributes(item):
+            if id(item) in objects:
+                continue
+            objects.add(id(item))
+            inner = item if isinstance(item, list | set) else _inner(item)
+            todo += list(inner)[:MOST_HELD]
+    return objects, memory
+
+
+def _inner(item: Any) -> Any:
+    return item.values() if isinstance(item, dict) else _attributes(item).values()
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    if isinstance(value, NO_STATE):
+        return {}
+    state = getattr(value, "__dict__", None)
+    return state if isinstance(state, dict) else {}
