@@ -14,8 +14,8 @@ from markupsafe import Markup, escape
 
 from grader.trace.model import Grid, Point, Step, Trace
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 640, 150, 52, 34, 10
-MOST_BARS = 64
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 420, 130, 44, 36, 10
+MOST_BARS, MOST_LABELS = 64, 16
 FLOOR = 1e-9  # errors below it are drawn as none
 Bar = tuple[int, float]
 
@@ -23,6 +23,7 @@ Bar = tuple[int, float]
 def error_chart(trace: Trace) -> Markup | None:
     """Draw the largest error of the output at each position; None when no output has positions, or all are right."""
     bars: list[Bar] = []
+    ends: list[int] = []
     start = 0
     for step in trace.steps:
         point = _output(step)
@@ -33,10 +34,11 @@ def error_chart(trace: Trace) -> Markup | None:
             continue
         begin = _before(step, len(errors), start)
         bars += [(begin + at, float(error)) for at, error in enumerate(errors)]
+        ends.append(len(bars))
         start = begin + len(errors)
     if len(bars) < 2 or not any(error > FLOOR for _, error in bars):
         return None
-    return _draw_errors(bars[:MOST_BARS])
+    return _draw_errors(bars[:MOST_BARS], [end for end in ends if end < min(len(bars), MOST_BARS)])
 
 
 def cache_chart(trace: Trace) -> Markup | None:
@@ -46,7 +48,7 @@ def cache_chart(trace: Trace) -> Markup | None:
     if not any(want is not None for _, want, _ in found):
         return None
     top = max(value for _, *values in found for value in values if value is not None) or 1
-    width = (WIDTH - LEFT) / len(found)
+    width, every = (WIDTH - LEFT) / len(found), _every(len(found))
     parts = [_axis(str(top), "0", "step")]
     for number, (step, want, got) in enumerate(found):
         x = LEFT + number * width
@@ -56,14 +58,15 @@ def cache_chart(trace: Trace) -> Markup | None:
             size = (HEIGHT - BOTTOM - TOP) * value / top
             odd = " bad" if kind == "got" and want != got else ""
             parts.append(_bar(f"{kind}{odd}", x + shift * width, size, 0.36 * width))
-        parts.append(_label(x + width / 2, str(step.index + 1)))
+        if number % every == 0:
+            parts.append(_label(x + width / 2, str(step.index + 1)))
     text = "; ".join(
         f"step {s.index + 1}: {_said(w)} expected, {_said(g)} in your file" for s, w, g in found
     )
     return _svg(f"Tokens in the cache after each step. {text}", parts)
 
 
-def _draw_errors(bars: Sequence[Bar]) -> Markup:
+def _draw_errors(bars: Sequence[Bar], ends: Sequence[int]) -> Markup:
     worst = (
         max(error for _, error in bars if math.isfinite(error))
         if any(math.isfinite(error) for _, error in bars)
@@ -73,7 +76,7 @@ def _draw_errors(bars: Sequence[Bar]) -> Markup:
     low = max(round(math.log10(FLOOR)), min(high - 2, -7))
     width = (WIDTH - LEFT) / len(bars)
     parts = [_axis(f"1e{high}", f"1e{low}", "position")]
-    every = max(1, len(bars) // 16)
+    every = _every(len(bars))
     for number, (position, error) in enumerate(bars):
         share = 1.0 if not math.isfinite(error) else 0.0
         if math.isfinite(error) and error > 10.0**low:
@@ -83,6 +86,7 @@ def _draw_errors(bars: Sequence[Bar]) -> Markup:
         parts.append(_bar(kind, x + 0.15 * width, (HEIGHT - BOTTOM - TOP) * share, 0.7 * width))
         if number % every == 0:
             parts.append(_label(x + width / 2, str(position)))
+    parts += [_border(LEFT + end * width) for end in ends]
     wrong = [str(position) for position, error in bars if not error < 1e-4]
     told = f"wrong at {', '.join(wrong)}" if wrong else "small everywhere"
     return _svg(f"Largest error of the output at each position, logarithmic: {told}", parts)
@@ -147,10 +151,22 @@ def _bar(kind: str, x: float, height: float, width: float) -> Markup:
     )
 
 
+def _every(bars: int) -> int:
+    """Return at which distance bars are labelled, so that labels do not meet."""
+    return math.ceil(bars / MOST_LABELS)
+
+
 def _label(x: float, text: str) -> Markup:
     return Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
         x, HEIGHT - BOTTOM + 14, text
     )
+
+
+def _border(x: float) -> Markup:
+    """Return a line between two steps."""
+    return Markup(
+        '<line x1="{0:.1f}" y1="{1}" x2="{0:.1f}" y2="{2}" stroke-dasharray="3"/>'
+    ).format(x, TOP, HEIGHT - BOTTOM)
 
 
 def _axis(top: str, bottom: str, below: str) -> Markup:

@@ -36,10 +36,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Panel:
-    """One table: what it shows, the numbers of its columns, and its rows with their numbers."""
+    """One table: what it shows, the names of its axes, the numbers of its columns, and its rows with their numbers."""
 
     title: str
-    corner: str
+    axes: tuple[str, str]
     columns: tuple[int, ...]
     rows: tuple[tuple[int, tuple[Cell, ...]], ...]
 
@@ -184,7 +184,7 @@ def _panel(title: str, values: Numbers, frame: _Frame, *, difference: bool, mark
         )
         for row in frame.rows
     )
-    return Panel(title, f"{frame.axes[-2]} \\ {frame.axes[-1]}", tuple(frame.columns), rows)
+    return Panel(title, (frame.axes[-2], frame.axes[-1]), tuple(frame.columns), rows)
 
 
 def _each_alone(
@@ -207,23 +207,25 @@ def _shade(value: float, top: float) -> str:
 
 
 def _side(value: float, top: float) -> str:
-    if not np.isfinite(value):
+    if np.isnan(value):
         return "odd"
-    step = min(SIDES, int(np.ceil(SIDES * abs(value) / top - 1e-4)))
+    step = SIDES if np.isinf(value) else min(SIDES, int(np.ceil(SIDES * abs(value) / top - 1e-4)))
     return "w0" if step <= 0 else f"{'more' if value > 0 else 'less'}{step}"
 
 
 def _text(value: float, *, signed: bool) -> str:
     if np.isnan(value):
         return "NaN"
-    if np.isinf(value):
-        return "∞" if value > 0 else "−∞"
     if value == 0:
         return "·"
-    size = abs(value)
-    if size < 0.005:
-        return ("−" if value < 0 else "+" if signed else "") + f"{size:.0e}"
-    digits = f"{size:.2f}" if size < 10 else f"{size:.1f}" if size < 1000 else f"{size:.0e}"
-    digits = digits.removeprefix("0") if digits.startswith("0.") else digits
     sign = "−" if value < 0 else "+" if signed else ""
-    return f"{sign}{digits}"
+    return f"{sign}∞" if np.isinf(value) else f"{sign}{_digits(abs(value))}"
+
+
+def _digits(size: float) -> str:
+    """Return about three digits in four characters or so, that columns stay narrow."""
+    if size < 0.005 or size >= 999.5:
+        digits, exponent = f"{size:.0e}".split("e")
+        return f"{digits}e{int(exponent)}"
+    digits = f"{size:.2f}" if size < 9.995 else f"{size:.1f}" if size < 99.95 else f"{size:.0f}"
+    return digits.removeprefix("0") if digits.startswith("0.") else digits

@@ -9,12 +9,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from grader.content import Challenge
 from grader.judge.progress import needless
@@ -22,7 +22,7 @@ from grader.judge.result import CaseResult, Cause, Result, veiled
 from grader.report.figures import Figures, figures_of
 from grader.report.visible import visible, visible_lines
 from grader.report.words import by_use, place
-from grader.trace.model import Trace
+from grader.trace.model import FIRST_DIFFERENCE, Trace
 
 MAX_DIFF = 6000  # lines of a submission that are compared with the starter
 MARKS = {"passed": "✓", "failed": "✗", "error": "!", "skipped": "–"}
@@ -35,7 +35,9 @@ class Row:
     case: CaseResult
     cause: Cause | None
     place: str
+    help: list[str]
     figures: Figures | None = None
+    also: list[CaseResult] = field(default_factory=list)  # cases with the very same cause
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ def result_page(
         state: sum(bug.status == state for bug in result.bugs) for state in states
     }
     counts |= {"planted": len(planted), "fixed_planted": len(fixed) if known else None}
-    failed = [_row(case, traces.get(case.id)) for case in by_use(result.cases)]
+    wrong = by_use(result.cases)
+    failed = _merged([_row(case, traces.get(case.id)) for case in wrong])
     first = next((row.figures.sentence for row in failed if row.figures), None)
     text = (
         _environment()
@@ -82,7 +85,8 @@ def result_page(
             result=result,
             failed=failed,
             drawn=sum(row.figures is not None for row in failed),
-            left_out=bool(traces) and len(failed) > len(traces),
+            maps=any(row.figures and row.figures.maps for row in failed),
+            wrong=len(wrong),
             divergence=first,
             others=[_row(case) for case in result.cases if case.status in ("passed", "skipped")],
             marks=MARKS,
@@ -106,7 +110,30 @@ def index_page(links: list[Link]) -> str:
 def _row(case: CaseResult, trace: Trace | None = None) -> Row:
     cause = veiled(case) if case.cause else None
     figures = figures_of(trace) if trace and case.visibility == "public" else None
-    return Row(case, cause, place(cause.where) if cause and cause.where else "", figures)
+    where = place(cause.where) if cause and cause.where else ""
+    return Row(case, cause, where, _help(cause, figures), figures)
+
+
+def _help(cause: Cause | None, figures: Figures | None) -> list[str]:
+    """Return what to look at; the first difference is left to the figures where there are some."""
+    text = (cause.help or "") if cause else ""
+    if figures and figures.sentence:
+        text = text.partition(FIRST_DIFFERENCE)[0]
+    return visible_lines(text) if text.strip() else []
+
+
+def _merged(rows: list[Row]) -> list[Row]:
+    """Tell a cause that several cases share once: a file that cannot be loaded fails all of them alike."""
+    first: dict[Cause | None, Row] = {}
+    kept: list[Row] = []
+    for row in rows:
+        if row.figures is None and row.cause in first:
+            first[row.cause].also.append(row.case)
+            continue
+        kept.append(row)
+        if row.figures is None:
+            first[row.cause] = row
+    return kept
 
 
 def _is_ours(result: Result) -> bool:
@@ -138,6 +165,11 @@ def _highlight(diff: str) -> Markup:
     return Markup(re.sub(r"\n+\Z", "", body))
 
 
+def _coded(text: str) -> Markup:
+    """Make what stands between backticks code, after everything else was escaped."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(visible(text)))))
+
+
 @lru_cache
 def _environment() -> Environment:
     made = Environment(
@@ -148,4 +180,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["visible"] = visible
+    made.filters["coded"] = _coded
     return made

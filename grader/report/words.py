@@ -14,13 +14,18 @@ def by_use(cases: Collection[CaseResult]) -> list[CaseResult]:
     """Return the cases that are errors or failed, the most telling first.
 
     Cases that isolate one method stand before scenarios, and of several that are wrong in the same
-    way and place all but the first come last.
+    way and place all but the first come later; those that were not even run come last.
     """
     order = {("error", "unit"): 0, ("error", "scenario"): 1, ("failed", "unit"): 2}
     wrong = [case for case in cases if case.status in {"error", "failed"}]
     wrong.sort(key=lambda case: order.get((case.status, case.kind), 3))
     firsts = {_fault(case): case for case in reversed(wrong)}
-    return sorted(wrong, key=lambda case: firsts[_fault(case)] is not case)
+    return sorted(wrong, key=lambda case: (_not_run(case), firsts[_fault(case)] is not case))
+
+
+def _not_run(case: CaseResult) -> bool:
+    """Whether the case was given up before its turn: what runs out of time by itself has a place."""
+    return bool(case.cause and case.cause.kind == "timeout" and case.cause.where is None)
 
 
 def _fault(case: CaseResult) -> tuple[str | None, ...]:

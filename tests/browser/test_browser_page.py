@@ -112,7 +112,7 @@ def test_page_opens_alone_and_can_be_read(browser, made, name, scheme, width) ->
 
 
 def test_pictures_can_be_read_aloud_and_scrolled_by_keyboard(browser, made) -> None:
-    context = browser.new_context(viewport={"width": 380, "height": 900})
+    context = browser.new_context(viewport={"width": 240, "height": 900})
     page = context.new_page()
     page.goto(made["one-bug"].as_uri())
     assert page.get_by_role("img", name="Tokens in the cache after each step").count() == 1

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from grader.judge.result import BugStatus, CaseResult, Cause, Result, Where
 from grader.report.console import IN_FULL, render
+from grader.report.words import by_use
 
 PAGES = Path(__file__).parent / "pages"
 PLANTED = ("scale", "mask-offset", "split-view", "dropout", "no-such-line")
@@ -167,3 +168,13 @@ def test_one_case_of_each_fault_comes_first():
         _result(*(_case(f"m-{n}", "failed", MASK) for n in range(9)), _case("w", "failed", other))
     )
     assert shown.index("Case w") < shown.index("Case m-1")
+
+
+def test_what_was_not_run_comes_after_what_was():
+    slow = Cause("timeout", "Too slow.", where=Where(0))
+    cases = (
+        _case("unit", "failed", Cause("timeout", "Not run."), kind="unit"),
+        _case("a", "failed", slow),
+        _case("b", "failed", slow),
+    )
+    assert [case.id for case in by_use(cases)] == ["a", "b", "unit"]

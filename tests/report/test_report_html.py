@@ -7,6 +7,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from markupsafe import escape
 
 from grader.content import load_challenge
 from grader.judge.result import BugStatus, CaseResult, Cause, Result, Where
@@ -73,6 +74,33 @@ def test_bugs_still_there_are_counted_and_not_named(challenge) -> None:
     assert "gives it away" not in page
     assert "Known bugs still in the file: 1" in page
     assert challenge.bugs[challenge.presets["default"].bugs[0]].explanation[:20] in page
+
+
+def test_a_source_needs_no_address(challenge) -> None:
+    bugs = [b for b in challenge.bugs.values() if any("url" not in s for s in b.sources)]
+    fixed = tuple(BugStatus(bug.id, bug.title, "fixed") for bug in bugs)
+    planted = [bug.id for bug in bugs]
+    page = result_page(challenge, replace(made(challenge), bugs=fixed), "x = 1\n", planted=planted)
+    assert bugs
+    assert all(str(escape(s["title"])) in page for bug in bugs for s in bug.sources)
+
+
+def test_one_cause_of_many_cases_is_told_once(challenge) -> None:
+    lost = Cause("raised", "The file could not be loaded.")
+    cases = tuple(
+        CaseResult(name, "T", "failed", 0, 1, 0.1, replace(lost, rationale=text))
+        for name, text in (("a", "Lost"), ("b", "Lost"), ("c", "Other"), ("d", "Lost"))
+    )
+    page = result_page(challenge, replace(made(challenge), cases=cases), "x = 1\n")
+    assert page.count("Lost") == 1
+    assert "The same happened in 2 more cases: b, d." in page
+
+
+def test_backticks_become_code_and_nothing_else_does(challenge) -> None:
+    cause = Cause("raised", "`weights` and `<b>` and ` alone")
+    case = CaseResult("a", "T", "failed", 0, 1, 0.1, cause)
+    page = result_page(challenge, replace(made(challenge), cases=(case,)), "x = 1\n")
+    assert "<code>weights</code> and <code>&lt;b&gt;</code> and ` alone" in page
 
 
 def test_a_hidden_case_shows_its_title_only(challenge) -> None:
