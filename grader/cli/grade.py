@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from contextlib import nullcontext
 from functools import partial
 from hashlib import sha256
@@ -212,7 +213,7 @@ def _show(challenge: Challenge, result: Result, work: Work | None, *, named: Pat
     levels = {bug.id: bug.difficulty for bug in challenge.bugs.values()}
     planted = _planted(challenge, work)
     bugs, decoys = (planted.bugs, planted.decoys) if planted else (None, ())
-    again = f"{challenge.id} {named}" if named else challenge.id
+    again = f"{challenge.id} {shlex.quote(str(named))}" if named else challenge.id
     hint = f"kvdojo hint {again}"
     render(result, terminal.console(), bugs, levels=levels, hint=hint, decoys=decoys)
 

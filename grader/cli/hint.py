@@ -5,6 +5,7 @@ Nothing is run: the file is only read, so a hint is there at once and a file tha
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -59,7 +60,7 @@ def command(challenge: str, file: Path | None, level: int | None, case: str | No
         passes = graded is not None and not graded.failed
         terminal.out(_nothing_left(found, [] if passes else list(states), case))
         return
-    _print(f"{found.id} {visible(str(file))}" if file else found.id, hint)
+    _print(f"{found.id} {visible(shlex.quote(str(file)))}" if file else found.id, hint)
     if work and hint.level > seen.get(hint.bug.id, 0):
         work.with_hint(hint.bug.id, hint.level).save()
         seen[hint.bug.id] = hint.level

@@ -75,8 +75,9 @@ def lines(trace: Trace) -> Iterator[str]:
     if first is None:
         yield visible(trace.ended or "Nothing differs from the reference in this case.")
         return
-    yield visible(first.sentence())
-    yield from (visible(text) for text in first.point.pattern)
+    sentence = first.sentence()
+    yield visible(sentence)
+    yield from (visible(text) for text in first.point.pattern if text not in sentence)
     if first.looks_like:
         yield visible(f"It looks like this: {first.looks_like}")
 

@@ -40,7 +40,7 @@ def explained(
 
 def told(first: Divergence) -> str:
     """Say in two lines where and how."""
-    where = f"{FIRST_DIFFERENCE} {first.sentence()}."
+    where = f"{FIRST_DIFFERENCE} {first.sentence().rstrip('.')}."
     how = " ".join(first.point.pattern)
     return where if first.point.place is None or not how else f"{where}\n{how}"
 

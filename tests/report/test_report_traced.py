@@ -8,10 +8,13 @@ import re
 import pytest
 
 from grader.cli.main import main
+from grader.cli.trace import lines
 from grader.content import load_challenge
 from grader.judge import grade_source
 from grader.report.html import result_page
+from grader.trace.explain import told
 from grader.trace.failed import MOST, trace_failed
+from grader.trace.model import Divergence, Point, Trace
 
 CHALLENGE = "multi_head_attention"
 
@@ -55,3 +58,12 @@ def test_trace_on_the_command_line(graded, tmp_path, capsys) -> None:
     assert document["schema"] == "kvdojo/trace/v1"
     assert document["divergence"]["point"]["name"] == "mask"
     assert main(["trace", CHALLENGE, str(path), "--case", "no-such-case"]) == 2
+
+
+def test_how_a_step_ends_is_told_once() -> None:
+    end = ("It ends with ValueError; the reference returns.",)
+    point = Point("end", "how it ends", 0, "differs", None, None, None, end)
+    first = Divergence(0, "prefill", point)
+    (line,) = lines(Trace(CHALLENGE, "no-cache", (), first))
+    assert line.endswith("how it ends`: " + end[0])
+    assert told(first).endswith("the reference returns.")
