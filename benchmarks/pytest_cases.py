@@ -15,7 +15,7 @@ import pytest
 from grader.content import load_challenge
 from grader.judge.case import Tape, judge_case
 from grader.judge.golden import load_golden
-from grader.sandbox import Reply, Request, schema
+from grader.sandbox import Reply, Request, compiled, schema
 
 CHALLENGE = load_challenge(os.environ.get("KVDOJO_CHALLENGE", "multi_head_attention"))
 GOLDEN = load_golden(CHALLENGE)
@@ -31,7 +31,7 @@ class Here:
         from grader.sandbox.desk import Desk
 
         self.desk = Desk(CHALLENGE.file, isolated=False)
-        self.loaded = reply(self.desk.load(SUBMISSION.read_bytes(), CHALLENGE.driver))
+        self.loaded = reply(self.desk.load(SUBMISSION.read_bytes(), compiled.pack(CHALLENGE.driver)))
 
     def ask(self, request: Request, *, max_reply_bytes: int) -> Reply:
         """Call one verb."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +78,7 @@ def pack(arrays: Mapping[str, Array], meta: Mapping[str, str] | None = None) -> 
         name: TensorSpec(
             dtype=item.dtype,
             shape=list(item.shape),
-            data_ptr=raw[name].ctypes.data,
+            data_ptr=raw[name].__array_interface__["data"][0],
             data_len=raw[name].nbytes,
         )
         for name, item in arrays.items()
@@ -98,7 +98,12 @@ def _raw(item: Array) -> np.ndarray[Any, Any]:
 
 
 def _parse(entry: dict[str, Any]) -> Array:
-    name, shape, data = DTYPES[entry["dtype"]], tuple(entry["shape"]), bytes(entry["data"])
+    return from_bytes(entry["dtype"], entry["shape"], bytes(entry["data"]))
+
+
+def from_bytes(tag: str, shape: Sequence[int], data: bytes | memoryview) -> Array:
+    """Return an array on these bytes, with a dtype in safetensors' words; ValueError when they do not fit the shape."""
+    name = DTYPES[tag]
     if name == "bfloat16":
         wide = np.frombuffer(data, "<u2").astype(np.uint32) << 16
         return Array(name, wide.view(np.float32).reshape(shape))

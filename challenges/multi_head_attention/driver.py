@@ -17,6 +17,8 @@ OPTIONS = ("d_model", "num_heads", "max_cache_len", "dropout")
 class Plan:
     """Sizes come from the case's `setup`, numbers from `draw`; `saved` holds earlier answers."""
 
+    STATELESS = True  # no method keeps anything for another
+
     def __init__(self, setup, draw):
         self.setup, self.draw, self.saved = setup, draw, {}
         self.C, self.H = setup["d_model"], setup["num_heads"]
@@ -144,11 +146,11 @@ class Verbs:
             inputs, named = [], dict(zip(("query", "key", "value"), inputs, strict=True)) | named
         named = {name: x for name, x in named.items() if x is not None}
 
-        module.to(other)
-        result = self._leaving(cache, lambda: module(*inputs, **named))
-        module.to(self.dtype)
-        answer = self._answer(result)
         if "dtype" in how:
+            module.to(other)
+        answer = self._answer(self._leaving(cache, lambda: module(*inputs, **named)))
+        if "dtype" in how:
+            module.to(self.dtype)
             parts = [answer["output"], *answer["cache"].values()]
             answer = {**self._cast(answer, self.dtype), "dtypes": [str(x.dtype) for x in parts]}
         return answer

@@ -6,6 +6,7 @@ Submissions run in the sandbox's confined workers exactly as under `kvdojo grade
 
 from __future__ import annotations
 
+import gc
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +15,7 @@ from typing import Any
 from grader.batch.fingerprint import fingerprint
 from grader.content import Challenge, ContentError, load_challenge
 from grader.judge import GraderError, grade_source, start_sandbox
+from grader.judge.fresh import Fresh
 from grader.judge.golden import Golden
 from grader.judge.replay import to_record
 from grader.judge.result import Result
@@ -56,6 +58,7 @@ class Kit:
     fingerprint: str
     golden: Golden
     sandbox: Sandbox
+    fresh: Fresh
 
 
 def grade(job: Job) -> Answer:
@@ -81,6 +84,7 @@ def _judge(kit: Kit, job: Job) -> Result:
         filename=job.file,
         sandbox=kit.sandbox,
         golden=kit.golden,
+        fresh=kit.fresh,
         parallel=1,  # files are graded side by side, which needs no second worker for each
     )
 
@@ -110,7 +114,8 @@ def _kit(name: str, isolate: bool) -> Kit:
     sandbox.ready()
     if isolate and not sandbox.isolated:
         raise NotIsolated(sandbox.notice or "submissions cannot be isolated here")
-    return Kit(challenge, mark, golden, sandbox)
+    gc.freeze()  # what serves every file need not be looked through for each
+    return Kit(challenge, mark, golden, sandbox, Fresh(sandbox, challenge, golden))
 
 
 def _address() -> str:

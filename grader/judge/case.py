@@ -53,7 +53,7 @@ def judge_case(
     began = time.monotonic()
     script = Script(challenge, case, seed=seed)
     cause, trace = _attempt(session, loaded, challenge, script, golden, tape)
-    if script.draw.fingerprint != golden.fingerprint and cause is None:
+    if script.fingerprint != golden.fingerprint and cause is None:
         raise GraderError(
             f"case {case.id!r}: its inputs are not those the golden was made with"
             f" (run `kvdojo check {challenge.id} --record`, or use the versions in constraints.txt)"
@@ -139,7 +139,12 @@ def _skip(challenge: Challenge, golden: CaseGolden, reply: Reply) -> Cause | Non
         return None
     if problem.name not in golden.needs:
         return None
-    return Cause(None, f"Skipped: the file defines no `{problem.name}`, which it need not.")
+    return left_out(problem.name)
+
+
+def left_out(helper: str) -> Cause:
+    """Say that a case is not asked of a file without this helper."""
+    return Cause(None, f"Skipped: the file defines no `{helper}`, which it need not.")
 
 
 def _room(request: Request, expected: Expected) -> int:

@@ -5,19 +5,17 @@ What goes wrong on our side becomes an error of that case, never a wrong answer 
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import Any
 
 from grader.content import Case, Challenge, ContentError
 from grader.judge.bench import Bench
-from grader.judge.case import GraderError, Tape, result_of
+from grader.judge.case import GraderError, Tape, left_out, result_of
+from grader.judge.fresh import Fresh
 from grader.judge.golden import CaseGolden, Golden
-from grader.judge.oracle import Oracle
 from grader.judge.result import CaseResult, Cause
 from grader.sandbox import Sandbox, SandboxError
 
@@ -25,6 +23,7 @@ PARALLEL = 2
 PATIENCE = 2  # cases that may run out of time before the rest is not tried
 Progress = Callable[[int, int], None]
 Job = tuple[Case, bool]  # a case, and whether it is to be judged on secret inputs
+Outcome = tuple[Job, tuple[CaseResult, Tape]]
 
 
 @dataclass
@@ -34,28 +33,28 @@ class Grading:
     sandbox: Sandbox
     challenge: Challenge
     golden: Golden
+    fresh: Fresh
     source: bytes
     progress: Progress
     timeouts: int = 0
     parallel: int = PARALLEL
     stopped: bool = False
     foreign: frozenset[str] = frozenset()
-    # seeds of secret inputs by case; drawn where none is given
-    seeds: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Keep an oracle at hand; it starts no worker until it is asked."""
-        self._oracle = Oracle(self.sandbox, self.challenge)
+    unnamed: frozenset[str] = (
+        frozenset()
+    )  # names that cases ask for and the file's text does not hold
+    loaded: bool = False
 
     def run(self, cases: Sequence[Case]) -> tuple[list[CaseResult], str]:
         """Return the verdicts in the order of the cases, and the submission's log."""
         # a file that cannot be loaded is told once, by a case that no file can skip
         probe = next((case for case in cases if not self._helpers(case)), cases[0])
-        with self._bench() as bench, self._oracle:
+        with self._bench() as bench:
             first, tape = self._judge(bench, probe)
             self.progress(1, len(cases))
             if not tape.loaded and first.status == "failed":
                 return [self._same(case, first) for case in cases], tape.log
+            self.loaded = True
             done = {probe.id: first}
             logs = [tape.log] if tape.log else []
             jobs: list[Job] = [(case, False) for case in cases if case is not probe]
@@ -77,16 +76,20 @@ class Grading:
     def _bench(self) -> Bench:
         return Bench(self.sandbox, self.challenge, self.source)
 
-    def _all(self, bench: Bench, jobs: list[Job]) -> Iterator[tuple[Job, tuple[CaseResult, Tape]]]:
+    def _all(self, bench: Bench, jobs: list[Job]) -> Iterator[Outcome]:
         """Yield each job with its outcome, from several benches side by side.
 
         Which job goes to which bench is fixed, so that the same file always lives through the same.
         """
-        news: SimpleQueue[tuple[Job, tuple[CaseResult, Tape]]] = SimpleQueue()
+        shares = [jobs[start :: self.parallel] for start in range(self.parallel)]
+        if len(shares) == 1:
+            # files are graded side by side: a thread for this one's cases would only cost
+            yield from self._line(bench, shares[0])
+            return
+        news: SimpleQueue[Outcome] = SimpleQueue()
         with _threads() as pool:
-            shares = [jobs[start :: self.parallel] for start in range(self.parallel)]
-            lines = [pool.submit(self._line, bench, shares[0], news)]
-            lines += [pool.submit(self._line, None, share, news) for share in shares[1:]]
+            lines = [pool.submit(self._tell, bench, shares[0], news)]
+            lines += [pool.submit(self._tell, None, share, news) for share in shares[1:]]
             try:
                 for _ in jobs:
                     yield news.get()
@@ -95,7 +98,11 @@ class Grading:
             for line in lines:
                 line.result()
 
-    def _line(self, bench: Bench | None, share: list[Job], news: SimpleQueue[Any]) -> None:
+    def _tell(self, bench: Bench | None, share: list[Job], news: SimpleQueue[Outcome]) -> None:
+        for outcome in self._line(bench, share):
+            news.put(outcome)
+
+    def _line(self, bench: Bench | None, share: list[Job]) -> Iterator[Outcome]:
         with bench or self._bench() as bench:
             for case, again in share:
                 if self.stopped:
@@ -105,13 +112,15 @@ class Grading:
                     outcome = judge(bench, case)
                 except Exception as error:  # what a line does not tell would be awaited for ever
                     outcome = _errored(case, f"{type(error).__name__}: {error}"), Tape()
-                news.put(((case, again), outcome))
+                yield (case, again), outcome
 
     def _judge(self, bench: Bench, case: Case) -> tuple[CaseResult, Tape]:
         tape = Tape()
         if self.timeouts >= PATIENCE:
             text = f"Not run: {self.timeouts} cases before it ran out of time."
             return result_of(case, Cause("timeout", text)), tape
+        if self.loaded and (name := self._absent(case)) is not None:
+            return result_of(case, left_out(name)), tape
         for name in self.foreign.intersection(self.golden.cases[case.id].needs):
             text = f"Skipped: `{name}` is this file's own helper, not the one this case is about."
             return result_of(case, Cause(None, text)), tape
@@ -119,14 +128,20 @@ class Grading:
         self.timeouts += bool(result.cause and result.cause.kind == "timeout")
         return result, tape
 
+    def _absent(self, case: Case) -> str | None:
+        """Foresee what a worker would answer: this case is about helpers alone, and the file has none of them."""
+        needs = self.golden.cases[case.id].needs
+        missing = [name for name in needs if name in self.unnamed]
+        if case.kind != "unit" or not missing or set(missing) != self._helpers(case):
+            return None
+        return missing[0]
+
     def _judge_fresh(self, bench: Bench, case: Case) -> tuple[CaseResult, Tape]:
         tape = Tape()
         if self.timeouts >= PATIENCE:
             return result_of(case, Cause("timeout", "Not run.")), tape
-        seed = self.seeds.setdefault(case.id, secrets.randbits(53))
         try:
-            stored = self.golden.cases[case.id]
-            golden = self._oracle.expect_fresh(case, stored, seed)
+            seed, golden = self.fresh.of(case)
         except (SandboxError, ContentError) as error:
             return _errored(case, str(error)), tape
         return self._guarded(bench, case, golden, seed, tape), tape

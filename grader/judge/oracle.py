@@ -107,7 +107,7 @@ class Oracle:
                 _sound(script.case, index, reply)
             replies.append(reply)
             script.answered(index, reply)
-        return Run(replies, script.draw.fingerprint)
+        return Run(replies, script.fingerprint)
 
     def _loaded(self) -> tuple[Session, Reply]:
         limits = limits_of(self._challenge)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from hashlib import sha256
 
@@ -19,6 +19,7 @@ from grader.content.signatures import foreign_helpers
 from grader.content.statements import MAX_BYTES
 from grader.judge.absent import absent, reason, skipped, versions
 from grader.judge.case import GraderError
+from grader.judge.fresh import Fresh
 from grader.judge.golden import Golden, load_golden, oracle_digest, recipe_of
 from grader.judge.grading import PARALLEL, Grading, Progress
 from grader.judge.progress import bug_statuses, decoy_statuses
@@ -46,6 +47,7 @@ def grade_source(
     golden: Golden | None = None,
     parallel: int = PARALLEL,
     seeds: Mapping[str, int] | None = None,
+    fresh: Fresh | None = None,
     explain: bool = False,
 ) -> Result:
     """Grade the bytes of one file.
@@ -53,8 +55,9 @@ def grade_source(
     Raises ContentError (the challenge is unusable), Unreadable (too large) and GraderError (ours).
     `cases` restricts the run; `sandbox` reuses a warm one, else one is started and closed again.
     `golden` is what `prepare` returned for this challenge; `parallel` cases are run side by side.
-    `seeds` of secret inputs repeat an earlier grading (its `secrets`); the others are drawn anew. With `explain`, the
-    first failed scenario is traced, and its cause says where the file departs from the reference.
+    `seeds` of secret inputs repeat an earlier grading (its `secrets`); the others are drawn anew, unless `fresh` brings
+    inputs and answers that several files share. With `explain`, the first failed scenario is traced, and its cause says
+    where the file departs from the reference.
     """
     began = time.monotonic()
     if isinstance(challenge, str):
@@ -70,19 +73,24 @@ def grade_source(
         )
         chosen = _chosen(challenge, cases)
         golden = golden or prepare(challenge, chosen)
-        states = entries(challenge, source.decode("utf-8", "replace"))
+        text = source.decode("utf-8", "replace")
+        states = entries(challenge, text)
         try:
             box.ready()
         except SandboxError as error:
             raise GraderError(str(error)) from error
-        foreign = frozenset(foreign_helpers(challenge, source.decode("utf-8", "replace")))
+        if fresh is None:
+            fresh = stack.enter_context(closing(Fresh(box, challenge, golden, seeds)))
+        asked = {name for case in chosen for name in golden.cases[case.id].needs}
         grading = Grading(
-            box, challenge, golden, source, progress or _quiet, parallel=parallel, foreign=foreign
+            *(box, challenge, golden, fresh, source, progress or _quiet),
+            parallel=parallel,
+            foreign=frozenset(foreign_helpers(challenge, text)),
+            unnamed=frozenset(name for name in asked if name not in text),
         )
-        grading.seeds.update(seeds or {})
         results, log = grading.run(chosen)
         result = _result(challenge, source, filename, results, states, log, box, began)
-        result = replace(result, secrets=grading.seeds)
+        result = replace(result, secrets=fresh.seeds)
         return _explained(box, challenge, golden, source, result) if explain else result
 
 

@@ -36,7 +36,12 @@ class Channel:
             os.set_blocking(fd, False)
         self.log = Log()
         self.patient = True
-        self._log_open = True
+        self._held = bytearray()  # read from the answers and not yet taken
+        self._in, self._out = select.poll(), select.poll()
+        self._in.register(answers, select.POLLIN)
+        self._out.register(requests, select.POLLOUT)
+        for poll in (self._in, self._out):
+            poll.register(log, select.POLLIN)
 
     def send(self, blob: bytes, deadline: float) -> None:
         """Write one frame; TimeoutError at the deadline, BrokenPipeError when nobody reads."""
@@ -45,43 +50,38 @@ class Channel:
             try:
                 rest = rest[os.write(self.requests, rest[:CHUNK]) :]
             except BlockingIOError:
-                self._wait(self.requests, select.POLLOUT, deadline)
+                self._wait(self._out, self.requests, deadline)
 
     def receive(self, limit: int, deadline: float) -> bytes:
         """Read one frame; EOFError at the end, WireError when it is longer than `limit`."""
-        (size,) = LENGTH.unpack(self._read(LENGTH.size, deadline))
+        (size,) = LENGTH.unpack(self._take(LENGTH.size, deadline))
         if size > limit:
             raise WireError(f"an answer of {size} bytes, where {limit} are the most")
-        return self._read(size, deadline)
+        return self._take(size, deadline)
 
-    def _read(self, size: int, deadline: float) -> bytes:
-        data = bytearray()
-        while len(data) < size:
-            try:
-                chunk = os.read(self.answers, min(size - len(data), CHUNK))
-            except BlockingIOError:
-                self._wait(self.answers, select.POLLIN, deadline)
-                continue
+    def _take(self, size: int, deadline: float) -> bytes:
+        while len(self._held) < size:
+            self._wait(self._in, self.answers, deadline)
+            chunk = os.read(self.answers, CHUNK)
             if not chunk:
                 raise EOFError
-            data += chunk
-        return bytes(data)
+            self._held += chunk
+        taken = bytes(self._held[:size])
+        del self._held[:size]
+        return taken
 
-    def _wait(self, fd: int, event: int, deadline: float) -> None:
+    def _wait(self, poll: select.poll, fd: int, deadline: float) -> None:
         while True:
-            poll = select.poll()
-            poll.register(fd, event)
-            if self._log_open:
-                poll.register(self.log_fd, select.POLLIN)
             left = deadline - time.monotonic()
             if left <= 0 and self.patient:
                 left = self._extend()
                 deadline = time.monotonic() + left
             if left <= 0:
                 raise TimeoutError
-            ready = dict(poll.poll(left * 1000))
-            if self.log_fd in ready:
-                self._log_open = self.log.read_from(self.log_fd)
+            ready = [name for name, _ in poll.poll(left * 1000)]
+            if self.log_fd in ready and not self.log.read_from(self.log_fd):
+                for either in (self._in, self._out):
+                    either.unregister(self.log_fd)
             if fd in ready:
                 return
 

@@ -12,13 +12,13 @@ import sys
 import types
 from typing import Any
 
-import safetensors.torch
 import torch
 
-from grader.sandbox import driverkit, faults, schema, wire
+from grader.sandbox import compiled, driverkit, faults, schema, wire
 from grader.sandbox.document import as_python
 from grader.sandbox.driverkit import Wrong
 from grader.sandbox.environment import DEVICE
+from grader.sandbox.tensors import Inputs, frame
 from grader.sandbox.values import Answer, nest
 
 
@@ -37,11 +37,10 @@ class Desk:
         self.device = "cpu" if isolated else os.environ.get(DEVICE, "cpu")
 
     def load(self, source: bytes, driver: bytes) -> bytes:
-        """Execute the submission, then the driver, and make the driver's `Verbs`."""
+        """Execute the submission, then the driver (a frame of `compiled`), and make the driver's `Verbs`."""
         try:
-            text = as_python(self.filename, self._text(source))
-            self._compile("submission", self.filename, text)
-            self._compile("driver", "driver.py", driver.decode())
+            self.code["submission"] = self._compile(as_python(self.filename, self._text(source)))
+            self.code["driver"] = compiled.unpack(driver)
         except BaseException as error:
             return self._break(error)
         return self._load()
@@ -72,20 +71,19 @@ class Desk:
         """Call the verb a request names; after a failed load, repeat that failure."""
         if self.broken is not None:
             return self.broken
-        request = schema.read_request(wire.check(blob))
-        sent_on_cpu = safetensors.torch.load(blob)
-        tensors: dict[str, Any] = {n: value.to(self.device) for n, value in sent_on_cpu.items()}
-        sent = {name: value.nbytes for name, value in tensors.items()}
+        request_frame = wire.parse(blob)
+        request = schema.read_request(request_frame.meta)
+        inputs = Inputs(request_frame, self.device)
         driverkit.asked.clear()
         answer = Answer(request.room)
         try:
-            answer.add("", self._call(request, tensors))
-            return _frame(answer, self._echo(request.do, tensors, sent))
+            answer.add("", self._call(request, inputs))
+            return _frame(answer, self._changed(request.do, inputs))
         except BaseException as error:
-            return self._fault(error, answer, self._echo(request.do, tensors, sent))
+            return self._fault(error, answer, self._changed(request.do, inputs))
 
-    def _call(self, request: schema.RequestText, tensors: dict[str, Any]) -> dict[str, Any]:
-        arguments = nest(request.args, tensors)
+    def _call(self, request: schema.RequestText, inputs: Inputs) -> dict[str, Any]:
+        arguments = nest(request.args, inputs.tensors)
         if request.live is not None:
             arguments["live"] = self.kept[request.live]
         outcome: dict[str, Any] = getattr(self.verbs, request.do)(**arguments)
@@ -93,14 +91,8 @@ class Desk:
             self.kept[request.save] = self.verbs.__dict__.pop("returned", None)
         return {} if outcome is None else outcome
 
-    def _echo(self, verb: str, tensors: dict[str, Any], sent: dict[str, int]) -> dict[str, Any]:
-        may_change = getattr(self.verbs, "MAY_CHANGE", {}).get(verb, ())
-        # an input grown in place is echoed empty: changed, and never too big to send
-        return {
-            name: value if value.nbytes <= sent[name] else value.new_empty(0)
-            for name, value in tensors.items()
-            if name.split("/")[0] not in may_change
-        }
+    def _changed(self, verb: str, inputs: Inputs) -> dict[str, torch.Tensor]:
+        return inputs.changed(getattr(self.verbs, "MAY_CHANGE", {}).get(verb, ()))
 
     def _text(self, source: bytes) -> str:
         try:
@@ -117,26 +109,26 @@ class Desk:
         exec(self.code[name], module.__dict__)
         return module
 
-    def _compile(self, name: str, filename: str, text: str) -> None:
+    def _compile(self, text: str) -> types.CodeType:
         # inspect.getsource, and Triton through it, must find a source that is no file
         lines = text.splitlines(keepends=True)
-        linecache.cache[filename] = (len(text), None, lines, filename)
-        self.code[name] = compile(text, filename, "exec", dont_inherit=True)
+        linecache.cache[self.filename] = (len(text), None, lines, self.filename)
+        return compile(text, self.filename, "exec", dont_inherit=True)
 
-    def _fault(self, error: BaseException, answer: Answer, echo: dict[str, Any]) -> bytes:
+    def _fault(
+        self, error: BaseException, answer: Answer, changed: dict[str, torch.Tensor]
+    ) -> bytes:
         answer.clear()
         if isinstance(error, Wrong):
             answer.problem = faults.problem(error)
         else:
             answer.raised = faults.raised(error, self.filename, self.lines, isolated=self.isolated)
-        return _frame(answer, echo)
+        return _frame(answer, changed)
 
 
-def _frame(answer: Answer, echo: dict[str, Any] | None = None) -> bytes:
+def _frame(answer: Answer, changed: dict[str, torch.Tensor] | None = None) -> bytes:
     tensors = {schema.OUTPUT + name: value for name, value in answer.tensors.items()}
-    for name, value in (echo or {}).items():
-        tensors[schema.ECHO + name] = value.detach().cpu().contiguous().clone()
+    tensors |= {schema.ECHO + name: value for name, value in (changed or {}).items()}
     needed = list(dict.fromkeys(driverkit.asked))[:64]
     text = schema.ReplyText(answer.values, answer.raised, answer.problem, needed)
-    blob: bytes = safetensors.torch.save(tensors, {wire.META_KEY: schema.encode(text)})
-    return blob
+    return frame(tensors, schema.encode(text))

@@ -35,13 +35,17 @@ class Limits:
 
 @dataclass(frozen=True)
 class Request:
-    """One call of a driver's verb; names with slashes are nested again in the worker."""
+    """One call of a driver's verb; names with slashes are nested again in the worker.
+
+    `frames` are its frames by room, where the same request is sent more than once.
+    """
 
     do: str
     args: dict[str, Any] = field(default_factory=dict)
     tensors: dict[str, Array] = field(default_factory=dict)
     save: str | None = None
     live: str | None = None
+    frames: dict[int, bytes] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back: scalars, tensors, the inputs as they were after the call, or a fault."""
+    """What came back: scalars, tensors, `echo` for the inputs that the call changed, or a fault."""
 
     values: dict[str, Any] = field(default_factory=dict)
     tensors: dict[str, Array] = field(default_factory=dict)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from grader.arrays import Array
-from grader.sandbox import interpreter, schema
+from grader.sandbox import compiled, interpreter, schema
 from grader.sandbox.desk import Desk
 from grader.sandbox.messages import Request
 
@@ -121,7 +121,7 @@ def interpreted() -> bool:
 
 def _rehearse(submission: bytes) -> None:
     desk = Desk("submission.py", isolated=True)
-    desk.load(submission, DRIVER)
+    desk.load(submission, compiled.pack(DRIVER))
     x = Array("float32", np.linspace(-1, 1, 32, dtype=np.float32).reshape(1, 4, 8))
     for request in (Request("run", tensors={"x": x}), Request("fail"), Request("absent")):
         blob = desk.answer(schema.pack_request(request, 1 << 20))

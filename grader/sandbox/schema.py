@@ -82,6 +82,13 @@ def encode(message: msgspec.Struct) -> str:
 
 def pack_request(request: Request, room: int) -> bytes:
     """Return the frame of a request."""
+    frames = {} if request.frames is None else request.frames
+    if room not in frames:
+        frames[room] = _request_frame(request, room)
+    return frames[room]
+
+
+def _request_frame(request: Request, room: int) -> bytes:
     text = RequestText(
         do=request.do,
         args=wire.to_json(request.args),
@@ -101,7 +108,7 @@ def read_request(meta: str) -> RequestText:
 
 def read_hello(blob: bytes) -> tuple[str, ...]:
     """Return the layers a worker says are in force."""
-    return tuple(_hello.decode(wire.check(blob)).layers)
+    return tuple(_hello.decode(wire.parse(blob).meta).layers)
 
 
 def read_reply(blob: bytes) -> Reply:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import Protocol, Self
 
-from grader.sandbox import schema, wire
+from grader.sandbox import compiled, schema, wire
 from grader.sandbox.logs import Log
 from grader.sandbox.messages import Limits, Reply, Request, SandboxError, WorkerFailure
 
@@ -54,7 +54,7 @@ class Session:
 
     def __init__(self, worker: Worker, source: bytes, driver: bytes, limits: Limits) -> None:
         self._worker = worker
-        self._source, self._driver = source, driver
+        self._source, self._driver = source, compiled.pack(driver)
         self._limits = limits
         self._left = limits.seconds
         self._log = ""

@@ -1,6 +1,6 @@
 """Frames between grader and worker: an 8-byte length, then one safetensors blob. Never pickle.
 
-`check` looks at every header with a schema before a tensor parser sees the bytes, so that a
+`parse` looks at every header with a schema before anything is made of the bytes, so that a
 hostile worker meets one strict reader. It does not know what a message means.
 """
 
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import struct
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from grader.arrays import Array, unpack
+from grader.arrays import Array, from_bytes
 
 MAX_HEADER = 256 << 10
 META_KEY = "kvdojo"
@@ -53,23 +54,37 @@ _tensor = msgspec.json.Decoder(TensorHeader)
 _meta = msgspec.json.Decoder(dict[Name, str])
 
 
-def check(blob: bytes) -> str:
-    """Return the one metadata string of a well-formed blob; raise WireError for any other."""
+@dataclass(frozen=True)
+class Frame:
+    """A well-formed blob: its one metadata string, its tensors' headers, and the bytes behind them."""
+
+    meta: str
+    tensors: dict[str, TensorHeader]
+    payload: memoryview
+
+    def data(self, entry: TensorHeader) -> memoryview:
+        """Return the bytes of one tensor."""
+        return self.payload[slice(*entry.data_offsets)]
+
+
+def parse(blob: bytes) -> Frame:
+    """Take a blob apart; raise WireError for one that is not well-formed."""
     if len(blob) < 8:
         raise WireError("the frame is too short")
     (size,) = LENGTH.unpack_from(blob)
     if size > MAX_HEADER or 8 + size > len(blob):
         raise WireError("the header's length is out of range")
+    view = memoryview(blob)
     try:
-        entries = _entries.decode(memoryview(blob)[8 : 8 + size])
+        entries = _entries.decode(view[8 : 8 + size])
         meta = _meta.decode(entries.pop("__metadata__", b"{}"))
-        tensors = [_tensor.decode(entry) for entry in entries.values()]
+        tensors = {name: _tensor.decode(entry) for name, entry in entries.items()}
     except (ValueError, RecursionError) as error:
         raise WireError(f"the header is malformed ({type(error).__name__})") from None
-    _check_tiling(tensors, len(blob) - 8 - size)
+    _check_tiling(list(tensors.values()), len(blob) - 8 - size)
     if set(meta) != {META_KEY}:
         raise WireError("the metadata is not the expected one")
-    return meta[META_KEY]
+    return Frame(meta[META_KEY], tensors, view[8 + size :])
 
 
 def _check_tiling(tensors: list[TensorHeader], payload: int) -> None:
@@ -84,16 +99,20 @@ def _check_tiling(tensors: list[TensorHeader], payload: int) -> None:
 
 
 def read(blob: bytes) -> tuple[str, dict[str, Array]]:
-    """Check a blob and return its metadata string and its arrays."""
-    meta = check(blob)
+    """Return the metadata string and the arrays of a blob; raise WireError for one that is not well-formed."""
+    frame = parse(blob)
+    arrays = {name: _array(entry, frame.data(entry)) for name, entry in frame.tensors.items()}
+    return frame.meta, arrays
+
+
+def _array(entry: TensorHeader, data: memoryview) -> Array:
     try:
-        arrays = unpack(blob)
-    except Exception as error:
+        array = from_bytes(entry.dtype, entry.shape, data)
+    except ValueError as error:  # a shape with a zero in it can be larger than numpy allows
         raise WireError(f"the tensors cannot be read ({type(error).__name__})") from None
-    for array in arrays.values():
-        if array.dtype == "bool" and array.values.size and array.values.view("u1").max() > 1:
-            raise WireError("a boolean is neither 0 nor 1")
-    return meta, arrays
+    if array.dtype == "bool" and array.values.size and array.values.view("u1").max() > 1:
+        raise WireError("a boolean is neither 0 nor 1")
+    return array
 
 
 class NonFinite(msgspec.Struct, forbid_unknown_fields=True):

@@ -10,10 +10,9 @@ import os
 import signal
 from typing import NoReturn
 
-import safetensors.torch
-
-from grader.sandbox import confine, schema, wire
+from grader.sandbox import confine, schema
 from grader.sandbox.serve import fresh_streams, serve, write_frame
+from grader.sandbox.tensors import frame
 
 REQUESTS, ANSWERS = 3, 4
 FIRST_FREE, ABOVE, MANY = 5, 64, 65536
@@ -28,8 +27,7 @@ def run(policy: confine.Policy, pipes: tuple[int, int, int], null: int, filename
     layers = confine.apply(policy)
     if policy.ruleset is not None:
         os.close(policy.ruleset)
-    hello = {wire.META_KEY: schema.encode(schema.Hello(layers))}
-    write_frame(ANSWERS, safetensors.torch.save({}, hello))
+    write_frame(ANSWERS, frame({}, schema.encode(schema.Hello(layers))))
     serve(REQUESTS, ANSWERS, filename, isolated=policy.bpf is not None)
     os._exit(0)
 

@@ -242,3 +242,20 @@ def test_an_unsendable_value_is_the_submissions_own_fault(ask, value):
     except WorkerFailure as failure:
         blamed = failure.kind in ("protocol", "crashed")
     assert blamed
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["x.t_()", "x.unsqueeze_(0)", "x.data = x.data.clone() + 1", "x.add_(0.0)", "x.neg_().neg_()"],
+)
+def test_only_a_changed_input_comes_back(ask, call):
+    reply = ask(f"def f(x): {call}; return 1", Request("call", tensors={"x": X}))
+    changed = call not in ("x.add_(0.0)", "x.neg_().neg_()")
+    assert set(reply.echo) == ({"x"} if changed else set())
+
+
+@pytest.mark.parametrize("dtype", sorted(TAGS))
+def test_an_empty_input_arrives_with_its_shape(ask, dtype):
+    sent = array(np.zeros((2, 0, 3)), dtype)
+    reply = ask("def f(x): return x.clone()", Request("call", tensors={"x": sent}))
+    assert (reply.tensors["out"].dtype, reply.tensors["out"].shape) == (dtype, (2, 0, 3))
