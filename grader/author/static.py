@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from grader.author.breach import Breach
 from grader.author.faults import bug_ids, impostor, planted
+from grader.author.points import points_faults
 from grader.author.record import schema_bytes, starter_bytes
 from grader.content import Bug, Challenge, ContentError
 from grader.content.casefile import slips
@@ -31,6 +32,7 @@ def check(challenge: Challenge) -> list[Breach]:
         _brief,
         _impostors,
         _recipes,
+        points_faults,
     ):
         try:
             found += [Breach(challenge.id, subject, text) for subject, text in part(challenge)]

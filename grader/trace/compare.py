@@ -1,12 +1,11 @@
 """Lay the notes of a submission and of the reference side by side, and find where they first part.
 
-The points of a step are walked in the order in which the reference ended them; the k-th visit of a point is compared
-with the k-th.  After the points come the step's outputs and how it ended.
+The points of a step are walked in the order in which the reference ended them.  After the points come the step's
+outputs and how it ended.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -17,15 +16,10 @@ from grader.trace.patterns import Around
 from grader.trace.points import Points, Spec
 from grader.trace.record import Event, StepNotes
 from grader.trace.values import alike, compare_arrays, ending_of, part_of, shown
+from grader.trace.visits import Visit, paired
 
 Part = Array | str
 Parts = Mapping[str, Part]
-_OPS = {
-    "scores": "softmax.in",
-    "mask": "softmax.in",
-    "weights": "softmax.out",
-    "context": "context",
-}
 
 
 def compare_step(
@@ -39,7 +33,10 @@ def compare_step(
 
     `lacking` are the methods that the submission does not define.
     """
-    found = list(_methods(points, ours, theirs, around, lacking))
+    visits = paired(points, ours, theirs, lacking)
+    if theirs.reply is None:
+        visits = (visit for visit in visits if visit.other is not None)
+    found = [_visited(visit, around) for visit in visits]
     found += compare_outputs(points, ours, theirs, around)
     return _settled(found)
 
@@ -54,62 +51,24 @@ def agreed(compared: Sequence[Compared]) -> list[Compared]:
     return [forgiven(item) for item in compared if item.point.status in ("same", "differs")]
 
 
-def _methods(
-    points: Points,
-    ours: StepNotes,
-    theirs: StepNotes,
-    around: Around,
-    lacking: Collection[str],
-) -> Iterator[Compared]:
-    left, right = (_visits(points, notes.events, lacking) for notes in (ours, theirs))
-    count: dict[str, int] = defaultdict(int)
-    by_name = {spec.name: spec for spec in points.specs}
-    order = [name for event in ours.events for name in _names(points, event, lacking)]
-    extra = [name for name in right if len(right[name]) > len(left.get(name, ()))]
-    for name in order:
-        spec, call = by_name[name], count[name]
-        count[name] += 1
-        mine = left[name][call]
-        other = right.get(name, [])
-        if call < len(other):
-            yield _compare(spec, call, mine, other[call], around)
-        elif spec.method not in lacking:
-            text = ("The reference comes here, your file does not.",)
-            made = Point(name, spec.title, call, "missing", pattern=text, kinds=("rest",))
-            yield Compared(made, spec)
-    for name in extra:
-        spec, call = by_name[name], len(left.get(name, ()))
-        text = ("Your file comes here, the reference does not.",)
-        made = Point(name, spec.title, call, "extra", pattern=text, kinds=("rest",))
-        yield Compared(made, spec)
+def _visited(visit: Visit, around: Around) -> Compared:
+    spec = visit.spec
+    made = Point(spec.name, spec.title, visit.call, "same", program=visit.program, kinds=("rest",))
+    if visit.mine is None:
+        text = "Your file comes here, the reference does not."
+        if spec.loop:
+            text = f"Your file goes on to round {visit.call + 1}, the reference ends after {visit.call}."
+        return Compared(replace(made, status="extra", pattern=(text,)), spec)
+    if visit.other is None:
+        text = "The reference comes here, your file does not."
+        if spec.loop:
+            text = f"The reference goes on to round {visit.call + 1}, your file ends after {visit.call}."
+        return Compared(replace(made, status="missing", pattern=(text,)), spec)
+    return _compare(spec, replace(made, kinds=()), visit.mine, visit.other, around)
 
 
-def _visits(
-    points: Points, events: list[Event], lacking: Collection[str]
-) -> dict[str, list[Event]]:
-    found: dict[str, list[Event]] = defaultdict(list)
-    for event in events:
-        for name in _names(points, event, lacking):
-            found[name].append(event)
-    return found
-
-
-def _names(points: Points, event: Event, lacking: Collection[str]) -> list[str]:
-    """Name the points an event belongs to; without the method, torch's own functions stand for some."""
-    if event.kind == "op":
-        ops = [spec for spec in points.specs if spec.op and spec.method in lacking]
-        return [spec.name for spec in ops if spec.op and _OPS[spec.op] == event.method]
-    return [
-        spec.name
-        for spec in points.specs
-        if spec.method == event.method
-        and spec.method not in lacking
-        and (spec.enter is not None) is (event.kind == "enter")
-    ]
-
-
-def _compare(spec: Spec, call: int, mine: Event, other: Event, around: Around) -> Compared:
-    made = Point(spec.name, spec.title, call, "same", from_method=other.kind != "op")
+def _compare(spec: Spec, made: Point, mine: Event, other: Event, around: Around) -> Compared:
+    made = replace(made, from_method=other.kind != "op")
     if mine.raised != other.raised:
         ending = ending_of(mine.raised, other.raised)
         kind = "raises" if other.raised else "returns"
@@ -131,10 +90,20 @@ def _compare(spec: Spec, call: int, mine: Event, other: Event, around: Around) -
 
 
 def _chosen(spec: Spec, event: Event) -> Parts:
-    if spec.enter is None:
-        return event.parts
-    prefix = str(spec.enter)
-    return {k: v for k, v in event.parts.items() if k == prefix or k.startswith(f"{prefix}/")}
+    parts = event.parts
+    if spec.enter is not None:
+        index = str(spec.enter)
+        parts = {k: v for k, v in parts.items() if k.startswith((f"{index}/", f"{index}."))} | (
+            {index: parts[index]} if index in parts else {}
+        )
+    if not spec.parts:
+        return parts
+    own = "result" in spec.parts
+    return {
+        name: item
+        for name, item in parts.items()
+        if name.startswith(spec.parts) or (own and name[:1] not in (".", "~"))
+    }
 
 
 def _arrays(parts: Parts) -> Iterator[tuple[str, Array]]:
@@ -148,7 +117,7 @@ def _parts(made: Point, spec: Spec, mine: Parts, other: Parts, around: Around) -
         if name[:1] == "~":
             if want == "apart" and got == "shared":
                 return replace(made, status="differs", pattern=(_sharing(name),), kinds=("shares",))
-        elif got is None:
+        elif got is None or (got == "not there" and not _promised(name)):
             if _promised(name):
                 text = (f"{name or 'the result'} is missing.",)
                 return replace(made, status="differs", pattern=text, kinds=("shape",))
@@ -173,6 +142,8 @@ def _promised(name: str) -> bool:
 def _sharing(name: str) -> str:
     """Say what two things share that should be apart."""
     pair, _, sort = name[1:].partition("/objects")
+    if name.startswith("~self/self"):
+        return "It keeps one object twice: a change of the one is seen in the other."
     left, right = pair.removesuffix("/memory").split("/")
     what = "an object" if sort == "" and name.endswith("/objects") else "memory"
     words = {"result": "what it returns", "self": "what it keeps", "arguments": "its arguments"}

@@ -71,6 +71,10 @@ def _numbers(points: Points, name: str, notes: StepNotes) -> Numbers | None:
     found = _found(points, name, notes, texts=True)
     if fact is None or not found:
         return None
+    if fact.tiles:
+        found = [item for item in found if isinstance(item, Array)]
+        whole = [item.values.reshape(-1) for item in found if item.values.dtype.kind in "iu"]
+        return np.concatenate(whole) if whole else None
     last = found[-1]
     if isinstance(last, str):
         return np.array([int(last)]) if last.isdecimal() and len(last) < 12 else None
@@ -85,8 +89,8 @@ def _found(points: Points, name: str, notes: StepNotes, texts: bool = False) -> 
     if fact is None:
         return []
     if fact.argument:
-        sent = notes.request.tensors.get(fact.argument)
-        return [] if sent is None else [sent]
+        sent = [notes.request.tensors.get(name) for name in fact.argument.split()]
+        return [item for item in sent if item is not None][:1]
     values = [value for value in _values(points, fact, notes) if texts or isinstance(value, Array)]
     return values if fact.tiles else values[-1:]
 

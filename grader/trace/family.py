@@ -2,9 +2,10 @@
 
 The place votes with the family that its description names; a pattern of the difference has a vote of its own where it
 speaks for one kind of mistake wherever it is seen, or where the description says so (`families`).  No bug is known
-here.  Kinds: shape, dtype, nan, infinite (where the right number is finite), raises, returns (where it should raise),
-changes (an argument), shares (memory or objects), rows (only some of the batch), padded (only rows with padding), rest
-(a visit too many or too few).
+here.  Patterns: shape, dtype, nan, infinite (where the right number is finite), unmasked (NaN just where the right
+numbers are 0), raises, returns (where it should raise), changes (an argument), shares (memory or objects), rows (only
+some of the batch), padded (only rows with padding), taken (the numbers of another point), rest (a visit too many or too
+few).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ ANYWHERE = {
     "shares": "aliasing & ownership",
     "dtype": "dtype & precision",
     "infinite": "dtype & precision",
+    "unmasked": "softmax numerics",
     "nan": "softmax numerics",
 }
 LATE = {"rows": "batching & padding", "padded": "batching & padding"}

@@ -72,6 +72,7 @@ class Point:
     place: Place | None = None
     pattern: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
+    program: str = ""  # of the grid, in a Triton kernel
     from_method: bool = True  # False: seen in torch's own functions, the file has no such method
 
 
@@ -115,6 +116,8 @@ class Divergence:
         """Tell it in one line: step 2 (decode, 1 token), `scores`, batch 1, head 0, query 0, key 5: expected ..."""
         where = "creation" if self.step < 0 else f"step {self.step + 1} ({self.step_title})"
         parts = [where, f"`{self.point.title}`"]
+        if self.point.program:
+            parts.append(f"program ({self.point.program})")
         if self.point.call:
             parts.append(f"call {self.point.call + 1}")
         if self.point.place is None:

@@ -31,7 +31,12 @@ def compare_outputs(
     points: Points, ours: StepNotes, theirs: StepNotes, around: Around
 ) -> Iterator[Compared]:
     """Yield the ending of a step, its outputs and its arguments, compared; `ours` is the reference's."""
-    if ours.reply is None or theirs.reply is None:
+    if ours.reply is None:
+        return
+    if theirs.reply is None:
+        ending = f"It gives no answer: {theirs.failure}."
+        made = Point("ending", "how it ends", 0, "differs", pattern=(ending,), kinds=("raises",))
+        yield Compared(made, OUTPUT)
         return
     mine, other = ours.reply, theirs.reply
     ends = [_ended(reply) for reply in (mine, other)]

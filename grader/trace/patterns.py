@@ -112,7 +112,8 @@ def _mask(
     should = (~right).reshape(-1, queries, keys).sum(-1)
     top_left = np.tril(np.ones((queries, keys), bool))
     if not hidden.any():
-        return ("Nothing is hidden: every query sees the future.",)
+        future = "every query sees the future" if queries > 1 else "the query sees every key"
+        return (f"Nothing is hidden: {future}.", *_rows(hidden != right, axes, around))
     if hidden.all():
         return ("Everything is hidden: no query sees any key.",)
     if np.array_equal(hidden, ~right):
@@ -154,6 +155,15 @@ def _listed(hit: Numbers, name: str) -> str:
     if len(indices) == hit.size - 1 and not hit[0]:
         return f"Only {name} 0 is right."
     return f"Only {_many(name)} {', '.join(map(str, indices[:8]))} are wrong."
+
+
+def _rows(wrong: Numbers, axes: tuple[str, ...], around: Around) -> tuple[str, ...]:
+    """Say which rows of the batch are wrong, where padding tells them apart."""
+    if "batch" not in axes:
+        return ()
+    others = tuple(i for i, name in enumerate(axes) if name != "batch")
+    text = _by_padding(np.asarray(wrong.any(axis=others)), "batch", around)
+    return (text,) if text else ()
 
 
 def padding_of(hit: Numbers, around: Around) -> bool | None:

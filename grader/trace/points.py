@@ -24,12 +24,14 @@ ASIDE = ("self", "look", "writes", "apart")
 class Spec:
     """One point.
 
-    `method` is the function or `Class.method` whose result it is; with `enter` it is argument number `enter` instead.
-    Without a method it is seen in torch's own functions (`op`).
+    `method` is the function or `Class.method` whose result it is; with `enter` it is argument number `enter` instead,
+    -1 being `self`.  Without a method it is seen in torch's own functions (`op`).
     `stage` is the part of the computation it belongs to, `family` the kind of mistake that usually shows here first,
     and `families` the kinds that certain patterns of a difference speak for (see `grader.trace.family`).
     `self` and `look` are paths into the object and into the result whose values belong to the point, `writes` the
-    arguments that a kernel writes to, `apart` what must not share memory or objects.
+    arguments that a kernel writes to, `apart` what must not share memory or objects.  With `parts`, the point is only
+    those parts of the value whose names begin so; `result` stands for the result itself.
+    With `loop`, the number of visits is a part of the right answer.
     `settles` are the points whose differences do not matter when this one agrees.
     """
 
@@ -45,8 +47,10 @@ class Spec:
     look: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     apart: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
     op: str | None = None
     settles: tuple[str, ...] = ()
+    loop: bool = False
 
 
 OUTPUT = Spec("output", "output", "", "output")
@@ -87,9 +91,10 @@ class Points:
         for spec in self.specs:
             if not spec.method:
                 continue
-            entry = found.setdefault(spec.method, {"args": [], **{name: [] for name in ASIDE}})
-            if spec.enter is not None and spec.enter not in entry["args"]:
-                entry["args"].append(spec.enter)
+            entry = found.setdefault(spec.method, {"args": {}, **{name: [] for name in ASIDE}})
+            if spec.enter is not None:
+                entry["args"].setdefault(spec.enter, []).extend(spec.look)
+                continue
             for name in ASIDE:
                 entry[name] += [item for item in getattr(spec, name) if item not in entry[name]]
         return found
@@ -163,7 +168,7 @@ def _functions(node: ast.AST, prefix: str) -> list[tuple[ast.FunctionDef, str]]:
 def lacking(points: Points, source: str) -> set[str]:
     """Return the methods of the points that a file does not define, wherever it defines them."""
     names = set(re.findall(r"\bdef\s+(\w+)", source))
-    return {spec.method for spec in points.specs if spec.method.rpartition(".")[2] not in names}
+    return {spec.method for spec in points.specs if re.split("[.>]", spec.method)[-1] not in names}
 
 
 RECORDER = [

@@ -18,6 +18,7 @@ from grader.trace.points import OPS, RECORDER, Points
 
 SPARE_BYTES = 4 << 20
 NOTES_BYTES = 8 << 20
+MOST_CALLS = 400  # that the recorder keeps of a step
 KINDS = ("enter", "result", "raised", "op")
 
 
@@ -29,6 +30,7 @@ class Event:
     kind: str
     changed: bool = False
     raised: str | None = None
+    program: str = ""  # of the grid, in a Triton kernel
     parts: dict[str, Array | str] = field(default_factory=dict)
 
 
@@ -41,13 +43,37 @@ class StepNotes:
     reply: Reply | None
     events: list[Event] = field(default_factory=list)
     failure: str | None = None
+    died: bool = False  # without an answer; the events may be those of its beginning alone
 
 
 def record(
     sandbox: Sandbox, challenge: Challenge, case: Case, source: bytes, points: Points
 ) -> tuple[list[StepNotes], str | None]:
-    """Return the notes of every step that could be run, and why there are no more, if there are not."""
-    driver = traced_driver(challenge, points)
+    """Return the notes of every step that could be run, and why there are no more, if there are not.
+
+    Of a step in which the process died, the notes are those of a repetition that stops before it dies.
+    """
+    notes, ended = _run(sandbox, challenge, case, source, points)
+    if notes and notes[-1].died:
+        low, high = 0, MOST_CALLS
+        while high - low > 1:
+            middle = (low + high) // 2
+            again, _ = _run(sandbox, challenge, case, source, points, middle)
+            survived = len(again) == len(notes) and not again[-1].died
+            low, high = (middle, high) if survived else (low, middle)
+            notes[-1].events = again[-1].events if survived else notes[-1].events
+    return notes, ended
+
+
+def _run(
+    sandbox: Sandbox,
+    challenge: Challenge,
+    case: Case,
+    source: bytes,
+    points: Points,
+    most: int | None = None,
+) -> tuple[list[StepNotes], str | None]:
+    driver = traced_driver(challenge, points, most)
     limits = limits_of(challenge)
     notes: list[StepNotes] = []
     with sandbox.open(source, driver, filename=challenge.file, limits=limits) as session:
@@ -69,12 +95,11 @@ def record(
     return notes, None
 
 
-def traced_driver(challenge: Challenge, points: Points) -> bytes:
-    """Return the challenge's driver with the recorder behind it."""
-    wanted = repr(points.wanted()).encode()
-    return b"\n\n".join(
-        [challenge.driver, _recorder(), b"Verbs = traced(Verbs, " + wanted + b")\n"]
-    )
+def traced_driver(challenge: Challenge, points: Points, most: int | None = None) -> bytes:
+    """Return the challenge's driver with the recorder behind it; steps end after `most` calls."""
+    given = f"Verbs, {points.wanted()!r}" + ("" if most is None else f", {most}")
+    last = f"Verbs = traced({given})\n".encode()
+    return b"\n\n".join([challenge.driver, _recorder(), last])
 
 
 @lru_cache
@@ -91,7 +116,7 @@ def _step(session: Session, script: Script, index: int, points: Points) -> StepN
         taken = session.ask(Request("recorded_points"), max_reply_bytes=NOTES_BYTES)
         notes.events = _events(taken, points)
     except WorkerFailure as failure:
-        notes.failure = failure.message
+        notes.failure, notes.died = failure.message, failure.kind == "crashed"
     return notes
 
 
@@ -108,6 +133,7 @@ def _events(taken: Reply, points: Points) -> list[Event]:
         if sort == "text":
             event.raised = text if kind == "raised" else None
             event.changed = kind == "result" and text == "changed"
+            event.program = text.removeprefix("program ") if text.startswith("program ") else ""
         elif sort == "tensor":
             array = taken.tensors.get(f"tensors/{call}:{part.replace('/', '|')}")
             event.parts[part] = text if array is None else array

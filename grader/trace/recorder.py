@@ -15,7 +15,7 @@ import torch
 
 if TYPE_CHECKING:  # there, all these texts are one module
     from grader.trace.recorder_kernels import Seen, interpreted
-    from grader.trace.recorder_objects import follow, held, public
+    from grader.trace.recorder_objects import ABSENT, follow, held, public, twice, versions
     from grader.trace.recorder_torch import Watch
 
 MOST_CALLS = 400  # of one step
@@ -23,16 +23,21 @@ MOST_ROWS = 1200
 MOST_NUMBERS = 16384  # of one tensor; of a larger one only its shape is told
 MOST_BYTES = 6 << 20
 MOST_PARTS = 12
+SELF = -1  # the number of `self` among the arguments
 TEXT = 200
 NAMES = "float64 float32 float16 bfloat16 int64 int32 int16 int8 uint8 bool"
 PLAIN = {getattr(torch, name) for name in NAMES.split()}
 
 
+class Halt(Exception):
+    """Ends a step after a call behind which the process was seen to die."""
+
+
 class Recorder:
     """Rows `[call, method, kind, part, type, text]`, and the tensors they speak of, since the last `take`."""
 
-    def __init__(self, wanted: dict[str, dict[str, Any]]) -> None:
-        self.wanted = wanted
+    def __init__(self, wanted: dict[str, dict[str, Any]], most: int = MOST_CALLS) -> None:
+        self.wanted, self.most = wanted, most
         self.weights_shape: Any = None
         self.quiet = False
         self.home = ""
@@ -55,7 +60,7 @@ class Recorder:
         for name, item in list(vars(module).items()):
             if isinstance(item, types.FunctionType) and name in self.wanted:
                 setattr(module, name, self._wrapped(item, name, False))
-            if interpreted(item) and name in self.wanted:
+            if interpreted(item) and name in {wanted.split(">")[-1] for wanted in self.wanted}:
                 setattr(module, name, Seen(item, self, name))
             if isinstance(item, type) and item.__module__ == module.__name__:
                 self._install_class(item)
@@ -81,59 +86,81 @@ class Recorder:
             if self.quiet:
                 return function(*args, **kwargs)
             given = args[1:] if bound else args
-            self.entered(name, lambda: given)
-            before = _versions([*given, *kwargs.values()])
+            owner = args[0] if bound and args else None
+            self.entered(name, lambda: {SELF: owner, **dict(enumerate(given))})
+            before = versions([*given, *kwargs.values()])
             try:
                 result = function(*args, **kwargs)
             except BaseException as error:
                 self._note(name, "raised", "", "text", type(error).__name__)
                 raise
-            after = _versions([*given, *kwargs.values()])
+            after = versions([*given, *kwargs.values()])
             call = self.returned(name, lambda: result, "changed" if before != after else "")
-            owner = args[0] if bound and args else None
             self._aside(call, name, spec, owner, [*given, *kwargs.values()], result)
+            self.halt()
             return result
 
         return recorded
 
-    def entered(self, name: str, given: Callable[[], Any]) -> None:
-        """Record the arguments that are wanted of a call."""
-        if wanted := self.wanted[name].get("args"):
-            call = self._note(name, "enter", "", "text", "")
-            values = given() if call <= MOST_CALLS else ()
+    def entered(self, name: str, given: Callable[[], dict[int, Any]], text: str = "") -> None:
+        """Record the arguments that are wanted of a call, and what they show."""
+        if wanted := self.wanted.get(name, {}).get("args"):
+            call = self._note(name, "enter", "", "text", text)
+            values = given() if call <= MOST_CALLS else {}
             for index in wanted:
-                if index < len(values):
+                if index in values:
                     self._add(call, name, "enter", str(index), values[index], 0)
+                    self._shown(call, name, "enter", f"{index}.", values[index], wanted[index])
+            self.halt()
 
     def returned(self, name: str, result: Callable[[], Any], text: str = "") -> int:
         """Record what a call made, and return its number."""
+        if name not in self.wanted:
+            return MOST_CALLS + 1
         call = self._note(name, "result", "", "text", text)
         if call <= MOST_CALLS:
             self._add(call, name, "result", "", result(), 0)
         return call
 
+    def halt(self) -> None:
+        """End the step where it was seen to die later."""
+        if self.most <= self.calls < MOST_CALLS:
+            raise Halt
+
     def written(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments that a kernel writes to."""
-        return {item: given[item] for item in self.wanted[name]["writes"] if item in given}
+        return {
+            item: given[item]
+            for item in self.wanted.get(name, {}).get("writes", ())
+            if item in given
+        }
 
     def _aside(
         self, call: int, name: str, spec: dict[str, Any], owner: Any, given: Any, result: Any
     ) -> None:
-        """Record what a result and its owner show, and what they share; learner code may run here."""
+        """Record what a result and its owner show, and what they share."""
         if call > MOST_CALLS:
             return
-        self.quiet = True
-        try:
-            for kind, value in (("self", owner), ("look", result)):
-                for path in spec.get(kind, ()):
-                    with contextlib.suppress(Exception):
-                        self._add(call, name, "result", f".{kind}.{path}", follow(value, path), 0)
-            sides = {"result": [result], "self": [owner], "arguments": given}
-            for pair in spec.get("apart", ()):
-                with contextlib.suppress(Exception):
+        self._shown(call, name, "result", ".self.", owner, spec["self"])
+        self._shown(call, name, "result", ".look.", result, spec["look"])
+        sides = {"result": [result], "self": [owner], "arguments": given}
+        for pair in spec["apart"]:
+            with contextlib.suppress(Exception):
+                if pair == "self/self":
+                    text = "shared" if twice(owner) else "apart"
+                    self._row(call, name, "result", f"~{pair}/objects", "value", text)
+                else:
                     self._shared(call, name, pair, [held(*sides[side]) for side in pair.split("/")])
-        finally:
-            self.quiet = False
+
+    def _shown(
+        self, call: int, name: str, kind: str, prefix: str, value: Any, paths: list[str]
+    ) -> None:
+        """Record what paths lead to; learner code may run here, and is not recorded itself."""
+        self.quiet = True
+        for path in paths:
+            with contextlib.suppress(Exception):
+                self._add(call, name, kind, prefix + path, follow(value, path), 0)
+        self.quiet = False
 
     def _shared(self, call: int, name: str, pair: str, sides: Any) -> None:
         for sort, one, other in zip(("objects", "memory"), *sides, strict=True):
@@ -162,8 +189,12 @@ class Recorder:
             self._tensor(call, name, kind, part, value)
         elif value is None or isinstance(value, bool | int | float | str):
             self._row(call, name, kind, part, "value", str(value)[:TEXT])
+        elif value is ABSENT:
+            self._row(call, name, kind, part, "value", "not there")
         elif isinstance(value, dict | list | tuple | range) and depth < 3:
             items = value.items() if isinstance(value, dict) else enumerate(value)
+            if part[:1] == ".":
+                self._row(call, name, kind, part, "value", f"{len(value)} items")
             for count, (key, item) in enumerate(items):
                 if count < MOST_PARTS:
                     inner = f"{part}/{key}" if part else str(key)
@@ -189,28 +220,15 @@ class Recorder:
         self.tensors[f"{call}:{part.replace('/', '|')}"] = value.detach().clone().cpu()
 
 
-def _versions(values: Any) -> list[Any]:
-    """Tell tensors, alone or in dictionaries, by identity and by how often each was written to."""
-    seen: list[Any] = []
-    for value in values:
-        parts = value.values() if isinstance(value, dict) else [value]
-        seen += [(id(part), _version(part)) for part in parts if isinstance(part, torch.Tensor)]
-    return seen
+def traced(verbs: Any, wanted: dict[str, dict[str, Any]], most: int = MOST_CALLS) -> Any:
+    """Return a driver's `Verbs` that records, with one verb more to ask for what was recorded.
 
-
-def _version(tensor: torch.Tensor) -> int:
-    try:
-        return tensor._version
-    except RuntimeError:  # a tensor made in inference mode does not count
-        return 0
-
-
-def traced(verbs: Any, wanted: dict[str, dict[str, Any]]) -> Any:
-    """Return a driver's `Verbs` that records, with one verb more to ask for what was recorded."""
+    After `most` calls a step is ended, if that is less than what is kept of one.
+    """
 
     class Traced(verbs):  # type: ignore[misc]
         def __init__(self, submission: Any) -> None:
-            self.__dict__["_points"] = recorder = Recorder(wanted)
+            self.__dict__["_points"] = recorder = Recorder(wanted, most)
             recorder.install(submission)
             super().__init__(submission)
             Watch(recorder).__enter__()  # type: ignore[no-untyped-call]

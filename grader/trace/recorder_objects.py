@@ -5,26 +5,33 @@ attributes are read only to learn whether two things share memory or objects.
 """
 
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, KeysView, ValuesView
 from typing import Any
 
 import torch
 
 MOST_HELD = 600
+ABSENT = object()
+METHODS = (types.MethodType, types.BuiltinMethodType)
 NO_STATE = (types.ModuleType, types.FunctionType, types.MethodType, type)
 
 
 def follow(value: Any, path: str) -> Any:
-    """Return what a path leads to: items by number, attributes by name, `len`; methods are called without arguments."""
+    """Return what a path leads to: items by number, attributes by name, `len`; methods are called without arguments.
+
+    ABSENT stands for an attribute that is not there.
+    """
     for name in path.split("."):
         if name == "len":
             value = len(value)
         elif name.isdigit():
             value = value[int(name)]
         else:
-            value = getattr(value, name)
-            value = value() if isinstance(value, types.MethodType) else value
-    return value
+            value = getattr(value, name, ABSENT)
+            if value is ABSENT:
+                return ABSENT
+            value = value() if isinstance(value, METHODS) else value
+    return list(value) if isinstance(value, KeysView | ValuesView) else value
 
 
 def public(value: Any) -> Iterator[tuple[str, Any]]:
@@ -51,6 +58,35 @@ def held(*values: Any) -> tuple[set[int], set[int]]:
             inner = item if isinstance(item, list | set) else _inner(item)
             todo += list(inner)[:MOST_HELD]
     return objects, memory
+
+
+def twice(owner: Any) -> bool:
+    """Whether a list or dictionary among the attributes of an object holds one object twice."""
+    for value in _attributes(owner).values():
+        items = value.values() if isinstance(value, dict) else value
+        if isinstance(value, dict | list):
+            known = [
+                id(item) for item in items if isinstance(item, dict | list) or _attributes(item)
+            ]
+            if len(known) != len(set(known)):
+                return True
+    return False
+
+
+def versions(values: Any) -> list[Any]:
+    """Tell tensors, alone or in dictionaries, by identity and by how often each was written to."""
+    seen: list[Any] = []
+    for value in values:
+        parts = value.values() if isinstance(value, dict) else [value]
+        seen += [(id(part), _version(part)) for part in parts if isinstance(part, torch.Tensor)]
+    return seen
+
+
+def _version(tensor: torch.Tensor) -> int:
+    try:
+        return tensor._version
+    except RuntimeError:  # a tensor made in inference mode does not count
+        return 0
 
 
 def _inner(item: Any) -> Any:

@@ -19,6 +19,7 @@ from grader.sandbox import Sandbox
 from grader.trace.compare import agreed, compare_step, spoiled
 from grader.trace.facts import around, facts_of
 from grader.trace.family import AFTER_MASK, family_of
+from grader.trace.likeness import with_likeness
 from grader.trace.model import Divergence, Pair, Step, Trace
 from grader.trace.outputs import Compared
 from grader.trace.points import Points, lacking, load_points
@@ -75,8 +76,9 @@ def trace_case(
 
 def _first(step: Step, compared: Sequence[Compared]) -> Divergence | None:
     """The first point that differs; a visit too many or too few counts when nothing before it explains it."""
-    wrong = [item for item in compared if item.point.status == "differs"]
     strange = [item for item in compared if item.point.status in ("extra", "missing")]
+    rounds = [item for item in strange if item.spec.loop]
+    wrong = [item for item in compared if item.point.status == "differs" or item in rounds]
     if not wrong and not strange:
         return None
     chosen = (wrong or strange)[0]
@@ -84,6 +86,7 @@ def _first(step: Step, compared: Sequence[Compared]) -> Divergence | None:
     masks = [item for item in strange if item.spec.stage == "mask"]
     if masks and chosen.spec.stage in AFTER_MASK:
         chosen = masks[0]
+    chosen = with_likeness(chosen, compared)
     stage = chosen.spec.stage
     return Divergence(step.index, step.title, chosen.point, family_of(chosen), None, stage)
 

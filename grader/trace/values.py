@@ -43,9 +43,11 @@ def _bad(want: Array, got: Array, wrong: np.ndarray[Any, Any]) -> tuple[str, ...
     """Whether numbers that should be finite are not."""
     if not got.floating or not want.floating:
         return ()
-    values = got.values.astype(np.float64)[wrong & np.isfinite(want.values.astype(np.float64))]
+    finite = wrong & np.isfinite(want.values.astype(np.float64))
+    values = got.values.astype(np.float64)[finite]
     if np.isnan(values).any():
-        return ("nan",)
+        blank = not want.values[finite].any() and bool(want.values.any())
+        return ("unmasked",) if blank else ("nan",)
     return ("infinite",) if np.isposinf(values).any() else ()
 
 
