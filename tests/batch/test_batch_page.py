@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,7 @@ from grader.batch.conduct import Order, conduct
 from grader.batch.summary import summarise
 from grader.report.cohort.page import class_page
 from tests.batch.conftest import CHALLENGE, Workers
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+from tests.browser.access import CHROMIUM, FAULTS, OPTIONS
 
 
 @pytest.mark.browser
@@ -26,14 +24,14 @@ def test_the_page_fits_and_asks_for_nothing(workers: Workers, klass: Path, tmp_p
     path = tmp_path / "class.html"
     path.write_text(class_page(summarise(CHALLENGE, plan, store)), "utf-8")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        for width in (360, 1200):
-            page = browser.new_page(viewport={"width": width, "height": 800})
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        for scheme, width in (("light", 320), ("dark", 1200)):
+            page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 800})
             asked: list[str] = []
             page.on("request", lambda request, asked=asked: asked.append(request.url))
             page.goto(path.as_uri())
             assert asked == [path.as_uri()]
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.evaluate(FAULTS) == []
             assert page.get_by_role("table").count() >= 4
             page.get_by_role("link", name="Learners").click()
             assert page.get_by_role("heading", name="Learners", exact=True).is_visible()

@@ -49,6 +49,11 @@ def pages(challenge: Challenge) -> dict[str, str]:
     return made
 
 
+def made_result(challenge: Challenge) -> Result:
+    """Return a result with one case that failed."""
+    return _result(challenge, [_case("a", WRONG), _case("good")], _one(challenge))
+
+
 def _page(challenge, cases, bugs, source) -> str:
     failed = [case for case in cases if case.cause is WRONG]
     spoil = {False: unmasked, True: not_finite}

@@ -1,0 +1,90 @@
+"""Nobody is kept out of a page: every fault that is looked for is found where it is, and none in our pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from access import AXE, CHROMIUM, FAULTS, OPTIONS
+from made_pages import made_result, pages
+
+from grader.content import load_challenge
+from grader.report.html import Link, index_page
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
+
+# one fault of each rule
+BAD = """<!doctype html><html><head><meta name=viewport content="width=device-width, user-scalable=no"></head>
+<body><h3>One level left out</h3><main><h1>One</h1><h1>Two</h1>
+<p style="color: #aaa" id=a>pale</p><p style="opacity: .3" id=a>faded</p>
+<svg role=img aria-label=x><rect fill="#eee" width=9 height=9 /></svg><svg role=img></svg>
+<div tabindex=3 role=group aria-label=y>first of all</div><span></span>
+<table><tr><th>no scope</th></tr><tr><td>1</td><td>2</td></tr></table>
+<ul><p>no item</p></ul><div style="width: 2000px">wide</div></main></body></html>"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        made = play.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, str]:
+    challenge = load_challenge("multi_head_attention")
+    link = Link("a.html", challenge.title, "starter", made_result(challenge))
+    return {**pages(challenge), "index": index_page([link])}
+
+
+def test_every_fault_is_found(browser) -> None:
+    page = browser.new_page()
+    page.set_content(BAD)
+    rules = set(re.findall(r"say\('([a-z ]+)'", FAULTS))
+    assert {fault.split(":")[0] for fault in page.evaluate(FAULTS)} == rules
+    page.close()
+
+
+def test_the_index_keeps_nobody_out(browser, made) -> None:
+    page = browser.new_page(viewport={"width": 320, "height": 600})
+    page.set_content(made["index"])
+    assert page.evaluate(FAULTS) == []
+    page.close()
+
+
+def test_the_tab_key_goes_through_a_page_in_order_and_is_seen(browser, made) -> None:
+    page = browser.new_page()
+    page.set_content(made["one-bug"])
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    stops = page.evaluate(
+        "(window.stops = [...document.querySelectorAll('a, summary, [tabindex]')]).length"
+    )
+    for stop in range(stops):
+        page.keyboard.press("Tab")
+        at, outline = page.evaluate(
+            "[stops.indexOf(document.activeElement), getComputedStyle(document.activeElement).outlineStyle]"
+        )
+        assert (at, outline) == (stop, "solid")
+    assert stops > 5
+    page.close()
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="no axe-core: `npm install --prefix build axe-core`")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser, made, scheme) -> None:
+    page = browser.new_page(color_scheme=scheme)
+    for name in ("passing", "one-bug", "hostile", "index"):
+        page.set_content(made[name])
+        page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        page.add_script_tag(path=AXE)
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        assert [(fault["id"], fault["nodes"][0]["html"]) for fault in found] == []
+    page.close()
