@@ -101,7 +101,7 @@ def _parse(entry: dict[str, Any]) -> Array:
     return from_bytes(entry["dtype"], entry["shape"], bytes(entry["data"]))
 
 
-def from_bytes(tag: str, shape: Sequence[int], data: bytes | memoryview) -> Array:
+def from_bytes(tag: str, shape: Sequence[int], data: bytes) -> Array:
     """Return an array on these bytes, with a dtype in safetensors' words; ValueError when they do not fit the shape."""
     name = DTYPES[tag]
     if name == "bfloat16":

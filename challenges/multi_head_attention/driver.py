@@ -134,7 +134,9 @@ class Verbs:
 
     def forward(self, *, query, cache, key=None, value=None, live=None, call="mixed", **how):
         """Call the module; `how`: causal, training, instance, dtype (of the whole module, for this call)."""
-        module = self._module(how.get("instance", 0)).train(how.get("training", False))
+        module = self._module(how.get("instance", 0))
+        if module.training != how.get("training", False):
+            module.train(not module.training)
         other = getattr(self.torch, how["dtype"]) if "dtype" in how else self.dtype
         cache = live if live is not None else self._cast(cache, other)
         inputs = [x if x is None else x.to(other) for x in (query, key, value)]

@@ -22,14 +22,11 @@ class Inputs:
     """The tensors of a request on the device of the run, and the bytes they came from."""
 
     def __init__(self, frame: wire.Frame, device: str) -> None:
-        self.tensors: dict[str, torch.Tensor] = {}
-        self._sent: dict[str, tuple[torch.Tensor, int, memoryview]] = {}
-        for name, entry in frame.tensors.items():
-            data = frame.data(entry)
-            tensor = _tensor(entry, data).to(device)
-            self.tensors[name] = tensor
-            # a twin on the same memory remembers the geometry, which a call can change in place
-            self._sent[name] = tensor.detach(), tensor.data_ptr(), data
+        self._sent = {
+            name: _Sent(entry.shape, frame.data(entry), TYPES[entry.dtype], device)
+            for name, entry in frame.tensors.items()
+        }
+        self.tensors = {name: sent.tensor for name, sent in self._sent.items()}
 
     def changed(self, spared: Container[str]) -> dict[str, torch.Tensor]:
         """Return the inputs that are not as they were, but for those whose top name is `spared`.
@@ -37,28 +34,38 @@ class Inputs:
         One grown in place comes back empty: changed, and never too big to send.
         """
         return {
-            name: value if value.nbytes <= len(self._sent[name][2]) else value.new_empty(0)
-            for name, value in self.tensors.items()
-            if name.split("/")[0] not in spared and not self._kept(name, value)
+            name: sent.shown()
+            for name, sent in self._sent.items()
+            if not sent.kept() and name.split("/")[0] not in spared
         }
 
-    def _kept(self, name: str, value: torch.Tensor) -> bool:
-        twin, address, data = self._sent[name]
+
+class _Sent:
+    """One input: the tensor that a call may have changed in place, and what it was."""
+
+    def __init__(self, shape: list[int], data: bytes, dtype: torch.dtype, device: str) -> None:
+        made = torch.empty(shape, dtype=dtype)
+        ctypes.memmove(made.data_ptr(), data, len(data))
+        self.tensor = made if device == "cpu" else made.to(device)
+        self._data, self._dtype = data, dtype
+        self._shape, self._address = self.tensor.shape, self.tensor.data_ptr()
+
+    def kept(self) -> bool:
+        """Whether it is certain that nothing was changed; on another device the grader compares."""
+        value, address = self.tensor, self._address
         in_place = (
             value.data_ptr() == address
-            and value.shape == twin.shape
-            and value.dtype == twin.dtype
-            and value.stride() == twin.stride()
+            and value.shape == self._shape
+            and value.dtype is self._dtype
+            and value.is_contiguous()
+            and value.is_cpu
         )
-        # on another device the grader compares what is sent back
-        return in_place and value.is_cpu and ctypes.string_at(address, len(data)) == data
+        return in_place and ctypes.string_at(address, len(self._data)) == self._data
 
-
-def _tensor(entry: wire.TensorHeader, data: memoryview) -> torch.Tensor:
-    dtype = TYPES[entry.dtype]
-    if not data:
-        return torch.empty(entry.shape, dtype=dtype)
-    return torch.frombuffer(bytearray(data), dtype=dtype).view(entry.shape).clone()
+    def shown(self) -> torch.Tensor:
+        """Return what to send back."""
+        value = self.tensor
+        return value if value.nbytes <= len(self._data) else value.new_empty(0)
 
 
 def frame(tensors: Mapping[str, torch.Tensor], text: str) -> bytes:

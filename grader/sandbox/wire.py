@@ -62,9 +62,10 @@ class Frame:
     tensors: dict[str, TensorHeader]
     payload: memoryview
 
-    def data(self, entry: TensorHeader) -> memoryview:
+    def data(self, entry: TensorHeader) -> bytes:
         """Return the bytes of one tensor."""
-        return self.payload[slice(*entry.data_offsets)]
+        start, end = entry.data_offsets
+        return self.payload[start:end].tobytes()
 
 
 def parse(blob: bytes) -> Frame:
@@ -105,7 +106,7 @@ def read(blob: bytes) -> tuple[str, dict[str, Array]]:
     return frame.meta, arrays
 
 
-def _array(entry: TensorHeader, data: memoryview) -> Array:
+def _array(entry: TensorHeader, data: bytes) -> Array:
     try:
         array = from_bytes(entry.dtype, entry.shape, data)
     except ValueError as error:  # a shape with a zero in it can be larger than numpy allows
