@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from grader.content import Challenge
+from grader.content import Challenge, challenge_ids
 from grader.content.challenge import ROOT
 
 TOP = ("LICENSE", "README.md", "constraints.txt", "pyproject.toml")
@@ -78,20 +78,33 @@ def _render(name: str, challenge: Challenge) -> bytes:
         comment_start_string="[#",
         comment_end_string="#]",
         keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
         autoescape=False,
     )
     text = made.get_template(name).render(
-        id=challenge.id, file=challenge.file, title=challenge.title
+        id=challenge.id,
+        file=challenge.file,
+        suffix=Path(challenge.file).suffix,
+        title=challenge.title,
+        folders=_challenges(challenge),
     )
     return text.encode()
+
+
+def _challenges(challenge: Challenge) -> list[str]:
+    """Return the challenge and those whose content its driver reads, by the names in its text."""
+    others = (name for name in challenge_ids() if name != challenge.id)
+    return [challenge.id, *(name for name in others if f'"{name}"'.encode() in challenge.driver)]
 
 
 def _content(challenge: Challenge, root: Path) -> Iterator[Path]:
     """The files grading one challenge needs; compiled and hidden ones are left out."""
     folders = [root / name for name in PACKAGES]
+    folders += [root / "challenges" / name for name in _challenges(challenge)]
     yield from (root / name for name in TOP)
     yield root / "challenges" / "__init__.py"
-    for folder in [*folders, root / "challenges" / challenge.id]:
+    for folder in folders:
         for path in folder.rglob("*"):
             hidden = any(
                 part.startswith((".", "__pycache__")) for part in path.parts[len(root.parts) :]

@@ -19,12 +19,16 @@ from grader.report.packages import autograder
 NAME = "decode_positions"
 
 
+def unpacked(name: str, folder: Path) -> Path:
+    with zipfile.ZipFile(BytesIO(autograder(load_challenge(name)).content)) as archive:
+        archive.extractall(folder / "source")
+    (folder / "submission").mkdir()
+    return folder
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    with zipfile.ZipFile(BytesIO(autograder(load_challenge(NAME)).content)) as archive:
-        archive.extractall(tmp_path / "source")
-    (tmp_path / "submission").mkdir()
-    return tmp_path
+    return unpacked(NAME, tmp_path)
 
 
 def grade(root: Path) -> dict[str, Any]:
@@ -36,9 +40,15 @@ def grade(root: Path) -> dict[str, Any]:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="isolation exists on Linux only")
-def test_a_file_by_another_name_gets_its_marks(root: Path) -> None:
-    challenge = load_challenge(NAME)
-    (root / "submission" / "mine.py").write_text(challenge.reference_text)
+@pytest.mark.parametrize(
+    ("name", "file"), [(NAME, "my work/mine.py"), ("broken_test", "tests.json")]
+)
+def test_a_file_by_another_name_gets_its_marks(tmp_path: Path, name: str, file: str) -> None:
+    challenge, root = load_challenge(name), unpacked(name, tmp_path)
+    (root / "submission" / "__MACOSX").mkdir()
+    (root / "submission" / "__MACOSX" / f"._{challenge.file}").write_bytes(b"\0")
+    (root / "submission" / file).parent.mkdir(exist_ok=True)
+    (root / "submission" / file).write_text(challenge.reference_text)
     document = grade(root)
     assert document["score"] == sum(case.points for case in challenge.cases.values())
     assert len(document["tests"]) == len(challenge.cases)

@@ -41,8 +41,10 @@ def render(summary: Summary, console: Console) -> None:
 
 def _learners(summary: Summary, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
-    for name in ("Learner", "Verdict", "Points", "Bugs left"):
-        table.add_column(name, justify="right" if name in ("Points", "Bugs left") else "left")
+    for name in ("Learner", "Verdict", "Points", "Bugs still wrong"):
+        table.add_column(
+            name, justify="right" if name in ("Points", "Bugs still wrong") else "left"
+        )
     for row in summary.rows[:MOST_LEARNERS]:
         table.add_row(
             visible(row.entry.id, columns=48),

@@ -13,7 +13,7 @@ from grader.report.exports.table import FORMULA
 from grader.report.visible import visible
 
 COLUMNS = ("learner", "number", "id", "origin", "state", "score", "max_score", "percent")
-COUNTS = ("bugs_fixed", "bugs_left", "seconds", "sha256", "why")
+COUNTS = ("bugs_fixed", "bugs_left", "bugs_changed", "seconds", "sha256", "why")
 
 
 def class_csv(summary: Summary) -> str:
@@ -39,7 +39,8 @@ def _who(row: Row) -> list[str | float]:
 def _counts(summary: Summary, row: Row, usual: set[str]) -> list[str | float]:
     met = zip(summary.challenge.bugs, row.bugs, strict=False)
     fixed = sum(state == "fixed" for bug, state in met if bug in usual)
-    return [fixed, row.left, row.seconds, row.entry.sha256, _safe(row.why)]
+    left, changed = row.bugs.count("present"), row.bugs.count("changed")
+    return [fixed, left, changed, row.seconds, row.entry.sha256, _safe(row.why)]
 
 
 def _safe(text: str) -> str:

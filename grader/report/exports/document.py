@@ -66,8 +66,13 @@ class Graded:
 
     @property
     def left(self) -> int:
-        """How many planted bugs are still in the file, changed ones included."""
-        return sum(bug.status in ("present", "changed") for bug in self.bugs)
+        """How many planted bugs are still in the file as they were planted."""
+        return sum(bug.status == "present" for bug in self.bugs)
+
+    @property
+    def changed(self) -> int:
+        """How many planted bugs were edited into something that is not right either."""
+        return sum(bug.status == "changed" for bug in self.bugs)
 
 
 def read(path: Path) -> Iterator[Graded]:

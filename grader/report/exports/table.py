@@ -14,7 +14,8 @@ from grader.report.exports.words import counts, name
 
 COLUMNS = (
     *("learner", "file", "challenge", "verdict", "score", "max_score", "percent"),
-    *("passed", "failed", "skipped", "not_judged", "bugs_left", "bugs", "seconds", "sha256"),
+    *("passed", "failed", "skipped", "not_judged"),
+    *("bugs_left", "bugs_changed", "bugs", "changed", "seconds", "sha256"),
 )
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
@@ -32,12 +33,16 @@ def render(graded: Iterable[Graded]) -> str:
 def _row(one: Graded) -> list[str | float | None]:
     found = counts(one)
     score = (one.score, one.max_score, round(100 * one.share, 1)) if one.judged else (None,) * 3
-    bugs = [bug.id for bug in one.bugs if bug.status in ("present", "changed")]
     return [
         *(name(one.name), name(one.file), name(one.challenge), one.verdict, *score),
         *(found["passed"], found["failed"], found["skipped"], found["error"]),
-        *(len(bugs), " ".join(map(name, bugs)), one.seconds, one.sha256),
+        *(one.left, one.changed, _ids(one, "present"), _ids(one, "changed")),
+        *(one.seconds, one.sha256),
     ]
+
+
+def _ids(one: Graded, status: str) -> str:
+    return " ".join(name(bug.id) for bug in one.bugs if bug.status == status)
 
 
 def _safe(text: str) -> str:

@@ -55,4 +55,6 @@ def summary(graded: Graded) -> str:
         parts.append(f"{found['error']} could not be judged and take no marks away.")
     if graded.left:
         parts.append(f"{count(graded.left, 'planted bug')} left in the file.")
+    if graded.changed:
+        parts.append(f"{count(graded.changed, 'planted bug')} changed, but not put right.")
     return " ".join(parts)

@@ -32,7 +32,7 @@ GRADESCOPE = closed(
      "visibility": VISIBILITY, "stdout_visibility": VISIBILITY, "extra_data": {"type": "object"}},
 )  # fmt: skip
 
-INSTANT = {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$"}
+INSTANT = {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}T([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ$"}
 CLASSROOM50 = closed(
     {"schema": {"const": "classroom50/result/v1"}, "classroom": TEXT, "assignment": TEXT,
      "assignment_type": {"enum": ["individual", "group"]}, "owner": TEXT,

@@ -144,6 +144,41 @@ def test_a_skipped_case_costs_nothing_where_the_total_is_fixed(graded: Make) -> 
     assert [test["status"] for test in load(graded, "exercism", made)["tests"]] == ["pass"]
 
 
+def test_every_kind_of_outcome_has_its_own_word_in_each_format(graded: Make) -> None:
+    """In this order: right, a wrong answer, an exception, out of time, skipped, ours."""
+    tests = {
+        name: load(graded, name, every_kind())["results" if name == "check50" else "tests"]
+        for name in SHAPES
+    }
+    assert [(test.get("status"), test.get("tags")) for test in tests["gradescope"]] == [
+        ("passed", None),
+        *[("failed", None)] * 3,
+        (None, ["skipped"]),
+        (None, ["not-judged"]),
+    ]
+    states = [test["status"] for test in tests["exercism"]]
+    assert states == ["pass", "fail", "error", "error", "fail", "error"]
+    assert [test["passed"] for test in tests["classroom50"]] == [True, *[False] * 5]
+    assert [test["max-score"] for test in tests["classroom50"]] == [2, 2, 2, 2, 0, 0]
+    assert [test["passed"] for test in tests["check50"]] == [True, *[False] * 3, None, None]
+    assert [test["max_points"] for test in tests["prairielearn"]] == [2, 2, 2, 2, 0, 0]
+    levels = [line.split(" ")[0] for line in rendered(graded(every_kind()), "github").splitlines()]
+    assert levels == ["::notice", *["::error"] * 3, "::warning"]
+
+
+def test_a_changed_bug_is_neither_left_nor_fixed(graded: Make) -> None:
+    bug = {"id": "edited", "title": "Edited", "status": "changed"}
+    made = every_kind()
+    made["bugs"].append(bug)
+    (row,) = csv.DictReader(io.StringIO(rendered(graded(made), "csv")))
+    assert (row["bugs_left"], row["bugs"]) == ("1", "left-in")
+    assert (row["bugs_changed"], row["changed"]) == ("1", "edited")
+    output = load(graded, "gradescope", made)["output"]
+    assert output.endswith(
+        "1 planted bug left in the file. 1 planted bug changed, but not put right."
+    )
+
+
 def test_kinds_of_fault_in_junit(graded: Make) -> None:
     (suite,) = junitparser.JUnitXml.fromstring(
         FORMATS["junit"].render([graded(every_kind())]).encode()
