@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.options import parser
 from grader.content import Challenge, challenge_ids, load_challenge
 from grader.content.challenge import ROOT
 from grader.files import write_atomically
@@ -26,6 +27,7 @@ REPORT = ROOT / "report"
 
 def main() -> int:
     """Print one table row per challenge and return the exit status."""
+    parser(__doc__).parse_args()
     table = Table(title="kvdojo: every challenge's starter and reference")
     for name in ("challenge", "file", "verdict", "cases", "points", "bugs left", "s"):
         table.add_column(name, no_wrap=True)

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.options import many, parser
 from grader.content import challenge_ids, load_challenge
 from grader.judge import grade_source, start_sandbox
 
@@ -14,9 +15,14 @@ CORRECT = Path(__file__).resolve().parents[1] / "tests" / "correct"
 
 def main() -> int:
     """Print one line per file; the status is 1 when one was ever refused."""
-    times = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    refused = 0
-    for name in sys.argv[2:] or challenge_ids():
+    options = parser(__doc__)
+    options.add_argument("times", nargs="?", type=many, default=20, metavar="TIMES")
+    options.add_argument("challenges", nargs="*", metavar="CHALLENGE", help="all unless named")
+    given = options.parse_args()
+    times, refused = given.times, 0
+    if unknown := set(given.challenges).difference(challenge_ids()):
+        options.error(f"no such challenge: {', '.join(sorted(unknown))}")
+    for name in given.challenges or challenge_ids():
         challenge = load_challenge(name)
         with start_sandbox(challenge) as sandbox:
             for path in sorted((CORRECT / name).glob("*.py")):

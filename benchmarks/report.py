@@ -7,6 +7,7 @@ import sys
 import time
 from itertools import pairwise
 
+from benchmarks.options import add_challenge, parser
 from grader.content import load_challenge
 from grader.judge import grade_source, start_sandbox
 from grader.report.html import result_page
@@ -15,7 +16,9 @@ from grader.trace.failed import trace_failed
 
 def main() -> int:
     """Print seconds and bytes, side by side with the grading itself."""
-    challenge = load_challenge(sys.argv[1] if len(sys.argv) > 1 else "multi_head_attention")
+    options = parser(__doc__)
+    add_challenge(options)
+    challenge = load_challenge(options.parse_args().challenge)
     source = challenge.starter.read_bytes()
     with start_sandbox(challenge) as sandbox:
         grade_source(challenge, source, sandbox=sandbox)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 
+from benchmarks.options import add_challenge, many, parser
 from grader.content import load_challenge
 from grader.judge import grade_source, start_sandbox
 from grader.judge.result import Result
@@ -20,8 +21,11 @@ Verdict = tuple[tuple[str, str, str | None], ...]
 
 def main() -> int:
     """Print one line per file; the status is 1 when two verdicts on one file differ."""
-    times = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-    challenge = load_challenge(sys.argv[2] if len(sys.argv) > 2 else "multi_head_attention")
+    options = parser(__doc__)
+    options.add_argument("times", nargs="?", type=many, default=100, metavar="TIMES")
+    add_challenge(options)
+    given = options.parse_args()
+    times, challenge = given.times, load_challenge(given.challenge)
     files = {
         "reference": challenge.reference.read_bytes(),
         "starter": challenge.starter.read_bytes(),

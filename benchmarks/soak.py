@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.options import many, parser
 from grader.content import load_challenge
 from grader.judge import grade_source, start_sandbox
 
@@ -68,7 +69,9 @@ def descendants(root: int) -> list[int]:
 
 def main() -> int:
     """Print what was graded and what grew; the status is 1 when a verdict is wrong or something leaks."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 300
+    options = parser(__doc__)
+    options.add_argument("count", nargs="?", type=many, default=300, metavar="COUNT")
+    count = options.parse_args().count
     files = corpus()
     draw = random.Random(300)
     wrong = []

@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.options import parser
+
 ROUNDS = 7
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = str(ROOT / "reference" / "kv_attention.py")
@@ -25,6 +27,7 @@ COMMANDS = {
 
 def main() -> None:
     """Print the median of each command and the ratio to the bare import."""
+    parser(__doc__).parse_args()
     times: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for _ in range(ROUNDS):
         for name, command in COMMANDS.items():

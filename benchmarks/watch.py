@@ -12,8 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
+from benchmarks.options import add_challenge, many, parser
 from grader.content import load_challenge
 from grader.files import write_atomically
 
@@ -22,8 +24,11 @@ PROGRAM = [sys.executable, "-m", "grader"]
 
 def main() -> int:
     """Print the median over some saves, and the ratio to a cold grading."""
-    name = sys.argv[1] if len(sys.argv) > 1 else "multi_head_attention"
-    saves = int(sys.argv[2]) if len(sys.argv) > 2 else 20
+    options = parser(__doc__)
+    add_challenge(options)
+    options.add_argument("saves", nargs="?", type=many, default=20, metavar="SAVES")
+    given = options.parse_args()
+    name, saves = given.challenge, given.saves
     challenge = load_challenge(name)
     texts = [challenge.starter.read_text("utf-8"), challenge.reference_text]
     with tempfile.TemporaryDirectory() as folder:
@@ -69,7 +74,7 @@ def watch(name: str, path: Path, texts: list[str], saves: int) -> list[float]:
     return times
 
 
-def wait(lines, name: str) -> None:
+def wait(lines: Iterable[str], name: str) -> None:
     """Read until the next verdict."""
     for line in lines:
         if line.startswith(f"{name}: ") and " passed " in line:
