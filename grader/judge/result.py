@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+ENDS = ("raised", "timeout", "memory", "crashed", "blocked", "missing")  # a run without an answer
+
 
 @dataclass(frozen=True)
 class Where:
@@ -76,7 +78,7 @@ class Result:
 
 
 def to_json(result: Result) -> dict[str, Any]:
-    """Return the result document; hidden cases carry no cause beyond their kind."""
+    """Return the result document; hidden cases carry no cause but how the run ended."""
     return {
         "schema": "kvdojo/result/v1",
         "challenge": result.challenge,
@@ -107,8 +109,12 @@ def _case(case: CaseResult) -> dict[str, Any]:
 
 
 def veiled(case: CaseResult) -> Cause:
-    """Return the cause as the learner may see it: of a hidden case no more than that it failed."""
+    """Return the cause as the learner may see it: of a hidden case no more than that it failed.
+
+    Which kind of answer was wrong would tell what was asked; that the file raised or ran out of time does not.
+    """
     assert case.cause is not None, "only a case that is not passed has a cause"
     if case.visibility == "public":
         return case.cause
-    return Cause(case.cause.kind, "A hidden case is not passed; its details are not shown.")
+    kind = case.cause.kind if case.cause.kind in {None, *ENDS} else "wrong_value"
+    return Cause(kind, "A hidden case is not passed; its details are not shown.")

@@ -187,9 +187,7 @@ def _case(case: dict[str, Any], content: Challenge | None) -> CaseResult:
     )
     if cause is None or made.visibility == "public" or made.status == "error":
         return made
-    return replace(
-        made, cause=replace(veiled(made), kind=None if made.status == "skipped" else "wrong_value")
-    )
+    return replace(made, cause=veiled(made))
 
 
 def _where(where: dict[str, Any]) -> Where:
