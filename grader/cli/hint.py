@@ -60,7 +60,7 @@ def command(challenge: str, file: Path | None, level: int | None, case: str | No
         passes = graded is not None and not graded.failed
         terminal.out(_nothing_left(found, [] if passes else list(states), case))
         return
-    _print(f"{found.id} {visible(shlex.quote(str(file)))}" if file else found.id, hint)
+    _print(f"{found.id} {visible(shlex.quote(str(file)))}" if file else found.id, hint, case)
     if work and hint.level > seen.get(hint.bug.id, 0):
         work.with_hint(hint.bug.id, hint.level).save()
         seen[hint.bug.id] = hint.level
@@ -89,7 +89,7 @@ def _points(number: int) -> str:
     return f"{number} point{'s' * (number != 1)}"
 
 
-def _print(named: str, hint: Hint) -> None:
+def _print(named: str, hint: Hint, case: str | None) -> None:
     from rich.text import Text
 
     screen = terminal.console()
@@ -103,8 +103,9 @@ def _print(named: str, hint: Hint) -> None:
         )
     screen.print(Text(hint.text))
     if not hint.last:
+        again = f"{named} --case {case}" if case else named
         screen.print(
-            Text(f"For a plainer one: `kvdojo hint {named} --level {hint.level + 1}`.", "dim")
+            Text(f"For a plainer one: `kvdojo hint {again} --level {hint.level + 1}`.", "dim")
         )
     else:
         screen.print(Text(f"The answer: `kvdojo solution {named} --diff`.", "dim"))
