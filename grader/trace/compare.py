@@ -43,7 +43,7 @@ def compare_step(
 
 def spoiled(compared: Sequence[Compared]) -> bool:
     """Whether a step answers, ends or treats its arguments otherwise than it should."""
-    return any(not item.spec.method and item.point.status != "same" for item in compared)
+    return any(item.spec.seen and item.point.status != "same" for item in compared)
 
 
 def agreed(compared: Sequence[Compared]) -> list[Compared]:
@@ -69,6 +69,8 @@ def _visited(visit: Visit, around: Around) -> Compared:
 
 def _compare(spec: Spec, made: Point, mine: Event, other: Event, around: Around) -> Compared:
     made = replace(made, from_method=other.kind != "op")
+    if other.changed and not mine.changed and mine.raised:
+        return Compared(_changed(made), spec)
     if mine.raised != other.raised:
         ending = ending_of(mine.raised, other.raised)
         kind = "raises" if other.raised else "returns"
@@ -84,9 +86,13 @@ def _compare(spec: Spec, made: Point, mine: Event, other: Event, around: Around)
         return Compared(_parts(made, spec, left, right, around), spec)
     compared = _parts(made, spec, _chosen(spec, mine), _chosen(spec, other), around)
     if compared.status == "same" and other.changed and not mine.changed:
-        text = ("It changes an argument in place, which belongs to its caller.",)
-        compared = replace(compared, status="differs", pattern=text, kinds=("changes",))
+        compared = _changed(compared)
     return Compared(compared, spec)
+
+
+def _changed(made: Point) -> Point:
+    text = ("It changes an argument in place, which belongs to its caller.",)
+    return replace(made, status="differs", pattern=text, kinds=("changes",))
 
 
 def _chosen(spec: Spec, event: Event) -> Parts:
@@ -124,7 +130,7 @@ def _parts(made: Point, spec: Spec, mine: Parts, other: Parts, around: Around) -
         elif isinstance(want, Array) and isinstance(got, Array):
             told = compare_arrays(made, want, got, spec.axes, around)
             if told.status != "same":
-                part = f" ({name.lstrip('.')})" if name and len(mine) > 1 else ""
+                part = f" ({_plain(name)})" if name and len(mine) > 1 else ""
                 return replace(told, title=made.title + part)
             if made.expected is None:
                 made = told
@@ -132,6 +138,11 @@ def _parts(made: Point, spec: Spec, mine: Parts, other: Parts, around: Around) -
             place = Place((), (), *shown(want, got))
             return replace(made, status="differs", place=place)
     return made
+
+
+def _plain(name: str) -> str:
+    """Name a part as learners know it."""
+    return name.removeprefix(".look.").removeprefix(".self.").lstrip(".")
 
 
 def _promised(name: str) -> bool:

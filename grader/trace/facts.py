@@ -38,7 +38,7 @@ def facts_of(points: Points, notes: StepNotes) -> Facts:
     counts = [_seen(item) for item in seen] or [rows != 0 for rows in weights[-1:]]
     length = _numbers(points, "cache_length", notes)
     return Facts(
-        None if length is None else _span(length),
+        _span(length) if length is not None and length.size else None,
         _counted(counts),
         _sums(weights[-1]) if weights else None,
     )
@@ -124,7 +124,7 @@ def _seen(item: Array) -> Numbers:
 
 
 def _counted(seen: list[Numbers]) -> str | None:
-    if not seen or len({len(rows) for rows in seen}) != 1 or not len(seen[0]):
+    if not seen or len({len(rows) for rows in seen}) != 1 or not seen[0].size:
         return None
     return _span(np.array(sum(rows.sum(-1) for rows in seen)))
 
@@ -134,6 +134,8 @@ def _span(counts: Numbers) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
-def _sums(rows: Numbers) -> str:
+def _sums(rows: Numbers) -> str | None:
+    if not rows.size:
+        return None
     low, high = float(rows.sum(-1).min()), float(rows.sum(-1).max())
     return f"{low:.4f}" if f"{low:.4f}" == f"{high:.4f}" else f"{low:.4f} to {high:.4f}"

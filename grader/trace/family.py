@@ -2,10 +2,12 @@
 
 The place votes with the family that its description names; a pattern of the difference has a vote of its own where it
 speaks for one kind of mistake wherever it is seen, or where the description says so (`families`).  No bug is known
-here.  Patterns: shape, dtype, nan, infinite (where the right number is finite), unmasked (NaN just where the right
-numbers are 0), raises, returns (where it should raise), changes (an argument), shares (memory or objects), rows (only
-some of the batch), padded (only rows with padding), taken (the numbers of another point), rest (a visit too many or too
-few).
+here.
+
+Patterns: shape, dtype, nan, infinite (where the right number is finite), unmasked (NaN just where the right numbers are
+0), unused (a mask shows keys that no query may see), scaled (by one factor), taken (the numbers of another point), rows
+(only some of the batch), padded (only rows with padding), heads (only some of them), raises, returns (where it should
+raise), changes (an argument), shares (memory or objects), rest (a visit too many or too few).
 """
 
 from __future__ import annotations

@@ -28,11 +28,15 @@ def with_likeness(chosen: Compared, compared: Sequence[Compared]) -> Compared:
             continue
         values = other.point.expected.values
         if values is not None and _equal(got, values):
-            which = other.spec.title if other.spec is not chosen.spec else "another visit of it"
-            said = (f"It holds the numbers of {which}.", *point.pattern)
+            said = (f"It holds the numbers of {_called(other)}.", *point.pattern)
             point = replace(point, pattern=said, kinds=("taken",))
             return replace(chosen, point=point)
     return chosen
+
+
+def _called(item: Compared) -> str:
+    program = f", program ({item.point.program})" if item.point.program else ""
+    return f"`{item.point.title}`{program}, call {item.point.call + 1}"
 
 
 def _telling(values: Numbers) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from grader.judge.show import pattern as plain_pattern
 
 Numbers = np.ndarray[Any, Any]
 HIDDEN = -1e9  # a masked score: -inf, or a fill that no honest score reaches
+UNUSED = "Keys are seen that no query may see: padding, or slots that hold no token."
 KEYS = ("key", "token", "slot")
 
 
@@ -58,6 +60,9 @@ def differences(
         return (f"{int(bad.sum())} of {a.size} values are {what}.", *places(bad, axes, around))
     named = _scaled(a, b, around.sizes) or _shifted(a, b, axes)
     said = [named] if named else [text for text in [plain_pattern(a, b, wrong)] if text]
+    if not any(name.startswith("axis ") for name in axes):
+        # the axes' own names say it better
+        said = [text for text in said if not text.startswith("Along axis ")]
     return tuple(dict.fromkeys([*said, *places(wrong, axes, around)]))
 
 
@@ -73,6 +78,11 @@ def _scaled(a: Numbers, b: Numbers, sizes: Mapping[str, int]) -> str | None:
         for text, value in _factors(name, size):
             if size > 1 and math.isclose(factor, value, rel_tol=2e-3):
                 return f"Every value is {text} = {number(value)} times what it should be."
+    for (name, size), (other, whole) in permutations(sizes.items(), 2):
+        if size != whole and math.isclose(factor, math.sqrt(size / whole), rel_tol=2e-3):
+            return (
+                f"Every value is sqrt({name}/{other}) = {number(factor)} times what it should be."
+            )
     return f"Every value is {number(factor)} times what it should be."
 
 
@@ -111,6 +121,9 @@ def _mask(
     seen = (~hidden).reshape(-1, queries, keys).sum(-1)
     should = (~right).reshape(-1, queries, keys).sum(-1)
     top_left = np.tril(np.ones((queries, keys), bool))
+    never = np.broadcast_to(right.all(axis=-2, keepdims=True), right.shape)
+    if not (hidden & ~right).any() and not (right & ~hidden & ~never).any():
+        return (UNUSED, *_rows(hidden != right, axes, around))
     if not hidden.any():
         future = "every query sees the future" if queries > 1 else "the query sees every key"
         return (f"Nothing is hidden: {future}.", *_rows(hidden != right, axes, around))

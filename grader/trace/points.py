@@ -52,6 +52,11 @@ class Spec:
     settles: tuple[str, ...] = ()
     loop: bool = False
 
+    @property
+    def seen(self) -> bool:
+        """Whether it is an output of a step, which callers see, and no point within it."""
+        return not self.method and not self.op
+
 
 OUTPUT = Spec("output", "output", "", "output")
 

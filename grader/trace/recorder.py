@@ -15,7 +15,7 @@ import torch
 
 if TYPE_CHECKING:  # there, all these texts are one module
     from grader.trace.recorder_kernels import Seen, interpreted
-    from grader.trace.recorder_objects import ABSENT, follow, held, public, twice, versions
+    from grader.trace.recorder_objects import ABSENT, counts, follow, held, public, twice, versions
     from grader.trace.recorder_torch import Watch
 
 MOST_CALLS = 400  # of one step
@@ -92,7 +92,8 @@ class Recorder:
             try:
                 result = function(*args, **kwargs)
             except BaseException as error:
-                self._note(name, "raised", "", "text", type(error).__name__)
+                call = self._note(name, "raised", "", "text", type(error).__name__)
+                self._shown(call, name, "raised", ".self.", owner, spec["self"])
                 raise
             after = versions([*given, *kwargs.values()])
             call = self.returned(name, lambda: result, "changed" if before != after else "")
@@ -139,12 +140,10 @@ class Recorder:
         self, call: int, name: str, spec: dict[str, Any], owner: Any, given: Any, result: Any
     ) -> None:
         """Record what a result and its owner show, and what they share."""
-        if call > MOST_CALLS:
-            return
         self._shown(call, name, "result", ".self.", owner, spec["self"])
         self._shown(call, name, "result", ".look.", result, spec["look"])
         sides = {"result": [result], "self": [owner], "arguments": given}
-        for pair in spec["apart"]:
+        for pair in spec["apart"] if call <= MOST_CALLS else ():
             with contextlib.suppress(Exception):
                 if pair == "self/self":
                     text = "shared" if twice(owner) else "apart"
@@ -156,6 +155,8 @@ class Recorder:
         self, call: int, name: str, kind: str, prefix: str, value: Any, paths: list[str]
     ) -> None:
         """Record what paths lead to; learner code may run here, and is not recorded itself."""
+        if call > MOST_CALLS:
+            return
         self.quiet = True
         for path in paths:
             with contextlib.suppress(Exception):
@@ -191,10 +192,14 @@ class Recorder:
             self._row(call, name, kind, part, "value", str(value)[:TEXT])
         elif value is ABSENT:
             self._row(call, name, kind, part, "value", "not there")
+        elif counts(value):
+            self._tensor(call, name, kind, part, torch.tensor(value))
         elif isinstance(value, dict | list | tuple | range) and depth < 3:
             items = value.items() if isinstance(value, dict) else enumerate(value)
             if part[:1] == ".":
-                self._row(call, name, kind, part, "value", f"{len(value)} items")
+                self._row(
+                    call, name, kind, part, "value", f"{len(value)} item{'s'[: len(value) != 1]}"
+                )
             for count, (key, item) in enumerate(items):
                 if count < MOST_PARTS:
                     inner = f"{part}/{key}" if part else str(key)

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 
 MOST_HELD = 600
+FEWEST, MOST_COUNTS = 4, 4096
+MOST_SNAPPED = 2000
 ABSENT = object()
 METHODS = (types.MethodType, types.BuiltinMethodType)
 NO_STATE = (types.ModuleType, types.FunctionType, types.MethodType, type)
@@ -73,13 +75,31 @@ def twice(owner: Any) -> bool:
     return False
 
 
+def counts(value: Any) -> bool:
+    """Whether something is a list of whole numbers, and long enough to be compared as a tensor."""
+    if not isinstance(value, list | tuple) or not FEWEST <= len(value) <= MOST_COUNTS:
+        return False
+    return all(type(item) is int and abs(item) < 1 << 62 for item in value)
+
+
 def versions(values: Any) -> list[Any]:
-    """Tell tensors, alone or in dictionaries, by identity and by how often each was written to."""
+    """Tell arguments by identity and content: of tensors how often they were written to, of plain lists all."""
     seen: list[Any] = []
     for value in values:
         parts = value.values() if isinstance(value, dict) else [value]
         seen += [(id(part), _version(part)) for part in parts if isinstance(part, torch.Tensor)]
+        if isinstance(value, dict | list):
+            seen.append(_snapshot(value, [MOST_SNAPPED]))
     return seen
+
+
+def _snapshot(value: Any, left: list[int]) -> Any:
+    left[0] -= 1
+    if left[0] < 0 or not isinstance(value, dict | list | str | int | float):
+        return id(value)
+    if isinstance(value, dict):
+        return [(key, _snapshot(item, left)) for key, item in value.items() if type(key) is str]
+    return [_snapshot(item, left) for item in value] if isinstance(value, list) else value
 
 
 def _version(tensor: torch.Tensor) -> int:

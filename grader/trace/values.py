@@ -12,7 +12,7 @@ import numpy as np
 from grader.arrays import Array, array
 from grader.judge.show import number
 from grader.trace.model import Grid, Place, Point
-from grader.trace.patterns import Around, differences, masked, padding_of
+from grader.trace.patterns import UNUSED, Around, differences, masked, padding_of
 
 LOOSE = {"float64": 1e-7, "float32": 2e-4, "bfloat16": 5e-2, "float16": 2e-2}
 
@@ -24,7 +24,7 @@ def compare_arrays(
     made = replace(made, expected=grid(want), actual=grid(got))
     if want.shape != got.shape:
         place = Place((), (), f"shape {list(want.shape)}", f"shape {list(got.shape)}")
-        return replace(made, status="differs", place=place, kinds=("shape",))
+        return replace(made, status="differs", place=place, kinds=_shapes(want, got, axes))
     if want.dtype != got.dtype:
         place = Place((), (), want.dtype, got.dtype)
         return replace(made, status="differs", place=place, kinds=("dtype",))
@@ -35,8 +35,18 @@ def compare_arrays(
     named = axes if len(axes) == len(index) else tuple(f"axis {i}" for i in range(len(index)))
     place = Place(index, named, number(want.values[index]), number(got.values[index]))
     said = differences(got.values, want.values, wrong, named, around)
-    kinds = (*_bad(want, got, wrong), *_rows(wrong, named, around))
+    scaled = ("scaled",) if any("times what it should be" in text for text in said) else ()
+    unused = ("unused",) if UNUSED in said else ()
+    kinds = (*unused, *_bad(want, got, wrong), *scaled, *_rows(wrong, named, around))
     return replace(made, status="differs", place=place, pattern=said, kinds=kinds)
+
+
+def _shapes(want: Array, got: Array, axes: tuple[str, ...]) -> tuple[str, ...]:
+    """Whether a shape is wrong in the number of batch rows alone."""
+    pairs = list(zip(axes, want.shape, got.shape, strict=False))
+    fits = len(axes) == len(want.shape) == len(got.shape)
+    rows = fits and all((name == "batch") is (a != b) for name, a, b in pairs)
+    return ("rows", "shape") if rows else ("shape",)
 
 
 def _bad(want: Array, got: Array, wrong: np.ndarray[Any, Any]) -> tuple[str, ...]:
@@ -52,7 +62,15 @@ def _bad(want: Array, got: Array, wrong: np.ndarray[Any, Any]) -> tuple[str, ...
 
 
 def _rows(wrong: np.ndarray[Any, Any], axes: tuple[str, ...], around: Around) -> tuple[str, ...]:
-    """Whether only some rows of the batch are wrong, and whether they are those with padding."""
+    """Whether only some heads or rows of the batch are wrong, and whether they are those with padding."""
+    heads = wrong.any(axis=tuple(i for i, name in enumerate(axes) if name != "head"))
+    some = ("heads",) if "head" in axes and not np.all(heads) else ()
+    return (*_batch_rows(wrong, axes, around), *some)
+
+
+def _batch_rows(
+    wrong: np.ndarray[Any, Any], axes: tuple[str, ...], around: Around
+) -> tuple[str, ...]:
     if "batch" not in axes:
         return ()
     hit = np.asarray(wrong.any(axis=tuple(i for i, name in enumerate(axes) if name != "batch")))

@@ -1,0 +1,163 @@
+"""What a trace sees beside wrong numbers: shared memory, padding, the cached part, kernels, a dead process."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from grader.arrays import array
+from grader.content import load_challenge
+from grader.content.challenge import challenge_ids
+from grader.content.plant import plant
+from grader.trace import Point, trace_case
+from grader.trace.likeness import with_likeness
+from grader.trace.outputs import Compared
+from grader.trace.patterns import UNUSED, Around, places
+from grader.trace.points import RECORDER, Spec, load_points, stage_of
+from grader.trace.values import compare_arrays
+
+WM, PAGED = "world_model_cache", "paged_cache"
+
+
+@pytest.fixture(scope="module")
+def traced(sandbox_for):
+    def run(name: str, source: str, case: str):
+        challenge = load_challenge(name)
+        return trace_case(sandbox_for(name), challenge, challenge.cases[case], source.encode())
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("name", "bug", "case", "said"),
+    [
+        (
+            WM,
+            "seed-pool-returns-live-reference",
+            "two-branches-from-one-root",
+            "keeps share an object",
+        ),
+        (WM, "pool-keeps-callers-object", "two-branches-from-one-root", "its arguments share"),
+        (WM, "env-pools-share-one-object", "same-state-in-two-environments", "one object twice"),
+        (
+            WM,
+            "left-padding-not-masked",
+            "roots-and-leaves-in-one-batch",
+            "Only padded rows are wrong",
+        ),
+        (WM, "seed-legacy-attrs-left-empty", "a-new-episode", "expected not there"),
+        (PAGED, "int32-offset-overflow", "far-apart", "expected int64, got int32"),
+        (PAGED, "tail-block-dropped", "two-splits", "goes on to round 2, your file ends after 1"),
+        (PAGED, "k-cache-used-as-v", "scattered-pages", "It holds the numbers of `keys of a tile`"),
+        ("decode_positions", "generate-keeps-old-context", "generate-after-forward", "`reset`"),
+    ],
+)
+def test_the_first_difference_says_how_and_names_stage_and_family(
+    traced, name, bug, case, said
+) -> None:
+    challenge = load_challenge(name)
+    first = traced(name, plant(challenge, [bug]), case).divergence
+    assert first is not None
+    assert said in " ".join([first.sentence(), *first.point.pattern])
+    assert first.stage == stage_of(challenge, load_points(challenge), bug)
+    assert first.by_place == challenge.bugs[bug].family
+
+
+def test_a_correct_file_that_goes_other_ways_does_not_part(traced) -> None:
+    folder = Path(__file__).parents[1] / "correct" / "decode_positions"
+    source = (folder / "functional_paged.py").read_text("utf-8")
+    assert traced("decode_positions", source, "prompt").divergence is None
+
+
+HOSTILE = """
+    def get(self, key):
+        class Odd:
+            def __getattr__(self, name):
+                raise SystemExit(3)
+            def __len__(self):
+                return -1
+        nested = []
+        nested.append(nested)
+        self.nested = [nested] * 5000
+        return Odd()
+
+    def _put_away(self, key):"""
+
+
+def test_what_an_object_shows_may_be_hostile(traced) -> None:
+    challenge = load_challenge(WM)
+    text = challenge.reference_text
+    start = text.index("class KVCachePool")
+    source = text[:start] + text[start:].replace(
+        "\n    def get(self, key: Hashable) -> KeysValues | None:", HOSTILE, 1
+    )
+    made = traced(WM, source, "two-branches-from-one-root")
+    assert made.divergence or made.ended
+
+
+def test_a_document_is_told_in_one_line() -> None:
+    challenge = load_challenge("broken_test")
+    case = challenge.cases["accepts-the-kernel"]
+    made = trace_case(None, challenge, case, challenge.reference_text.encode())  # type: ignore[arg-type]
+    assert "no first wrong number" in (made.ended or "")
+    assert not made.steps
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ([0, 0, 0, 1, 1], "Only after the cache is it wrong: key 3 is the first that is new."),
+        (
+            [1, 1, 0, 0, 0],
+            "Only in the cached part is it wrong: the keys from 3 on, which are new, are right.",
+        ),
+        ([0, 1, 0, 1, 0], "Only keys 1, 3 are wrong."),
+    ],
+)
+def test_wrong_keys_are_told_by_the_cache(wrong, said) -> None:
+    assert places(np.array([wrong, wrong], bool), ("query", "key"), Around({}, 3, 5)) == (said,)
+
+
+def test_a_mask_that_shows_unused_slots_is_no_causal_mistake() -> None:
+    right = np.tril(np.ones((1, 2, 4), bool), 1)
+    shown = right.copy()
+    shown[..., 3] = True
+    axes = ("batch", "query", "key")
+    told = compare_arrays(
+        Point("mask", "mask", 0, "same"), array(right, "bool"), array(shown, "bool"), axes, Around()
+    )
+    assert told.pattern[0] == UNUSED
+    assert told.kinds == ("unused",)
+
+
+def test_numbers_of_another_point_are_recognised_and_constants_are_not() -> None:
+    spec = Spec("values", "values", "load", "values")
+    made = Point("values", "values", 0, "same")
+    keys, values = (np.arange(8.0).reshape(2, 4) + shift for shift in (0, 9))
+
+    def first(got):
+        other = compare_arrays(made, array(keys, "float64"), array(keys, "float64"), (), Around())
+        wrong = compare_arrays(made, array(values, "float64"), array(got, "float64"), (), Around())
+        return with_likeness(Compared(wrong, spec), [Compared(other, spec)]).point.kinds
+
+    assert first(keys) == first(keys.copy()) == ("taken",)
+    assert "taken" not in first(np.zeros((2, 4)))
+
+
+@pytest.mark.parametrize("name", challenge_ids())
+def test_the_recorder_hides_no_name_of_a_driver(name) -> None:
+    def names(text: bytes) -> set[str]:
+        found: set[str] = set()
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                found.add(node.name)
+            if isinstance(node, ast.Assign):
+                found |= {part.id for part in node.targets if isinstance(part, ast.Name)}
+        return found
+
+    ours = [names(path.read_bytes()) for path in RECORDER]
+    assert sum(map(len, ours)) == len(set().union(*ours))
+    assert not set().union(*ours) & names(load_challenge(name).driver)
