@@ -16,11 +16,12 @@ from rich.console import Console
 
 from grader.batch import similar
 from grader.batch.conduct import Order, conduct
-from grader.batch.summary import Summary, summarise
+from grader.batch.plan import Entry
+from grader.batch.summary import Row, Summary, summarise
 from grader.batch.work import Answer, Job
 from grader.cli.meter import pace
 from grader.content.plant import plant
-from grader.report.cohort.console import render
+from grader.report.cohort.console import render, still_wrong
 from grader.report.cohort.page import class_page
 from grader.report.cohort.table import class_csv
 from tests.batch.conftest import CHALLENGE, Workers, answer
@@ -151,3 +152,20 @@ def test_rate_and_remaining_time_are_told() -> None:
     assert pace(deque([10.0]), 5) == "starting"
     assert pace(deque([10.0, 10.5, 11.0]), 240) == "2.0/s, 2:00 left"
     assert pace(deque([0.0, 10.0]), 1000) == "0.1/s, 2:46:40 left"
+
+
+@pytest.mark.parametrize(
+    ("state", "bugs", "shown"),
+    [
+        ("failed", ("present", "fixed", "unknown"), "1"),
+        ("failed", ("changed", "fixed"), "1"),
+        ("failed", ("unknown", "unknown"), "unclear"),
+        ("passed", ("unknown", "unknown"), "0"),
+        ("error", (), "-"),
+    ],
+)
+def test_bugs_still_wrong_are_not_said_to_be_none_where_nobody_knows(
+    state: str, bugs: tuple[str, ...], shown: str
+) -> None:
+    entry = Entry("ada", "", "", "", "f.py", "")
+    assert still_wrong(Row(entry, state, 0, 80, 0.1, "", (), bugs)) == shown

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from grader.batch.summary import BINS, Summary
+from grader.batch.summary import BINS, Row, Summary
 from grader.report.visible import visible
 from grader.report.words import count
 
@@ -50,12 +50,23 @@ def _learners(summary: Summary, console: Console) -> None:
             visible(row.entry.id, columns=48),
             Text(WORDS[row.state], STYLES.get(row.state, "")),
             f"{row.score:g}/{row.max_score:g}" if row.judged else "-",
-            str(row.left) if row.judged else "-",
+            still_wrong(row),
         )
     console.print(table)
     if (more := len(summary.rows) - MOST_LEARNERS) > 0:
         console.print(f"... and {more} more", style="dim")
     console.print()
+
+
+def still_wrong(row: Row) -> str:
+    """Return how many bugs a file still has; of a file that is no Python, or was written anew, that cannot be told."""
+    if not row.judged:
+        return "-"
+    return (
+        "unclear"
+        if not row.left and row.state == "failed" and "unknown" in row.bugs
+        else str(row.left)
+    )
 
 
 def _unjudged(summary: Summary, console: Console) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grader.batch.summary import Summary
-from grader.report.cohort.console import WORDS, bin_name
+from grader.report.cohort.console import WORDS, bin_name, still_wrong
 from grader.report.html import MARKS, _environment
 
 
@@ -17,6 +17,7 @@ def class_page(summary: Summary) -> str:
             challenge=summary.challenge,
             judged=summary.judged,
             words=WORDS,
+            still_wrong=still_wrong,
             marks={**MARKS, "interrupted": "–", "waiting": "–"},
             bins=[(bin_name(at), number) for at, number in enumerate(summary.bins)],
             most=max(summary.bins, default=0),
