@@ -28,7 +28,8 @@ REPORT = ROOT / "report"
 def main() -> int:
     """Print one table row per challenge and return the exit status."""
     parser(__doc__).parse_args()
-    table = Table(title="kvdojo: every challenge's starter and reference")
+    title = "kvdojo: every challenge's starter and reference"
+    table = Table(title=title, box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in ("challenge", "file", "verdict", "cases", "points", "bugs left", "s"):
         table.add_column(name, no_wrap=True)
     good, links = True, []

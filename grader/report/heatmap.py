@@ -15,10 +15,11 @@ from grader.trace.model import Grid, Point
 
 Numbers = np.ndarray[Any, Any]
 Index = tuple[int, ...]
-ROWS, COLUMNS, PANELS = 10, 14, 4
+ROWS, COLUMNS, PANELS = 10, 16, 4
 NOISE = 1e-5  # of the largest expected number
 SHADES, SIDES = 9, 4  # shades of a value, and of a difference to either side
 AXES = {
+    1: ("index",),
     2: ("row", "column"),
     3: ("batch", "token", "feature"),
     4: ("batch", "head", "query", "key"),
@@ -55,13 +56,17 @@ class Maps:
 
 @dataclass(frozen=True)
 class _Frame:
-    """What panels share: names of the axes, the part that is shown, the marked cell, the number shaded most."""
+    """What panels share: names of the axes, the part that is shown, the marked cell, the number shaded most.
+
+    An axis that the array does not have has no name.
+    """
 
     axes: tuple[str, ...]
     rows: range
     columns: range
     mark: tuple[int, int] | None
     top: float
+    whole: bool = False  # whole numbers need no digits behind the point
 
 
 def maps_of(point: Point) -> Maps | None:
@@ -69,12 +74,13 @@ def maps_of(point: Point) -> Maps | None:
     expected, actual = _numbers(point.expected), _numbers(point.actual)
     if expected is None or not expected.size:
         return None
-    title, axes = f"`{point.title}`", _axes(point, expected.ndim)
-    if actual is not None and actual.shape != expected.shape:
+    assert point.expected is not None, "it has numbers"
+    title, axes = f"`{point.title}`", _axes(point, len(point.expected.shape))
+    if actual is not None and point.actual is not None and actual.shape != expected.shape:
         notes = (
-            f"Expected shape {[*expected.shape]}, got {[*actual.shape]}: no difference can be drawn.",
+            f"Expected shape {[*point.expected.shape]}, got {[*point.actual.shape]}: no difference can be drawn.",
         )
-        return Maps(title, _each_alone(expected, actual, axes), notes)
+        return Maps(title, _each_alone(point, expected, actual, axes), notes)
     first = point.place.index if point.place else _first(expected, actual) or ()
     first = (0,) * (expected.ndim - len(first)) + first[-expected.ndim :]
     marked = actual is not None and _first(expected, actual) is not None
@@ -89,9 +95,9 @@ def maps_of(point: Point) -> Maps | None:
             else _first(want[head], None if got is None else got[head])
         )
         frame = _frame(want, axes, (own or (0, 0))[-2:], mark=marked and head == first[-3])
-        heads.append(
-            _panels(f"{axes[-3]} {head}", want[head], None if got is None else got[head], frame)
-        )
+        frame = replace(frame, whole=_whole(point.expected) and _whole(point.actual))
+        name = f"{axes[-3]} {head}: " if axes[-3] else ""
+        heads.append(_panels(name, want[head], None if got is None else got[head], frame))
     if len(chosen) < len(want):
         left_out.append(f"{len(want) - len(chosen)} of {len(want)} {axes[-3]}s are left out.")
     if want.shape[1] > ROWS or want.shape[2] > COLUMNS:
@@ -113,7 +119,11 @@ def _axes(point: Point, ndim: int) -> tuple[str, ...]:
     named = point.place.axes if point.place else ()
     if len(named) != ndim or any(name.startswith("axis ") for name in named):
         named = AXES.get(ndim, tuple(f"axis {axis}" for axis in range(ndim)))
-    return named
+    return ("",) * (3 - ndim) + named
+
+
+def _whole(grid: Grid | None) -> bool:
+    return grid is None or grid.values is None or grid.values.dtype.kind in "iub"
 
 
 def _first(expected: Numbers, actual: Numbers | None) -> Index | None:
@@ -158,13 +168,13 @@ def _around(place: int, size: int, most: int) -> range:
 
 
 def _panels(title: str, want: Numbers, got: Numbers | None, frame: _Frame) -> tuple[Panel, ...]:
-    panels = [_panel(f"{title}: expected", want, frame, difference=False, mark=False)]
+    panels = [_panel(f"{title}expected", want, frame, difference=False, mark=False)]
     if got is not None:
-        panels.append(_panel(f"{title}: your file", got, frame, difference=False, mark=True))
+        panels.append(_panel(f"{title}your file", got, frame, difference=False, mark=True))
         with np.errstate(invalid="ignore"):
             gap = np.where(_near(want, got, NOISE * frame.top), 0.0, got - want)
         frame = replace(frame, top=_top(gap))
-        panels.append(_panel(f"{title}: difference", gap, frame, difference=True, mark=True))
+        panels.append(_panel(f"{title}difference", gap, frame, difference=True, mark=True))
     return tuple(panels)
 
 
@@ -175,7 +185,7 @@ def _panel(title: str, values: Numbers, frame: _Frame, *, difference: bool, mark
             row,
             tuple(
                 Cell(
-                    _text(values[row, column], signed=difference),
+                    _text(values[row, column], signed=difference, whole=frame.whole),
                     shade(values[row, column], frame.top),
                     mark and frame.mark == (row, column),
                 )
@@ -188,15 +198,19 @@ def _panel(title: str, values: Numbers, frame: _Frame, *, difference: bool, mark
 
 
 def _each_alone(
-    expected: Numbers, actual: Numbers, axes: tuple[str, ...]
+    point: Point, expected: Numbers, actual: Numbers, axes: tuple[str, ...]
 ) -> tuple[tuple[Panel, ...], ...]:
     """Return both of one head where their shapes differ."""
     panels = []
-    for title, values in (("expected", expected), ("your file", actual)):
+    first = f"first {axes[-3]}: " if axes[-3] else ""
+    for title, values, grid in (
+        ("expected", expected, point.expected),
+        ("your file", actual, point.actual),
+    ):
         values = values[(0,) * (values.ndim - 3)]
         if values.size:
-            frame = _frame(values, axes if len(axes) > 2 else AXES[3], (0, 0), mark=False)
-            panels.append(_panel(f"first: {title}", values[0], frame, difference=False, mark=False))
+            frame = replace(_frame(values, axes, (0, 0), mark=False), whole=_whole(grid))
+            panels.append(_panel(f"{first}{title}", values[0], frame, difference=False, mark=False))
     return (tuple(panels),)
 
 
@@ -213,13 +227,17 @@ def _side(value: float, top: float) -> str:
     return "w0" if step <= 0 else f"{'more' if value > 0 else 'less'}{step}"
 
 
-def _text(value: float, *, signed: bool) -> str:
+def _text(value: float, *, signed: bool, whole: bool) -> str:
     if np.isnan(value):
         return "NaN"
     if value == 0:
         return "·"
     sign = "−" if value < 0 else "+" if signed else ""
-    return f"{sign}∞" if np.isinf(value) else f"{sign}{_digits(abs(value))}"
+    if np.isinf(value):
+        return f"{sign}∞"
+    return (
+        f"{sign}{abs(value):.0f}" if whole and abs(value) < 1e5 else f"{sign}{_digits(abs(value))}"
+    )
 
 
 def _digits(size: float) -> str:

@@ -76,7 +76,7 @@ def test_arrays_of_any_rank(shape) -> None:
 def test_another_shape_is_told_and_both_are_shown(shape) -> None:
     made = maps_of(point("weights", softmax(scores(3, 2, 6)), np.ones(shape), AXES))
     assert "no difference" in made.notes[0]
-    assert [panel.title for panel in made.heads[0]] == ["first: expected", "first: your file"]
+    assert [panel.title for panel in made.heads[0]] == ["first head: expected", "first head: your file"]
 
 
 @pytest.mark.parametrize("values", [np.zeros((0, 3)), np.zeros((2, 0)), None])
@@ -114,3 +114,12 @@ def test_figures_tell_the_first_divergence_and_are_the_same_each_time() -> None:
     assert [maps.caption for maps in seen.maps] == ["step 2, `weights`, batch 0"]
     assert seen.steps[1].wrong == "`weights`, `output`"
     assert seen == figures_of(trace(wrong=unmasked))
+
+
+def test_no_axis_is_named_that_the_array_does_not_have() -> None:
+    want = np.arange(4)
+    got = np.array([0, 1, 9, 3])
+    ((expected, actual, difference),) = maps_of(point("head map", want, got, ("head",))).heads
+    assert (expected.title, expected.axes) == ("expected", ("", "head"))
+    assert [cell.text for _, row in actual.rows for cell in row] == ["·", "1", "9", "3"]
+    assert [cell.text for _, row in difference.rows for cell in row] == ["·", "·", "+7", "·"]
