@@ -126,7 +126,7 @@ class Sandbox:
         self._zygote.arm(None if "seccomp" in self._without else bpf, closed_book=closed_book)
         self.layers = UNISOLATED if self._forks else UNISOLATED[:1]
         if bpf is not None:
-            self.layers = selftest.run(self._session)
+            self.layers = selftest.run(self._unproven)
         self.isolated = bpf is not None
 
     def open(
@@ -141,32 +141,26 @@ class Sandbox:
         if len(source) > MAX_SOURCE:
             raise WorkerFailure("protocol", f"the file is larger than {MAX_SOURCE >> 10} KiB")
         limits = limits or Limits()
-        self.ready()
-        zygote = self._zygote
+        zygote = self._warm()
         try:
-            return self._session(source, driver, filename, limits)
+            process = zygote.worker(filename, limits)
         except ZygoteDied:
-            self._restart(zygote)
-            return self._session(source, driver, filename, limits)
-
-    def _session(
-        self,
-        source: bytes,
-        driver: bytes,
-        filename: str = "submission.py",
-        limits: Limits | None = None,
-    ) -> Session:
-        limits = limits or Limits(seconds=READY_SECONDS)
-        process = self._zygote.worker(filename, limits)
+            process = self._warm(instead_of=zygote).worker(filename, limits)
         return Session(process, source, driver, limits)
 
-    def _restart(self, dead: Zygote | Household) -> None:
+    def _unproven(self, source: bytes, driver: bytes) -> Session:
+        limits = Limits(seconds=READY_SECONDS)
+        return Session(self._zygote.worker("submission.py", limits), source, driver, limits)
+
+    def _warm(self, instead_of: Zygote | Household | None = None) -> Zygote | Household:
+        """Return the proven warm process; another thread may be replacing a dead one at this moment."""
         with self._lock:
-            if self._zygote is dead:
-                dead.close()
+            if self._zygote is instead_of:
+                instead_of.close()
                 self._zygote = self._spawn()
                 self._proven = False
             self.ready()
+            return self._zygote
 
     def close(self) -> None:
         """End the warm process and every worker still alive."""

@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +57,41 @@ def test_a_killed_zygote_is_replaced_and_no_case_lost(sandbox_for) -> None:
     result = grade(box, once(lambda: os.kill(first, signal.SIGKILL)))
     assert result.verdict == "passed", result.cases
     assert box._zygote.pid != first
+
+
+def test_nobody_is_given_the_new_zygote_before_it_is_proven(
+    sandbox_for, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One thread replaces the dead process at the moment another has just seen that all is ready."""
+    box = sandbox_for(NAME)
+    box.ready()
+    replaced, ready, spawn = threading.Event(), box.ready, box._spawn
+
+    def slow_ready(timeout: float = 60.0) -> None:
+        ready(timeout)
+        if threading.current_thread() is late:
+            replaced.wait(0.3)
+
+    def told_spawn() -> Any:
+        made = spawn()
+        threading.Timer(0.05, replaced.set).start()
+        return made
+
+    def ask() -> None:
+        with box.open(b"", b"class Verbs:\n    def __init__(self, _): pass") as session:
+            outcomes.append(session.load().raised)
+
+    outcomes: list[object] = []
+    late, other = threading.Thread(target=ask), threading.Thread(target=ask)
+    monkeypatch.setattr(box, "ready", slow_ready)
+    monkeypatch.setattr(box, "_spawn", told_spawn)
+    os.kill(box._zygote.pid, signal.SIGKILL)
+    late.start()
+    time.sleep(0.05)
+    other.start()
+    late.join()
+    other.join()
+    assert outcomes == [None, None]
 
 
 def test_killed_workers_are_asked_again(sandbox_for) -> None:
