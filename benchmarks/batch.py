@@ -17,6 +17,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
+from benchmarks.options import many, parser
 from grader.batch.conduct import Order, Start, Watcher, conduct
 from grader.batch.plan import Entry
 from grader.content import load_challenge
@@ -102,16 +103,21 @@ def pytests(count: int, jobs: int) -> float:
 
 def main() -> int:
     """Print the figures; the status is 1 when a verdict is wrong."""
-    given = [int(word) for word in sys.argv[1:]] + [None] * 3
-    count, runs = given[0] or 300, given[1] or 4
-    jobs = given[2] or os.cpu_count() or 1
+    options = parser(__doc__)
+    options.add_argument("submissions", nargs="?", type=many, default=300)
+    options.add_argument("pytest_runs", nargs="?", type=many, default=4)
+    options.add_argument("jobs", nargs="?", type=many, default=os.cpu_count() or 1)
+    given = options.parse_args()
+    count, runs, jobs = given.submissions, given.pytest_runs, given.jobs
     cases = len(load_challenge(NAME).cases)
     before = pytests(runs - runs // 2, jobs)
     seconds, gauge = batch(count, jobs)
     slow = (before + (pytests(runs // 2, jobs) if runs > 1 else 0)) / runs
     fast = seconds / count
     print(f"{count} honest files, {cases} cases each, {jobs} at a time")
+    steady = (gauge.times[-1] - gauge.times[count // 10]) / (count - count // 10)
     print(f"batch: {1 / fast:.1f}/s, start-up included; {gauge.wrong} wrong verdicts")
+    print(f"batch, after the first tenth: {1 / steady:.1f}/s")
     print(f"a fresh pytest process each ({runs} runs): {1 / slow:.2f}/s")
     print(f"ratio: {slow / fast:.1f}")
     part = min(100, count // 2)

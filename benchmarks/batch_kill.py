@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from benchmarks.options import many, parser
 from benchmarks.soak import NAME, TESTS, source_of
 from grader.batch import journal
 
@@ -89,9 +90,13 @@ def faults(out: Path, wanted: dict[str, str]) -> list[str]:
 
 def main() -> int:
     """Print how it went; the status is 1 when a verdict is missing, double or wrong."""
-    given = [int(word) for word in sys.argv[1:]] + [None] * 4
-    count, kills = given[0] or 200, given[1] or 5
-    jobs, seed = given[2] or os.cpu_count() or 1, given[3] or 7
+    options = parser(__doc__)
+    options.add_argument("submissions", nargs="?", type=many, default=200)
+    options.add_argument("kills", nargs="?", type=many, default=5)
+    options.add_argument("jobs", nargs="?", type=many, default=os.cpu_count() or 1)
+    options.add_argument("seed", nargs="?", type=int, default=7)
+    given = options.parse_args()
+    count, kills, jobs, seed = given.submissions, given.kills, given.jobs, given.seed
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory() as scratch:
         folder, out = Path(scratch) / "in", Path(scratch) / "out"
