@@ -31,7 +31,9 @@ class Here:
         from grader.sandbox.desk import Desk
 
         self.desk = Desk(CHALLENGE.file, isolated=False)
-        self.loaded = reply(self.desk.load(SUBMISSION.read_bytes(), compiled.pack(CHALLENGE.driver)))
+        self.loaded = reply(
+            self.desk.load(SUBMISSION.read_bytes(), compiled.pack(CHALLENGE.driver))
+        )
 
     def ask(self, request: Request, *, max_reply_bytes: int) -> Reply:
         """Call one verb."""
