@@ -76,7 +76,10 @@ def test_arrays_of_any_rank(shape) -> None:
 def test_another_shape_is_told_and_both_are_shown(shape) -> None:
     made = maps_of(point("weights", softmax(scores(3, 2, 6)), np.ones(shape), AXES))
     assert "no difference" in made.notes[0]
-    assert [panel.title for panel in made.heads[0]] == ["first head: expected", "first head: your file"]
+    assert [panel.title for panel in made.heads[0]] == [
+        "first head: expected",
+        "first head: your file",
+    ]
 
 
 @pytest.mark.parametrize("values", [np.zeros((0, 3)), np.zeros((2, 0)), None])
