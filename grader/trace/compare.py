@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from grader.arrays import Array
+import numpy as np
+
+from grader.arrays import Array, array
 from grader.trace.model import Place, Point
 from grader.trace.outputs import Compared, compare_outputs, forgiven
 from grader.trace.patterns import Around
@@ -34,8 +36,10 @@ def compare_step(
     `lacking` are the methods that the submission does not define.
     """
     visits = paired(points, ours, theirs, lacking)
-    if theirs.reply is None:
-        visits = (visit for visit in visits if visit.other is not None)
+    if theirs.cut or theirs.reply is None:
+        visits = (visit for visit in visits if visit.other is not None or visit.program)
+    if ours.cut:
+        visits = (visit for visit in visits if visit.mine is not None)
     found = [_visited(visit, around) for visit in visits]
     found += compare_outputs(points, ours, theirs, around)
     return _settled(found)
@@ -84,7 +88,8 @@ def _compare(spec: Spec, made: Point, mine: Event, other: Event, around: Around)
         want, got = part_of(spec.op, pairs[0][0][1], pairs[1][0][1])
         left, right = {"": want}, {"": got}
         return Compared(_parts(made, spec, left, right, around), spec)
-    compared = _parts(made, spec, _chosen(spec, mine), _chosen(spec, other), around)
+    whole = mine.parts.get(spec.filled)
+    compared = _parts(made, spec, _chosen(spec, mine), _chosen(spec, other), around, whole)
     if compared.status == "same" and other.changed and not mine.changed:
         compared = _changed(compared)
     return Compared(compared, spec)
@@ -116,8 +121,15 @@ def _arrays(parts: Parts) -> Iterator[tuple[str, Array]]:
     return ((name, item) for name, item in parts.items() if isinstance(item, Array))
 
 
-def _parts(made: Point, spec: Spec, mine: Parts, other: Parts, around: Around) -> Point:
-    """Compare all parts of a point; the first that differs is told."""
+def _parts(
+    made: Point,
+    spec: Spec,
+    mine: Parts,
+    other: Parts,
+    around: Around,
+    whole: Part | None = None,
+) -> Point:
+    """Compare all parts of a point; the first that differs is told.  `whole` says how far its slots are filled."""
     for name, want in mine.items():
         got = other.get(name)
         if name[:1] == "~":
@@ -128,7 +140,7 @@ def _parts(made: Point, spec: Spec, mine: Parts, other: Parts, around: Around) -
                 text = (f"{name or 'the result'} is missing.",)
                 return replace(made, status="differs", pattern=text, kinds=("shape",))
         elif isinstance(want, Array) and isinstance(got, Array):
-            told = compare_arrays(made, want, got, spec.axes, around)
+            told = compare_arrays(made, *_free(spec, want, got, whole), spec.axes, around)
             if told.status != "same":
                 part = f" ({_plain(name)})" if name and len(mine) > 1 else ""
                 return replace(told, title=made.title + part)
@@ -143,6 +155,25 @@ def _parts(made: Point, spec: Spec, mine: Parts, other: Parts, around: Around) -
 def _plain(name: str) -> str:
     """Name a part as learners know it."""
     return name.removeprefix(".look.").removeprefix(".self.").lstrip(".")
+
+
+def _free(spec: Spec, want: Array, got: Array, filled: Part | None) -> tuple[Array, Array]:
+    """Return two arrays with 0 where they may hold anything."""
+    if want.shape != got.shape or want.dtype != got.dtype:
+        return want, got
+    if not spec.values:
+        return want, want
+    if not isinstance(filled, Array) or len(filled.shape) != 1 or len(want.shape) != len(spec.axes):
+        return want, got
+    if "slot" not in spec.axes or "batch" not in spec.axes:
+        return want, got
+    places = np.indices(want.shape, sparse=True)
+    row, slot = (places[spec.axes.index(name)] for name in ("batch", "slot"))
+    if want.shape[spec.axes.index("batch")] != len(filled.values):
+        return want, got
+    free = slot >= filled.values[row]
+    blank = (np.where(free, item.values.dtype.type(0), item.values) for item in (want, got))
+    return array(next(blank), want.dtype), array(next(blank), want.dtype)
 
 
 def _promised(name: str) -> bool:

@@ -14,7 +14,15 @@ from grader.sandbox import Sandbox, SandboxError
 from grader.trace.model import FIRST_DIFFERENCE, Divergence
 from grader.trace.trace import trace_case
 
-TRACEABLE = ("wrong_value", "wrong_shape", "not_finite", "raised", "did_not_raise", "mutated_input")
+TRACEABLE = (
+    "wrong_value",
+    "wrong_shape",
+    "wrong_dtype",
+    "not_finite",
+    "raised",
+    "did_not_raise",
+    "mutated_input",
+)
 
 
 def explained(

@@ -18,6 +18,8 @@ from grader.trace.points import OUTPUT, Points, Spec
 from grader.trace.record import StepNotes
 from grader.trace.values import compare_arrays, ending_of, shown
 
+ENDING = "ending"  # the point that says how a step ends
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -35,7 +37,7 @@ def compare_outputs(
         return
     if theirs.reply is None:
         ending = f"It gives no answer: {theirs.failure}."
-        made = Point("ending", "how it ends", 0, "differs", pattern=(ending,), kinds=("raises",))
+        made = Point(ENDING, "how it ends", 0, "differs", pattern=(ending,), kinds=("raises",))
         yield Compared(made, OUTPUT)
         return
     mine, other = ours.reply, theirs.reply
@@ -44,7 +46,7 @@ def compare_outputs(
         ending = ending_of(ends[0], ends[1], _told(other))
         spec = replace(OUTPUT, stage="aliasing") if ends[1] == "mutated_input" else OUTPUT
         kind = "changes" if ends[1] == "mutated_input" else "raises" if ends[1] else "returns"
-        made = Point("ending", "how it ends", 0, "differs", pattern=(ending,), kinds=(kind,))
+        made = Point(ENDING, "how it ends", 0, "differs", pattern=(ending,), kinds=(kind,))
         yield Compared(made, spec)
     left: dict[str, Any] = {**mine.values, **mine.tensors}
     right: dict[str, Any] = {**other.values, **other.tensors}

@@ -31,7 +31,8 @@ class Spec:
     `self` and `look` are paths into the object and into the result whose values belong to the point, `writes` the
     arguments that a kernel writes to, `apart` what must not share memory or objects.  With `parts`, the point is only
     those parts of the value whose names begin so; `result` stands for the result itself.
-    With `loop`, the number of visits is a part of the right answer.
+    With `loop`, the number of visits is a part of the right answer.  Without `values`, only shapes and dtypes are.
+    `filled` is the part that says how many slots of each batch row hold tokens; the others may hold anything.
     `settles` are the points whose differences do not matter when this one agrees.
     """
 
@@ -51,6 +52,8 @@ class Spec:
     op: str | None = None
     settles: tuple[str, ...] = ()
     loop: bool = False
+    values: bool = True
+    filled: str = ""
 
     @property
     def seen(self) -> bool:

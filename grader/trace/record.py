@@ -43,6 +43,7 @@ class StepNotes:
     reply: Reply | None
     events: list[Event] = field(default_factory=list)
     failure: str | None = None
+    cut: bool = False  # the recorder had no room for all events
     died: bool = False  # without an answer; the events may be those of its beginning alone
 
 
@@ -115,6 +116,7 @@ def _step(session: Session, script: Script, index: int, points: Points) -> StepN
         notes.reply = session.ask(request, max_reply_bytes=4 * sent + SPARE_BYTES)
         taken = session.ask(Request("recorded_points"), max_reply_bytes=NOTES_BYTES)
         notes.events = _events(taken, points)
+        notes.cut = taken.values.get("full") is True
     except WorkerFailure as failure:
         notes.failure, notes.died = failure.message, failure.kind == "crashed"
     return notes

@@ -50,7 +50,8 @@ class Recorder:
 
     def take(self) -> dict[str, Any]:
         """Return what was recorded and forget it."""
-        taken = {"rows": self.rows, "tensors": self.tensors, "full": self.calls > MOST_CALLS}
+        full = self.calls > MOST_CALLS or len(self.rows) >= MOST_ROWS
+        taken = {"rows": self.rows, "tensors": self.tensors, "full": full}
         self._empty()
         return taken
 

@@ -21,7 +21,7 @@ from grader.trace.facts import around, facts_of
 from grader.trace.family import AFTER_MASK, family_of
 from grader.trace.likeness import with_likeness
 from grader.trace.model import Divergence, Pair, Step, Trace
-from grader.trace.outputs import Compared
+from grader.trace.outputs import ENDING, Compared
 from grader.trace.points import Points, lacking, load_points
 from grader.trace.record import StepNotes, record
 
@@ -83,12 +83,15 @@ def trace_case(
 
 
 def _wrong(compared: Sequence[Compared]) -> list[Compared]:
-    """Return what differs, and rounds of a loop that only one file makes."""
-    return [
-        item
-        for item in compared
-        if item.point.status == "differs" or (item.point.status != "same" and item.spec.loop)
-    ]
+    """Return what differs, rounds of a loop that only one file makes, and where a kernel stopped."""
+    stopped = any(item.point.name == ENDING for item in compared)
+    return [item for item in compared if _counts(item, stopped)]
+
+
+def _counts(item: Compared, stopped: bool) -> bool:
+    if item.point.status == "missing" and item.point.program and stopped:
+        return True
+    return item.point.status == "differs" or (item.point.status != "same" and item.spec.loop)
 
 
 def _quiet(compared: Sequence[Compared]) -> list[Compared]:
@@ -111,6 +114,10 @@ def _first(step: Step, compared: Sequence[Compared]) -> Divergence | None:
     masks = [item for item in strange if item.spec.stage == "mask"]
     if masks and chosen.spec.stage in AFTER_MASK:
         chosen = masks[0]
+    ending = next((item.point for item in compared if item.point.name == ENDING), None)
+    if ending is not None and chosen.point.status == "missing":
+        said = ("Your file does not come here.", *ending.pattern)
+        chosen = replace(chosen, point=replace(chosen.point, pattern=said))
     chosen = with_likeness(chosen, compared)
     stage = chosen.spec.stage
     return Divergence(step.index, step.title, chosen.point, family_of(chosen), None, stage)
