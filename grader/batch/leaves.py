@@ -74,7 +74,12 @@ def folder_leaves(root: Path, skip: Path) -> list[Leaf]:
             for name in folders
             if name not in links and not is_junk((name,)) and here / name != skip
         ]
-        found += [_file(here / name, root) for name in files if not is_junk((name,))]
+        kept = [_file(here / name, root) for name in files if not is_junk((name,))]
+        if not kept and not folders and not links and here != root:
+            # whoever handed in nothing must not be missing from the list
+            empty = _refused(here.relative_to(root).parts, "is an empty folder")
+            kept = [replace(empty, parts=(*empty.parts, "(nothing)"))]
+        found += kept
     return sorted(found, key=lambda leaf: leaf.parts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -59,5 +60,9 @@ def common_prefix(folders: Iterable[str]) -> str:
 def slug(learner: Learner) -> str:
     """Return the learner as part of a file name: portable, never empty, never hidden, at most 60 letters."""
     text = "-".join(filter(None, (learner.name, learner.number)))
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
+    # letters without their accents are still readable
+    letters = "".join(
+        c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)
+    )
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", letters).strip("-._")
     return plain[:60].rstrip("-._") or "learner"

@@ -209,6 +209,18 @@ def test_what_cannot_be_told_is_refused_with_the_choices(tmp_path: Path) -> None
     assert "only zip archives" in str(found["carl"].refusal)
 
 
+def test_who_handed_in_nothing_is_on_the_list(tmp_path: Path) -> None:
+    write(tmp_path, {f"class/anna/{FILE}": b"a", f"class/ben/.git/{FILE}": b"-"})
+    (tmp_path / "class" / "carl").mkdir()
+    (tmp_path / "class" / "anna" / "notes").mkdir()
+    found = search(tmp_path)
+    assert found["anna"].source == b"a"
+    assert [found[name].refusal for name in ("ben", "carl")] == [
+        "'ben' is an empty folder",
+        "'carl' is an empty folder",
+    ]
+
+
 def test_the_output_folder_is_not_searched(tmp_path: Path) -> None:
     write(tmp_path, {"anna.py": b"a", "ben.py": b"b", f"out/sources/{FILE}": b"-"})
     assert search(tmp_path).keys() == {"anna", "ben"}
@@ -222,6 +234,10 @@ def test_a_slug_is_a_plain_file_name(name: str, number: str) -> None:
     assert len(made) <= 60
     assert made.isascii()
     assert not set(made) & set('/\\:*?"<>| ')
+
+
+def test_a_slug_keeps_letters_without_their_accents() -> None:
+    assert slug(Learner("Jörg Ångström", "7")) == "Jorg-Angstrom-7"
 
 
 GOOD = zipped({f"a/{FILE}": b"x = 1\n" * 50, "b.py": b"y"}, zipfile.ZIP_DEFLATED)
