@@ -170,3 +170,17 @@ def test_a_triton_kernel_runs_interpreted_and_isolated(sandbox):
         assert answer(box, KERNEL) is True
         assert box.isolated
         assert box.versions["triton"]
+
+
+def test_a_file_that_draws_comes_out_the_same_in_every_sandbox() -> None:
+    drawn = b"[random.random(), numpy.random.rand(), float(torch.rand(1))]"
+    source = b"import random, numpy, torch\ndef f(): return " + drawn
+    seen = []
+    for _ in range(2):
+        with Sandbox.start() as box, box.open(source, DRIVER) as session:
+            session.load()
+            seen.append(session.ask(Request("call"), max_reply_bytes=1000).values)
+            assert not session.reload(5).raised
+            seen.append(session.ask(Request("call"), max_reply_bytes=1000).values)
+    assert seen[0] == seen[2]
+    assert len({values["out"][2] for values in seen}) == 1
