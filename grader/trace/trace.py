@@ -5,8 +5,7 @@ Nothing here decides a verdict.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,9 @@ from grader.judge.symptoms import recognise, trace_of
 from grader.sandbox import Sandbox
 from grader.trace.compare import agreed, compare_step, spoiled
 from grader.trace.facts import around, facts_of
-from grader.trace.family import AFTER_MASK, family_of
-from grader.trace.likeness import with_likeness
+from grader.trace.first import first_of, quiet, since_the_cache, wrong
 from grader.trace.model import Divergence, Pair, Step, Trace
-from grader.trace.outputs import ENDING, Compared
+from grader.trace.outputs import Compared
 from grader.trace.points import Points, lacking, load_points
 from grader.trace.record import StepNotes, record
 
@@ -51,6 +49,9 @@ def trace_case(
     points = load_points(challenge)
     right, _ = record(sandbox, challenge, case, challenge.oracle.read_bytes(), points)
     made, ended = record(sandbox, challenge, case, source, points)
+    if helper := _absent_helper(golden, made):
+        text = f"The case is about `{helper}`, which this file does not have: grading skips it."
+        return Trace(challenge.id, case.id, (), None, text)
     sizes, absent = _sizes(case), lacking(points, source.decode("utf-8", "replace"))
     walks = [
         (
@@ -63,17 +64,17 @@ def trace_case(
     if ended is None and not any(spoiled(compared) for _, _, compared in walks):
         # other roads to the right answers are no faults
         walks = [(ours, theirs, agreed(compared)) for ours, theirs, compared in walks]
-    if any(_wrong(compared) for _, _, compared in walks):
+    if any(wrong(compared) for _, _, compared in walks):
         # one visit more or less is news only where nothing else is
-        walks = [(ours, theirs, _quiet(compared)) for ours, theirs, compared in walks]
+        walks = [(ours, theirs, quiet(compared)) for ours, theirs, compared in walks]
     steps: list[Step] = []
     first: Divergence | None = None
     fresh: set[str] = set()  # points that were right in a step without a cache
     for ours, theirs, compared in walks:
         step = _step(challenge, case, points, ours, theirs, compared)
         held = around(points, case, ours, sizes).held
-        if first is None and (first := _first(step, compared)) is not None:
-            first = _since_the_cache(first, fresh) if held else first
+        if first is None and (first := first_of(step, compared)) is not None:
+            first = since_the_cache(first, fresh) if held else first
             symptom = _symptom(challenge, golden, first, theirs)
             first = _named(first, symptom, challenge)
         steps.append(step)
@@ -82,56 +83,12 @@ def trace_case(
     return Trace(challenge.id, case.id, tuple(steps), first, ended)
 
 
-def _wrong(compared: Sequence[Compared]) -> list[Compared]:
-    """Return what differs, rounds of a loop that only one file makes, and where a kernel stopped."""
-    stopped = any(item.point.name == ENDING for item in compared)
-    return [item for item in compared if _counts(item, stopped)]
-
-
-def _counts(item: Compared, stopped: bool) -> bool:
-    if item.point.status == "missing" and item.point.program and stopped:
-        return True
-    return item.point.status == "differs" or (item.point.status != "same" and item.spec.loop)
-
-
-def _quiet(compared: Sequence[Compared]) -> list[Compared]:
-    """Return a step without stray visits, unless it has something wrong or they are of a mask."""
-    if _wrong(compared):
-        return list(compared)
-    return [
-        c for c in compared if c.point.status not in ("extra", "missing") or c.spec.stage == "mask"
-    ]
-
-
-def _first(step: Step, compared: Sequence[Compared]) -> Divergence | None:
-    """The first point that differs; a visit too many or too few counts when nothing before it explains it."""
-    strange = [item for item in compared if item.point.status in ("extra", "missing")]
-    wrong = _wrong(compared)
-    if not wrong and not strange:
-        return None
-    chosen = (wrong or strange)[0]
-    # a mask that only one of them applies comes before the first number it spoils
-    masks = [item for item in strange if item.spec.stage == "mask"]
-    if masks and chosen.spec.stage in AFTER_MASK:
-        chosen = masks[0]
-    ending = next((item.point for item in compared if item.point.name == ENDING), None)
-    if ending is not None and chosen.point.status == "missing":
-        said = ("Your file does not come here.", *ending.pattern)
-        chosen = replace(chosen, point=replace(chosen.point, pattern=said))
-    chosen = with_likeness(chosen, compared)
-    stage = chosen.spec.stage
-    return Divergence(step.index, step.title, chosen.point, family_of(chosen), None, stage)
-
-
-def _since_the_cache(first: Divergence, fresh: Collection[str]) -> Divergence:
-    """Add that a step without a cache was right here."""
-    if first.point.name not in fresh:
-        return first
-    said = (
-        *first.point.pattern,
-        "Only with a cache is it wrong: the step without one is right here.",
-    )
-    return replace(first, point=replace(first.point, pattern=said))
+def _absent_helper(golden: CaseGolden | None, made: Sequence[StepNotes]) -> str | None:
+    """Name a helper that a correct file may lack and this case needs, if the file lacks it."""
+    needs = golden.needs if golden else ()
+    problems = [notes.reply.problem for notes in made if notes.reply and notes.reply.problem]
+    lacked = (item.name for item in problems if item.kind == "missing" and item.name in needs)
+    return next(lacked, None)
 
 
 def _symptom(
