@@ -7,6 +7,7 @@ bounded.
 
 import contextlib
 import functools
+import itertools
 import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -109,10 +110,10 @@ class Recorder:
         if wanted := self.wanted.get(name, {}).get("args"):
             call = self._note(name, "enter", "", "text", text)
             values = given() if call <= MOST_CALLS else {}
-            for index in wanted:
-                if index in values:
+            for index in sorted(wanted.keys() & values.keys()):
+                with contextlib.suppress(Exception):
                     self._add(call, name, "enter", str(index), values[index], 0)
-                    self._shown(call, name, "enter", f"{index}.", values[index], wanted[index])
+                self._shown(call, name, "enter", f"{index}.", values[index], wanted[index])
             self.halt()
 
     def returned(self, name: str, result: Callable[[], Any], text: str = "") -> int:
@@ -121,7 +122,8 @@ class Recorder:
             return MOST_CALLS + 1
         call = self._note(name, "result", "", "text", text)
         if call <= MOST_CALLS:
-            self._add(call, name, "result", "", result(), 0)
+            with contextlib.suppress(Exception):
+                self._add(call, name, "result", "", result(), 0)
         return call
 
     def halt(self) -> None:
@@ -201,16 +203,14 @@ class Recorder:
                 self._row(
                     call, name, kind, part, "value", f"{len(value)} item{'s'[: len(value) != 1]}"
                 )
-            for count, (key, item) in enumerate(items):
-                if count < MOST_PARTS:
-                    inner = f"{part}/{key}" if part else str(key)
-                    self._add(call, name, kind, inner[:60], item, depth + 1)
+            for key, item in itertools.islice(items, MOST_PARTS):
+                inner = f"{part}/{key}" if part else str(key)
+                self._add(call, name, kind, inner[:60], item, depth + 1)
         else:
             self._row(call, name, kind, part, "object", type(value).__name__)
             if type(value).__module__ == self.home and depth < 2:
-                for count, (key, item) in enumerate(public(value)):
-                    if count < MOST_PARTS:
-                        self._add(call, name, kind, f"{part}.{key}"[:60], item, depth + 1)
+                for key, item in itertools.islice(public(value), MOST_PARTS):
+                    self._add(call, name, kind, f"{part}.{key}"[:60], item, depth + 1)
 
     def _tensor(self, call: int, name: str, kind: str, part: str, value: torch.Tensor) -> None:
         told = f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"

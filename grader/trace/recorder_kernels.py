@@ -75,8 +75,8 @@ def plain(value: Any) -> Any:
     handle = getattr(value, "handle", None)
     if handle is None:
         return getattr(value, "value", value)
-    data, sort = handle.data, str(handle.get_element_ty())
-    if "*" in str(handle.dtype) or "pointer" in str(handle.dtype):
+    data, sort = getattr(handle, "data", None), str(getattr(handle, "dtype", "pointer"))
+    if data is None or "*" in sort or "pointer" in sort:
         return None
     if sort == "bf16":
         return torch.from_numpy(data.astype("int16")).view(torch.bfloat16)

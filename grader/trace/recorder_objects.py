@@ -6,13 +6,14 @@ attributes are read only to learn whether two things share memory or objects.
 
 import types
 from collections.abc import Iterator, KeysView, ValuesView
+from operator import itemgetter
 from typing import Any
 
 import torch
 
 MOST_HELD = 600
 FEWEST, MOST_COUNTS = 4, 4096
-MOST_SNAPPED = 2000
+MOST_SNAPPED, DEEPEST = 2000, 6
 ABSENT = object()
 METHODS = (types.MethodType, types.BuiltinMethodType)
 NO_STATE = (types.ModuleType, types.FunctionType, types.MethodType, type)
@@ -38,7 +39,8 @@ def follow(value: Any, path: str) -> Any:
 
 def public(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the public attributes that an object itself has, by name."""
-    return ((name, item) for name, item in sorted(_attributes(value).items()) if name[:1] != "_")
+    own = [(name, item) for name, item in _attributes(value).items() if type(name) is str]
+    return ((name, item) for name, item in sorted(own, key=itemgetter(0)) if name[:1] != "_")
 
 
 def held(*values: Any) -> tuple[set[int], set[int]]:
@@ -89,17 +91,20 @@ def versions(values: Any) -> list[Any]:
         parts = value.values() if isinstance(value, dict) else [value]
         seen += [(id(part), _version(part)) for part in parts if isinstance(part, torch.Tensor)]
         if isinstance(value, dict | list):
-            seen.append(_snapshot(value, [MOST_SNAPPED]))
+            seen.append(_snapshot(value, [MOST_SNAPPED], 0))
     return seen
 
 
-def _snapshot(value: Any, left: list[int]) -> Any:
+def _snapshot(value: Any, left: list[int], depth: int) -> Any:
     left[0] -= 1
-    if left[0] < 0 or not isinstance(value, dict | list | str | int | float):
+    if left[0] < 0 or depth > DEEPEST or not isinstance(value, dict | list | str | int | float):
         return id(value)
     if isinstance(value, dict):
-        return [(key, _snapshot(item, left)) for key, item in value.items() if type(key) is str]
-    return [_snapshot(item, left) for item in value] if isinstance(value, list) else value
+        items = [(key, item) for key, item in value.items() if type(key) is str]
+        return [(key, _snapshot(item, left, depth + 1)) for key, item in items]
+    if isinstance(value, list):
+        return [_snapshot(item, left, depth + 1) for item in value]
+    return value
 
 
 def _version(tensor: torch.Tensor) -> int:

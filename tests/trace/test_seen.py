@@ -82,6 +82,8 @@ HOSTILE = """
         nested = []
         nested.append(nested)
         self.nested = [nested] * 5000
+        self.__dict__[1] = self.__dict__
+        self.set(nested, Odd(), {"again": nested})
         return Odd()
 
     def _put_away(self, key):"""
