@@ -86,7 +86,8 @@ def result_of(
 def cause_of(failure: WorkerFailure, step: int | None) -> Cause:
     """Say why a worker gave no answer."""
     kind = _KINDS.get(failure.kind, failure.kind)
-    return Cause(kind, failure.message, _HELP.get(kind), where=Where(step))
+    told = failure.message[:1].upper() + failure.message[1:]
+    return Cause(kind, f"{told}.", _HELP.get(kind), where=Where(step))
 
 
 def _attempt(

@@ -117,7 +117,7 @@ class Grading:
     def _judge(self, bench: Bench, case: Case) -> tuple[CaseResult, Tape]:
         tape = Tape()
         if self.timeouts >= PATIENCE:
-            text = f"Not run: {self.timeouts} cases before it ran out of time."
+            text = f"Not run, since {self.timeouts} earlier cases ran out of time."
             return result_of(case, Cause("timeout", text)), tape
         if self.loaded and (name := self._absent(case)) is not None:
             return result_of(case, left_out(name)), tape

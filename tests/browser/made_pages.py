@@ -22,8 +22,8 @@ WRONG = Cause(
     Where(1, "weights", (0, 0, 0, 5)),
 )
 ENDS = {
-    "crash": Cause("crashed", "the process was ended by signal 11", None, where=Where(0)),
-    "timeout": Cause("timeout", "no answer within 5 s", "Look for a loop.", where=Where(0)),
+    "crash": Cause("crashed", "The process was ended by signal 11.", None, where=Where(0)),
+    "timeout": Cause("timeout", "No answer within 5 s.", "Look for a loop.", where=Where(0)),
 }
 
 
