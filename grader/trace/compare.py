@@ -60,7 +60,7 @@ def _visited(visit: Visit, around: Around) -> Compared:
     made = Point(spec.name, spec.title, visit.call, "same", program=visit.program, kinds=("rest",))
     if visit.mine is None:
         text = "Your file comes here, the reference does not."
-        if spec.loop:
+        if spec.loop and visit.call:
             text = f"Your file goes on to round {visit.call + 1}, the reference ends after {visit.call}."
         return Compared(replace(made, status="extra", pattern=(text,)), spec)
     if visit.other is None:

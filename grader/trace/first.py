@@ -23,6 +23,8 @@ def wrong(compared: Sequence[Compared]) -> list[Compared]:
 def _counts(item: Compared, stopped: bool) -> bool:
     if item.point.status == "missing" and item.point.program and stopped:
         return True
+    if item.point.status == "extra" and not item.point.call:
+        return False  # the reference has no such loop here
     return item.point.status == "differs" or (item.point.status != "same" and item.spec.loop)
 
 
@@ -43,12 +45,17 @@ def first_of(step: Step, compared: Sequence[Compared]) -> Divergence | None:
         return None
     chosen = suspects[0]
     # a mask that only one of them applies comes before the first number it spoils
-    masks = [item for item in strange if item.spec.stage == "mask"]
+    masks = [item for item in strange if item.spec.stage == "mask" and _lone(item)]
     if masks and chosen.spec.stage in AFTER_MASK:
         chosen = masks[0]
     chosen = with_likeness(_with_ending(chosen, compared), compared)
     stage = chosen.spec.stage
     return Divergence(step.index, step.title, chosen.point, family_of(chosen), None, stage)
+
+
+def _lone(item: Compared) -> bool:
+    """Whether the reference goes where the file does not, or the file where the reference never does."""
+    return item.point.status == "missing" or item.point.call == 0
 
 
 def _with_ending(chosen: Compared, compared: Sequence[Compared]) -> Compared:

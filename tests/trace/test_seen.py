@@ -66,10 +66,15 @@ def test_the_first_difference_says_how_and_names_stage_and_family(
     assert first.by_place == challenge.bugs[bug].family
 
 
-def test_a_correct_file_that_goes_other_ways_does_not_part(traced) -> None:
+def test_a_file_that_goes_other_ways_parts_where_its_answers_do(traced) -> None:
     folder = Path(__file__).parents[1] / "correct" / "decode_positions"
     source = (folder / "functional_paged.py").read_text("utf-8")
     assert traced("decode_positions", source, "prompt").divergence is None
+    wrong = source.replace("torch.sqrt(", "torch.abs(", 1)
+    assert wrong != source
+    first = traced("decode_positions", wrong, "prompt").divergence
+    assert first is not None
+    assert (first.stage, first.point.name) == ("output", "logits")
 
 
 HOSTILE = """
