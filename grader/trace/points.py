@@ -32,6 +32,7 @@ class Spec:
     arguments that a kernel writes to, `apart` what must not share memory or objects.  With `parts`, the point is only
     those parts of the value whose names begin so; `result` stands for the result itself.
     With `loop`, the number of visits is a part of the right answer.  Without `values`, only shapes and dtypes are.
+    With `block`, the value says which block of the work that axis of the grid stands for.
     `filled` is the part that says how many slots of each batch row hold tokens; the others may hold anything.
     `settles` are the points whose differences do not matter when this one agrees.
     """
@@ -52,6 +53,7 @@ class Spec:
     op: str | None = None
     settles: tuple[str, ...] = ()
     loop: bool = False
+    block: int | None = None
     values: bool = True
     filled: str = ""
 

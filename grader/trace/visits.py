@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from grader.arrays import Array
 from grader.trace.points import Points, Spec
 from grader.trace.record import Event, StepNotes
 
@@ -72,12 +73,27 @@ def _visits(
 ) -> tuple[Visits, list[Key]]:
     found: Visits = defaultdict(list)
     order = []
+    blocks = _blocks(points, events)
     for event in events:
         for name in _names(points, event, lacking):
-            key = (name, event.program)
+            key = (name, blocks.get(event.program, event.program))
             found[key].append(event)
             order.append(key)
     return dict(found), order
+
+
+def _blocks(points: Points, events: list[Event]) -> dict[str, str]:
+    """Name programs by the block they work on: a file may deal blocks out to the grid in another order."""
+    found = {}
+    for event in events:
+        for spec in points.specs:
+            if spec.block is None or spec.method != event.method or event.kind != "enter":
+                continue
+            first, place = event.parts.get(str(spec.enter)), event.program.split(", ")
+            if isinstance(first, Array) and first.values.size == 1 and spec.block < len(place):
+                place[spec.block] = f"block from {first.values.item()}"
+                found[event.program] = ", ".join(place)
+    return found
 
 
 def _names(points: Points, event: Event, lacking: Collection[str]) -> list[str]:

@@ -12,12 +12,15 @@ from grader.arrays import array
 from grader.content import load_challenge
 from grader.content.challenge import challenge_ids
 from grader.content.plant import plant
+from grader.sandbox import Reply, Request
 from grader.trace import Point, trace_case
 from grader.trace.likeness import with_likeness
 from grader.trace.outputs import Compared
 from grader.trace.patterns import UNUSED, Around, places
-from grader.trace.points import RECORDER, Spec, load_points, stage_of
+from grader.trace.points import RECORDER, Points, Spec, load_points, stage_of
+from grader.trace.record import Event, StepNotes
 from grader.trace.values import compare_arrays
+from grader.trace.visits import paired
 
 WM, PAGED = "world_model_cache", "paged_cache"
 
@@ -126,6 +129,40 @@ def test_a_document_is_told_in_one_line() -> None:
 )
 def test_wrong_keys_are_told_by_the_cache(wrong, said) -> None:
     assert places(np.array([wrong, wrong], bool), ("query", "key"), Around({}, 3, 5)) == (said,)
+
+
+def test_programs_are_paired_by_the_block_they_work_on() -> None:
+    points = Points(
+        (
+            Spec("first", "first", "_bounds", "block", enter=0, block=0),
+            Spec("scores", "scores", "_scores", "scores"),
+        ),
+        {},
+        {},
+    )
+
+    def notes(order) -> StepNotes:
+        made = StepNotes(0, Request("run"), Reply())
+        for program, first in enumerate(order):
+            scores = array(np.full(3, first), "float32")
+            made.events += [
+                Event(
+                    "_bounds",
+                    "enter",
+                    program=f"{program}, 0",
+                    parts={"0": array(np.array(first), "int32")},
+                ),
+                Event("_scores", "result", program=f"{program}, 0", parts={"": scores}),
+            ]
+        return made
+
+    visits = list(paired(points, notes([0, 16]), notes([16, 0]), ()))
+    assert {visit.program for visit in visits} == {"block from 0, 0", "block from 16, 0"}
+    for visit in visits:
+        assert visit.mine is not None
+        assert visit.other is not None
+        values = [next(iter(event.parts.values())).values for event in (visit.mine, visit.other)]
+        assert np.array_equal(*values)
 
 
 def test_a_mask_that_shows_unused_slots_is_no_causal_mistake() -> None:
