@@ -132,6 +132,7 @@ def _parts(
     """Compare all parts of a point; the first that differs is told.  `whole` says how far its slots are filled."""
     for name, want in mine.items():
         got = other.get(name)
+        titled = f"{made.title} ({_plain(name)})" if name and len(mine) > 1 else made.title
         if name[:1] == "~":
             if want == "apart" and got == "shared":
                 return replace(made, status="differs", pattern=(_sharing(name),), kinds=("shares",))
@@ -142,13 +143,12 @@ def _parts(
         elif isinstance(want, Array) and isinstance(got, Array):
             told = compare_arrays(made, *_free(spec, want, got, whole), spec.axes, around)
             if told.status != "same":
-                part = f" ({_plain(name)})" if name and len(mine) > 1 else ""
-                return replace(told, title=made.title + part)
+                return replace(told, title=titled)
             if made.expected is None:
                 made = told
         elif not alike(want, got):
             place = Place((), (), *shown(want, got))
-            return replace(made, status="differs", place=place)
+            return replace(made, title=titled, status="differs", place=place)
     return made
 
 

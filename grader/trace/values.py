@@ -33,8 +33,11 @@ def compare_arrays(
         return made
     index = tuple(int(i) for i in np.argwhere(wrong)[0])
     named = axes if len(axes) == len(index) else tuple(f"axis {i}" for i in range(len(index)))
-    place = Place(index, named, number(want.values[index]), number(got.values[index]))
+    at = (index, named) if want.values.size > 1 else ((), ())
+    place = Place(*at, number(want.values[index]), number(got.values[index]))
     said = differences(got.values, want.values, wrong, named, around)
+    if want.values.size == 1:
+        said = tuple(text for text in said if not text.startswith("Every value is "))
     scaled = ("scaled",) if any("times what it should be" in text for text in said) else ()
     unused = ("unused",) if UNUSED in said else ()
     kinds = (*unused, *_bad(want, got, wrong), *scaled, *_rows(wrong, named, around))
