@@ -112,7 +112,8 @@ class Bench:
 
     def _loaded(self) -> tuple[Session, Reply]:
         if self._session is not None:
-            return self._session, self._session.reload(HASTE_SECONDS)
+            self._session.reload(HASTE_SECONDS)
+            return self._session, Reply()
         self._session = self._sandbox.open(
             self._source,
             self._challenge.driver,

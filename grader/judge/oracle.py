@@ -112,7 +112,8 @@ class Oracle:
     def _loaded(self) -> tuple[Session, Reply]:
         limits = limits_of(self._challenge)
         if self._session is not None:
-            return self._session, self._session.reload(limits.seconds)
+            self._session.reload(limits.seconds)
+            return self._session, Reply()
         oracle = self._challenge.oracle
         self._session = self._sandbox.open(
             oracle.read_bytes(), self._challenge.driver, filename=oracle.name, limits=limits

@@ -1,6 +1,6 @@
 """The worker's loop over its two pipes: source and driver first, then one request after another.
 
-RELOAD instead of a request executes both anew.
+RELOAD before a request executes both anew, and has no answer of its own.
 It works wherever Python runs; confinement is somebody else's business.
 """
 
@@ -24,7 +24,10 @@ def serve(requests: int, answers: int, filename: str, *, isolated: bool) -> bool
         source, driver = read_frame(requests), read_frame(requests)
         write_frame(answers, desk.load(source, driver))
         while blob := read_frame(requests):
-            answer = desk.reload() if blob == wire.RELOAD else desk.answer(blob)
+            if blob == wire.RELOAD:
+                desk.reload()
+                continue
+            answer = desk.answer(blob)
             with contextlib.suppress(BaseException):
                 sys.stdout.flush()
             write_frame(answers, answer)

@@ -58,6 +58,7 @@ class Session:
         self._limits = limits
         self._left = limits.seconds
         self._log = ""
+        self._first: tuple[bytes, ...] = ()  # frames to send before the next request
         self._open = True
         self.broken = False  # the worker failed and will answer no more
         self.killed = False  # by somebody outside, most likely the system for want of memory
@@ -91,20 +92,24 @@ class Session:
         self.layers = schema.read_hello(self._receive_hello())
         return self._exchange((self._source, self._driver), LOAD_ROOM)
 
-    def reload(self, seconds: float) -> Reply:
-        """Execute both anew in the same worker, for work that must be done within `seconds` by the clock."""
+    def reload(self, seconds: float) -> None:
+        """Have both executed anew before the next request; all that follows must be done within `seconds` by the clock.
+
+        Should that fail, the next request is answered with the failure.
+        """
         self._left = seconds
         channel = self._worker.channel
         channel.patient = False
         channel.drain()
         channel.log = Log()
-        return self._exchange((wire.RELOAD,), LOAD_ROOM)
+        self._first = (wire.RELOAD,)
 
     def ask(self, request: Request, *, max_reply_bytes: int) -> Reply:
         """Call one verb; the answer may have `max_reply_bytes` beside the echo of the inputs."""
         echo = sum(array.values.nbytes for array in request.tensors.values())
         blob = schema.pack_request(request, max_reply_bytes)
-        return self._exchange((blob,), max_reply_bytes + echo + LOAD_ROOM)
+        first, self._first = self._first, ()
+        return self._exchange((*first, blob), max_reply_bytes + echo + LOAD_ROOM)
 
     def _receive_hello(self) -> bytes:
         try:

@@ -259,3 +259,13 @@ def test_an_empty_input_arrives_with_its_shape(ask, dtype):
     sent = array(np.zeros((2, 0, 3)), dtype)
     reply = ask("def f(x): return x.clone()", Request("call", tensors={"x": sent}))
     assert (reply.tensors["out"].dtype, reply.tensors["out"].shape) == (dtype, (2, 0, 3))
+
+
+def test_a_file_that_cannot_be_executed_twice_says_so_at_the_next_request(sandbox) -> None:
+    source = b"import torch\nif hasattr(torch, 'seen'): raise KeyError('again')\ntorch.seen = 1\ndef f(): return 1"
+    with sandbox.open(source, DRIVER) as session:
+        session.load()
+        assert session.ask(Request("call"), max_reply_bytes=9).values == {"out": 1}
+        for _ in range(2):
+            session.reload(5)
+            assert "KeyError" in session.ask(Request("call"), max_reply_bytes=9).raised.types
