@@ -253,7 +253,9 @@ class Verbs:
         """Return one of the case's instances; all are built with the same weights."""
         while len(self.modules) <= index:
             made = need(self.submission, "KVCachedMultiHeadAttention")(**self.options)
-            made.to(self.dtype).eval()
+            if any(x.dtype != self.dtype for x in (*made.parameters(), *made.buffers())):
+                made.to(self.dtype)
+            made.eval()
             for name, parts in self.weights.items():
                 for part, given in parts.items():
                     own = getattr(need(made, name), part, None)

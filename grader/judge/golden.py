@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,11 @@ class Expected:
     dtypes: Mapping[str, str] = field(default_factory=dict)
     tolerances: Mapping[str, float] = field(default_factory=dict)
     tensors: Mapping[str, Array] = field(default_factory=dict)
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Bytes of the tensors."""
+        return sum(item.values.nbytes for item in self.tensors.values())
 
 
 @dataclass(frozen=True)

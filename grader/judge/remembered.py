@@ -47,7 +47,7 @@ class Remembered:
 
     def keep(self, index: int, request: Request) -> Request:
         """Return the request, kept for the next file unless it is large."""
-        if sum(item.values.nbytes for item in request.tensors.values()) > MOST_BYTES:
+        if request.nbytes > MOST_BYTES:
             return request
         return self.requests.setdefault(index, request)
 

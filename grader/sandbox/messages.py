@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from grader.arrays import Array
@@ -46,6 +47,11 @@ class Request:
     save: str | None = None
     live: str | None = None
     frames: dict[int, bytes] | None = field(default=None, compare=False, repr=False)
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Bytes of the tensors."""
+        return sum(item.values.nbytes for item in self.tensors.values())
 
 
 @dataclass(frozen=True)

@@ -106,10 +106,9 @@ class Session:
 
     def ask(self, request: Request, *, max_reply_bytes: int) -> Reply:
         """Call one verb; the answer may have `max_reply_bytes` beside the echo of the inputs."""
-        echo = sum(array.values.nbytes for array in request.tensors.values())
         blob = schema.pack_request(request, max_reply_bytes)
         first, self._first = self._first, ()
-        return self._exchange((*first, blob), max_reply_bytes + echo + LOAD_ROOM)
+        return self._exchange((*first, blob), max_reply_bytes + request.nbytes + LOAD_ROOM)
 
     def _receive_hello(self) -> bytes:
         try:

@@ -110,7 +110,7 @@ def _recorder() -> bytes:
 
 def _step(session: Session, script: Script, index: int, points: Points) -> StepNotes:
     request = script.request(index)
-    sent = sum(item.values.nbytes for item in request.tensors.values())
+    sent = request.nbytes
     notes = StepNotes(index, request, None)
     try:
         notes.reply = session.ask(request, max_reply_bytes=4 * sent + SPARE_BYTES)
