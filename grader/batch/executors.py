@@ -6,10 +6,12 @@ follows from a lost worker is not known here.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from itertools import cycle, repeat
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -53,6 +55,7 @@ class LocalPool(ThreadPoolExecutor):
         self.slots = slots
         self._kept = threading.local()
         self._lanes: list[Lane] = []
+        self._places = _places(slots)
         self._closed = False
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
@@ -80,7 +83,9 @@ class LocalPool(ThreadPoolExecutor):
         if lane is None or not lane.alive:
             if self._closed:
                 raise WorkerLost("the batch is ending")
-            lane = self._kept.lane = Lane()
+            if lane is None:
+                self._kept.place = next(self._places)
+            lane = self._kept.lane = Lane(self._kept.place)
             self._lanes.append(lane)
             if self._closed:
                 lane.kill()
@@ -90,10 +95,12 @@ class LocalPool(ThreadPoolExecutor):
 class Lane:
     """One worker process and the pipe to it; only our own code writes to that pipe."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: int | None) -> None:
         context = get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process: BaseProcess = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process: BaseProcess = context.Process(
+            target=_serve, args=(theirs, place), daemon=True
+        )
         self._process.start()
         theirs.close()
         self.alive = True
@@ -119,11 +126,14 @@ class Lane:
         self._process.kill()
 
 
-def _serve(pipe: Connection) -> None:
+def _serve(pipe: Connection, place: int | None) -> None:
     """Answer calls until the other end is gone; Ctrl-C is the parent's to hear."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if place is not None:
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, {place})
     while True:
         try:
             fn, args = pipe.recv()
@@ -150,6 +160,16 @@ def open_pool(address: str | None, jobs: int | None) -> Pool:
     from grader.batch.cluster import DaskPool
 
     return DaskPool(place, jobs)
+
+
+def _places(slots: int) -> Iterator[int | None]:
+    """Return a processor for each process where every one gets its own; else leave that to the system.
+
+    A process and its sandbox take turns, which costs least on one processor.
+    """
+    allowed = getattr(os, "sched_getaffinity", None)
+    mine = sorted(allowed(0)) if allowed else []
+    return cycle(mine) if slots == len(mine) else repeat(None)
 
 
 def _processors() -> int:

@@ -61,7 +61,7 @@ def status(challenge: Challenge, source: str) -> dict[str, str]:
 def entries(challenge: Challenge, source: str) -> dict[str, str]:
     """The same for every bug, and for every decoy that changes more than comments."""
     known = known_bugs(challenge)
-    found = statements(source)
+    found = statements(source, known.words)
     if found is None:
         return dict.fromkeys(known.told, "unknown")
     found = {scope: _ours(mine, known.words.get(scope)) for scope, mine in found.items()}

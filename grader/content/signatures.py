@@ -13,6 +13,8 @@ def foreign_helpers(challenge: Challenge, source: str) -> set[str]:
 
     They are its author's own business: no contract speaks of them, so no case may judge them.
     """
+    if not any(name in source for name in challenge.internals):
+        return set()
     ours, theirs = _ours(challenge.reference_text), _signatures(source)
     return {
         name for name in challenge.internals if name in theirs and theirs[name] != ours.get(name)

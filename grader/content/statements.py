@@ -6,7 +6,7 @@ Comments, layout and quoting play no part, nor do prints, assertions, docstrings
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from grader.content.documents import document_statements
 from grader.content.neutral import neutral
@@ -17,8 +17,11 @@ MAX_BYTES = 256 << 10
 _BLOCKS = frozenset({"body", "orelse", "finalbody", "handlers", "cases"})
 
 
-def statements(source: str) -> Statements | None:
-    """Return the statements of each function in order, by qualified name; None when the text does not parse."""
+def statements(source: str, only: Container[Scope] | None = None) -> Statements | None:
+    """Return the statements of each function in order, by qualified name; None when the text does not parse.
+
+    With `only`, functions of other names are left out.
+    """
     if len(source) > MAX_BYTES:
         return None
     if source.lstrip()[:1] == "{":  # no Python file of ours begins with a bare dictionary
@@ -26,7 +29,8 @@ def statements(source: str) -> Statements | None:
     try:
         found: Statements = {}
         for scope, statement in _walk(neutral(ast.parse(source)), ()):
-            found.setdefault(scope, []).append(ast.dump(statement))
+            if only is None or scope in only:
+                found.setdefault(scope, []).append(ast.dump(statement))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     return found

@@ -14,7 +14,7 @@ from grader.content import Case
 from grader.sandbox import Request
 
 CASES = 256
-MOST_BYTES = 256 << 10  # of the inputs of a request that is kept
+MOST_BYTES = 1 << 20  # of the inputs of a request that is kept
 
 
 class Answers(dict[str, Any]):

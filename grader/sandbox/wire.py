@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -41,17 +41,37 @@ class WireError(Exception):
     """A frame that no honest worker sends."""
 
 
-class TensorHeader(msgspec.Struct, forbid_unknown_fields=True):
+class TensorHeader(NamedTuple):
     """One tensor's entry in a safetensors header."""
 
-    dtype: Tag
-    shape: Annotated[list[Size], msgspec.Meta(max_length=8)]
-    data_offsets: tuple[Size, Size]
+    dtype: str
+    shape: list[int]
+    data_offsets: tuple[int, int]
 
 
-_entries = msgspec.json.Decoder(dict[Name, msgspec.Raw])
-_tensor = msgspec.json.Decoder(TensorHeader)
-_meta = msgspec.json.Decoder(dict[Name, str])
+class _Entry(msgspec.Struct, forbid_unknown_fields=True):
+    """An entry of the header as it is decoded in one go: a tensor's, or the metadata with its one key."""
+
+    dtype: Tag | None = None
+    shape: Annotated[list[Size], msgspec.Meta(max_length=8)] | None = None
+    data_offsets: tuple[Size, Size] | None = None
+    kvdojo: str | None = None
+
+    def tensor(self) -> TensorHeader:
+        """Return the entry of a tensor; ValueError for anything else."""
+        if self.dtype is None or self.shape is None or self.data_offsets is None or self.kvdojo:
+            raise ValueError("not a tensor's entry")
+        return TensorHeader(self.dtype, self.shape, self.data_offsets)
+
+    def text(self) -> str:
+        """Return the text of the metadata; ValueError for anything else."""
+        if self.kvdojo is None or self.dtype or self.shape or self.data_offsets:
+            raise ValueError("not the metadata")
+        return self.kvdojo
+
+
+_header = msgspec.json.Decoder(dict[Name, _Entry])
+_NO_METADATA = _Entry()
 
 
 @dataclass(frozen=True)
@@ -77,15 +97,13 @@ def parse(blob: bytes) -> Frame:
         raise WireError("the header's length is out of range")
     view = memoryview(blob)
     try:
-        entries = _entries.decode(view[8 : 8 + size])
-        meta = _meta.decode(entries.pop("__metadata__", b"{}"))
-        tensors = {name: _tensor.decode(entry) for name, entry in entries.items()}
+        entries = _header.decode(view[8 : 8 + size])
+        meta = entries.pop("__metadata__", _NO_METADATA).text()
+        tensors = {name: entry.tensor() for name, entry in entries.items()}
     except (ValueError, RecursionError) as error:
         raise WireError(f"the header is malformed ({type(error).__name__})") from None
     _check_tiling(list(tensors.values()), len(blob) - 8 - size)
-    if set(meta) != {META_KEY}:
-        raise WireError("the metadata is not the expected one")
-    return Frame(meta[META_KEY], tensors, view[8 + size :])
+    return Frame(meta, tensors, view[8 + size :])
 
 
 def _check_tiling(tensors: list[TensorHeader], payload: int) -> None:
