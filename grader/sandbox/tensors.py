@@ -63,15 +63,16 @@ class _Sent:
         return in_place and ctypes.string_at(address, len(self._data)) == self._data
 
     def shown(self) -> torch.Tensor:
-        """Return what to send back."""
+        """Return what to send back: nothing of what is no longer a tensor that can be sent."""
         value = self.tensor
-        return value if value.nbytes <= len(self._data) else value.new_empty(0)
+        dense = value.dtype in NAMES and value.layout == torch.strided
+        if not dense or value.nbytes > len(self._data):
+            return torch.empty(0, dtype=self._dtype)
+        return value.detach().cpu().contiguous()
 
 
 def frame(tensors: Mapping[str, torch.Tensor], text: str) -> bytes:
-    """Return the frame with these tensors and this metadata."""
-    # the specs carry bare addresses: `plain` keeps the memory alive until serialize has read it
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    """Return the frame with these tensors, contiguous and on the CPU, and this metadata."""
     specs = {
         name: TensorSpec(
             dtype=NAMES[value.dtype],
@@ -79,6 +80,6 @@ def frame(tensors: Mapping[str, torch.Tensor], text: str) -> bytes:
             data_ptr=value.data_ptr(),
             data_len=value.nbytes,
         )
-        for name, value in plain.items()
+        for name, value in tensors.items()
     }
     return bytes(serialize(specs, {wire.META_KEY: text}))
