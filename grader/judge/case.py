@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from grader.content import Case, Challenge
 from grader.judge.compare import excess, judge_reply
-from grader.judge.faults import raised_cause
+from grader.judge.faults import raised_cause, sentence
 from grader.judge.golden import CaseGolden, Expected
 from grader.judge.result import CaseResult, Cause, Where
 from grader.judge.script import CREATE, Script
@@ -86,8 +86,7 @@ def result_of(
 def cause_of(failure: WorkerFailure, step: int | None) -> Cause:
     """Say why a worker gave no answer."""
     kind = _KINDS.get(failure.kind, failure.kind)
-    told = failure.message[:1].upper() + failure.message[1:]
-    return Cause(kind, f"{told}.", _HELP.get(kind), where=Where(step))
+    return Cause(kind, sentence(failure.message), _HELP.get(kind), where=Where(step))
 
 
 def _attempt(
@@ -124,7 +123,7 @@ def _attempt(
 def _load_cause(loaded: Reply) -> Cause:
     """The file could not even be imported."""
     if loaded.problem:
-        return Cause(loaded.problem.kind, loaded.problem.message)
+        return Cause(loaded.problem.kind, sentence(loaded.problem.message))
     assert loaded.raised, "called only when something is wrong"
     cause = raised_cause(None, loaded.raised)
     if cause.kind == "raised":

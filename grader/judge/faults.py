@@ -26,7 +26,12 @@ def raised_cause(step: int | None, raised: Raised) -> Cause:
 def problem_cause(step: int | None, problem: Problem) -> Cause:
     """The worker's word for a kind is free text, and a submission may have written it."""
     kind = problem.kind if problem.kind in PROBLEMS else "wrong_value"
-    return Cause(kind, problem.message, where=Where(step))
+    return Cause(kind, sentence(problem.message), where=Where(step))
+
+
+def sentence(text: str) -> str:
+    """Return what a driver or a worker says as a sentence."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 def line_of(raised: Raised) -> str | None:
