@@ -1,8 +1,8 @@
 """Throughput, cost and memory of a batch: `python -m benchmarks.batch [SUBMISSIONS] [PYTEST_RUNS] [JOBS]`.
 
 Honest `multi_head_attention` files are graded by `kvdojo batch`'s own machinery, start-up included, and beside it by
-one fresh pytest process per file with the same cases, as many at a time.  Machine noise hits both alike: the figure is
-the ratio.
+one fresh pytest process per file with the same cases, one by one and as many at a time.  Machine noise hits both
+alike: the figure is the ratio.
 """
 
 from __future__ import annotations
@@ -110,23 +110,25 @@ def main() -> int:
     options.add_argument("pytest_runs", nargs="?", type=many, default=4)
     options.add_argument("jobs", nargs="?", type=many, default=os.cpu_count() or 1)
     given = options.parse_args()
-    count, runs, jobs = given.submissions, given.pytest_runs, given.jobs
+    count, runs, jobs = max(3, given.submissions), given.pytest_runs, given.jobs
     cases = len(load_challenge(NAME).cases)
-    before = pytests(runs - runs // 2, jobs)
+    alone = pytests((runs + 1) // 2, 1) / ((runs + 1) // 2)
     seconds, gauge = batch(count, jobs)
-    slow = (before + (pytests(runs // 2, jobs) if runs > 1 else 0)) / runs
+    together = pytests(runs, jobs) / runs
     fast = seconds / count
     print(f"{count} honest files, {cases} cases each, {jobs} at a time")
     steady = (gauge.times[-1] - gauge.times[count // 10]) / (count - count // 10)
     print(f"batch: {1 / fast:.1f}/s, start-up included; {gauge.wrong} wrong verdicts")
     print(f"batch, after the first tenth: {1 / steady:.1f}/s")
-    print(f"a fresh pytest process each ({runs} runs): {1 / slow:.2f}/s")
-    print(f"ratio: {slow / fast:.1f}")
-    part = min(100, count // 2)
-    first = (gauge.times[part] - gauge.times[0]) / part
+    print(f"a fresh pytest process each, one by one: {1 / alone:.2f}/s, ratio {alone / fast:.1f}")
+    print(
+        f"a fresh pytest process each, {jobs} at a time: {1 / together:.2f}/s, ratio {together / fast:.1f}"
+    )
+    part = max(1, min(100, count // 3))  # the very first wait for torch to be imported
+    first = (gauge.times[2 * part] - gauge.times[part]) / part
     last = (gauge.times[-1] - gauge.times[-1 - part]) / part
     print(
-        f"cost of one: {first * 1000:.1f} ms in the first {part}, {last * 1000:.1f} ms in the last"
+        f"cost of one: {first * 1000:.1f} ms in the second {part}, {last * 1000:.1f} ms in the last"
     )
     early, late = gauge.memory[len(gauge.memory) // 10], gauge.memory[-1]
     print(f"memory of the grader: {early[0]} MiB after a tenth, {late[0]} MiB at the end")
