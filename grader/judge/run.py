@@ -1,4 +1,4 @@
-"""Grade one file: every case in its own worker, some of them once more on secret inputs, one verdict.
+"""Grade one file: every case, some of them once more on secret inputs, one verdict.
 
 A verdict of `passed` needs a judged, right answer to every step of every case that is not skipped.
 """
