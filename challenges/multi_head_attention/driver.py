@@ -252,7 +252,7 @@ class Verbs:
     def _module(self, index):
         """Return one of the case's instances; all are built with the same weights."""
         while len(self.modules) <= index:
-            made = self._built(need(self.submission, "KVCachedMultiHeadAttention"))
+            made = need(self.submission, "KVCachedMultiHeadAttention")(**self.options)
             if any(x.dtype != self.dtype for x in (*made.parameters(), *made.buffers())):
                 made.to(self.dtype)
             made.eval()
@@ -266,15 +266,6 @@ class Verbs:
                     own.copy_(given)
             self.modules.append(made)
         return self.modules[index]
-
-    def _built(self, module):
-        """Build the module without drawing weights for its linear layers: the case sets them."""
-        linear = self.torch.nn.Linear
-        draw, linear.reset_parameters = linear.reset_parameters, _clear
-        try:
-            return module(**self.options)
-        finally:
-            linear.reset_parameters = draw
 
     def _leaving(self, cache, call):
         """Make a call that must leave the entries of `cache` as they are."""
@@ -313,11 +304,6 @@ class Verbs:
             if isinstance(made, self.torch.Tensor)
             else [_tensor(x, "a sample input") for x in made]
         )
-
-
-def _clear(linear):
-    for x in linear.parameters(recurse=False):
-        x.data.zero_()
 
 
 def _entry(mapping, name, what):

@@ -93,6 +93,7 @@ def _replaced(kit: Kit, job: Job) -> Kit:
     with _starting:
         if _kit(job.challenge, job.isolate) is kit:
             # another thread of a Dask worker may still use it: its file is then judged once more, too
+            kit.fresh.close()
             kit.sandbox.close()
             _kit.cache_clear()
         return _kit(job.challenge, job.isolate)

@@ -30,6 +30,7 @@ class Fresh:
         seeds: Mapping[str, int] | None = None,
     ) -> None:
         self._golden, self._oracle = golden, Oracle(sandbox, challenge)
+        self._asked = set(challenge.fresh)
         self._seeds = dict(seeds or {})
         self._answers: dict[str, CaseGolden] = {}
         self._lock = threading.Lock()
@@ -46,6 +47,8 @@ class Fresh:
             if case.id not in self._answers:
                 stored = self._golden.cases[case.id]
                 self._answers[case.id] = self._oracle.expect_fresh(case, stored, seed)
+                if self._asked <= self._answers.keys():
+                    self.close()  # a batch goes on for long, and nothing more will be asked
             return seed, self._answers[case.id]
 
     def close(self) -> None:

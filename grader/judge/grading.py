@@ -40,9 +40,8 @@ class Grading:
     parallel: int = PARALLEL
     stopped: bool = False
     foreign: frozenset[str] = frozenset()
-    unnamed: frozenset[str] = (
-        frozenset()
-    )  # names that cases ask for and the file's text does not hold
+    # names that cases ask for and the file's text does not hold
+    unnamed: frozenset[str] = frozenset()
     loaded: bool = False
 
     def run(self, cases: Sequence[Case]) -> tuple[list[CaseResult], str]:

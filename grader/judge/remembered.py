@@ -6,6 +6,7 @@ the case alone, unless its making looked at an earlier answer, which `Answers` n
 
 from __future__ import annotations
 
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -17,25 +18,35 @@ CASES = 256
 MOST_BYTES = 1 << 20  # of the inputs of a request that is kept
 
 
-class Answers(dict[str, Any]):
-    """What earlier steps answered, by name; `seen` tells whether anybody looked."""
+class Answers(MutableMapping[str, Any]):
+    """What earlier steps answered, by name; `seen` tells whether anybody looked, in whatever way."""
 
-    seen = False
+    def __init__(self) -> None:
+        self._held: dict[str, Any] = {}
+        self.seen = False
 
     def __getitem__(self, name: str) -> Any:
         """Return an answer."""
         self.seen = True
-        return super().__getitem__(name)
+        return self._held[name]
 
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return an answer, or the default."""
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names."""
         self.seen = True
-        return super().get(name, default)
+        return iter(self._held)
 
-    def __contains__(self, name: object) -> bool:
-        """Say whether there is such an answer."""
+    def __len__(self) -> int:
+        """Count the answers."""
         self.seen = True
-        return super().__contains__(name)
+        return len(self._held)
+
+    def __setitem__(self, name: str, answer: Any) -> None:
+        """Keep an answer."""
+        self._held[name] = answer
+
+    def __delitem__(self, name: str) -> None:
+        """Forget an answer."""
+        del self._held[name]
 
 
 @dataclass

@@ -55,19 +55,21 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     dtype: Tag | None = None
     shape: Annotated[list[Size], msgspec.Meta(max_length=8)] | None = None
     data_offsets: tuple[Size, Size] | None = None
-    kvdojo: str | None = None
+    meta: str | None = msgspec.field(default=None, name=META_KEY)
 
     def tensor(self) -> TensorHeader:
         """Return the entry of a tensor; ValueError for anything else."""
-        if self.dtype is None or self.shape is None or self.data_offsets is None or self.kvdojo:
+        if self.dtype is None or self.shape is None or self.data_offsets is None:
             raise ValueError("not a tensor's entry")
+        if self.meta is not None:
+            raise ValueError("a tensor's entry with metadata in it")
         return TensorHeader(self.dtype, self.shape, self.data_offsets)
 
     def text(self) -> str:
         """Return the text of the metadata; ValueError for anything else."""
-        if self.kvdojo is None or self.dtype or self.shape or self.data_offsets:
+        if self.meta is None or self != _Entry(meta=self.meta):
             raise ValueError("not the metadata")
-        return self.kvdojo
+        return self.meta
 
 
 _header = msgspec.json.Decoder(dict[Name, _Entry])
