@@ -19,7 +19,7 @@ from grader.judge.fresh import Fresh
 from grader.judge.golden import Golden
 from grader.judge.replay import to_record
 from grader.judge.result import Result
-from grader.judge.run import prepare
+from grader.judge.run import prepare, unconfined
 from grader.sandbox import Sandbox
 
 _starting = threading.Lock()
@@ -65,7 +65,7 @@ def grade(job: Job) -> Answer:
     """Grade one file, unless this machine would measure it by other content than was asked for."""
     worker = _address()
     try:
-        kit = warm(job.challenge, job.isolate)
+        kit = warm(job)
     except ContentError as error:
         return Answer(None, f"none: {error}", worker)
     if kit.fingerprint != job.fingerprint:
@@ -91,26 +91,31 @@ def _judge(kit: Kit, job: Job) -> Result:
 
 def _replaced(kit: Kit, job: Job) -> Kit:
     with _starting:
-        if _kit(job.challenge, job.isolate) is kit:
+        if _kit_for(job) is kit:
             # another thread of a Dask worker may still use it: its file is then judged once more, too
             kit.fresh.close()
             kit.sandbox.close()
             _kit.cache_clear()
-        return _kit(job.challenge, job.isolate)
+        return _kit_for(job)
 
 
-def warm(challenge: str, isolate: bool) -> Kit:
-    """Return the kit of this process; the first call makes it."""
+def warm(job: Job) -> Kit:
+    """Return the kit of this process for such a file; the first call makes it."""
     with _starting:
-        return _kit(challenge, isolate)
+        return _kit_for(job)
 
 
-@lru_cache(maxsize=1)
-def _kit(name: str, isolate: bool) -> Kit:
+def _kit_for(job: Job) -> Kit:
+    # what few files import is not held in the memory that is copied for every file
+    return _kit(job.challenge, job.isolate, unconfined(job.source))
+
+
+@lru_cache(maxsize=2)
+def _kit(name: str, isolate: bool, modules: tuple[str, ...]) -> Kit:
     challenge = load_challenge(name)
     # read before the files are: should they change in between, the answers are refused
     mark = fingerprint(challenge)
-    sandbox = start_sandbox(challenge, isolate=isolate)
+    sandbox = start_sandbox(challenge, isolate=isolate, modules=modules)
     golden = prepare(challenge)
     sandbox.ready()
     if isolate and not sandbox.isolated:

@@ -105,15 +105,24 @@ def _explained(
     return explained(box, challenge, golden, source, result)
 
 
-def start_sandbox(
-    challenge: Challenge, *, isolate: bool = True, source: bytes | None = None
-) -> Sandbox:
-    """Start a sandbox with what the challenge needs in it, for `source` only or, without it, for any file."""
-    asked = [
+def unconfined(source: bytes | None) -> tuple[str, ...]:
+    """Return the modules to import before a worker is confined, for `source` only or, without it, for any file."""
+    return tuple(
         module
         for mention, module in UNCONFINED.items()
         if source is None or re.search(mention, source)
-    ]
+    )
+
+
+def start_sandbox(
+    challenge: Challenge,
+    *,
+    isolate: bool = True,
+    source: bytes | None = None,
+    modules: Sequence[str] | None = None,
+) -> Sandbox:
+    """Start a sandbox with what the challenge needs in it, and `modules`, which are those for `source` unless given."""
+    asked = unconfined(source) if modules is None else modules
     return Sandbox.start(
         isolate=isolate, preload=[*challenge.preload, *asked], env=dict(challenge.environment)
     )

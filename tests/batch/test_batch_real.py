@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from grader.batch import journal
+from grader.batch import journal, work
 from grader.batch.executors import LocalPool, WorkerLost
+from grader.batch.fingerprint import fingerprint
+from grader.content import load_challenge
 
 ROOT = Path(__file__).resolve().parents[2]
 RIGHT = sorted((ROOT / "tests" / "correct" / "multi_head_attention").glob("*.py"))[:4]
@@ -110,3 +112,26 @@ def test_closing_a_pool_ends_what_runs() -> None:
     pool.close()
     assert isinstance(hanging.exception(timeout=10), WorkerLost)
     assert not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def test_modules_that_few_files_need_are_imported_for_these_alone() -> None:
+    mark = fingerprint(load_challenge("multi_head_attention"))
+    plain = RIGHT[0].read_bytes()
+    needy = plain.replace(b"import torch\n", b"import torch\nimport torch.nn.attention.bias\n", 1)
+    jobs = [
+        work.Job(name, "multi_head_attention", mark, "kv_attention.py", source)
+        for name, source in (("plain", plain), ("needy", needy))
+    ]
+    kits = [work.warm(job) for job in jobs]
+    try:
+        for job in jobs:
+            document = work.grade(job).document
+            assert document is not None
+            assert document["verdict"] == "passed"
+        assert kits[0].sandbox is not kits[1].sandbox
+        assert kits == [work.warm(job) for job in jobs]
+    finally:
+        work._kit.cache_clear()
+        for kit in kits:
+            kit.fresh.close()
+            kit.sandbox.close()
