@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 ENDS = ("raised", "timeout", "memory", "crashed", "blocked", "missing")  # a run without an answer
@@ -94,9 +94,6 @@ def to_json(result: Result) -> dict[str, Any]:
 
 
 def _case(case: CaseResult) -> dict[str, Any]:
-    cause = asdict(veiled(case)) if case.cause else None
-    if cause and cause["where"] and cause["where"]["index"] is not None:
-        cause["where"]["index"] = list(cause["where"]["index"])
     return {
         "id": case.id,
         "title": case.title,
@@ -104,8 +101,16 @@ def _case(case: CaseResult) -> dict[str, Any]:
         "points": case.points,
         "max_points": case.max_points,
         "seconds": round(case.seconds, 4),
-        "cause": cause,
+        "cause": _cause(veiled(case)) if case.cause else None,
     }
+
+
+def _cause(cause: Cause) -> dict[str, Any]:
+    where = None
+    if cause.where is not None:
+        index = cause.where.index
+        where = {**vars(cause.where), "index": None if index is None else list(index)}
+    return {**vars(cause), "where": where}
 
 
 def veiled(case: CaseResult) -> Cause:
