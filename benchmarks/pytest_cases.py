@@ -35,6 +35,13 @@ class Here:
             self.desk.load(SUBMISSION.read_bytes(), compiled.pack(CHALLENGE.driver))
         )
 
+    def announce(self, requests: object) -> int:
+        """Send nothing together: nothing would be gained here by that."""
+        return 0
+
+    def disregard(self) -> None:
+        """Forget what was announced."""
+
     def ask(self, request: Request, *, max_reply_bytes: int) -> Reply:
         """Call one verb."""
         return reply(self.desk.answer(schema.pack_request(request, max_reply_bytes)))

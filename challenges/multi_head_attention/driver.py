@@ -112,8 +112,13 @@ class Plan:
 class Verbs:
     """Makes the calls and returns what came back, as plain tensors."""
 
-    # a file may work on its own scores in place
-    MAY_CHANGE = {"scores": {"Q", "K"}, "mask": {"scores"}, "weigh": {"scores"}}
+    # a file may work on its own scores in place; the weights it never sees
+    MAY_CHANGE = {
+        "create": {"weights"},
+        "scores": {"Q", "K"},
+        "mask": {"scores"},
+        "weigh": {"scores"},
+    }
 
     def __init__(self, submission):
         self.submission = submission

@@ -101,17 +101,25 @@ def _attempt(
         return _load_cause(loaded), None
     tape.loaded = True
     step: int | None = None
+    settled = list(script.settled())
+    announced = session.announce(
+        (request, _room(request, expected))
+        for request, expected in zip(settled, golden.steps, strict=False)
+    )
     try:
-        for index, expected in zip(script.indices, golden.steps, strict=True):
+        for number, (index, expected) in enumerate(zip(script.indices, golden.steps, strict=True)):
             step = None if index == CREATE else index
-            request = script.request(index)
+            request = settled[number] if number < announced else script.request(index)
             reply = session.ask(request, max_reply_bytes=_room(request, expected))
             if tape.measure:
                 tape.excess = max(tape.excess, excess(reply, expected))
+            if reply.echo and request.earlier:
+                request = script.request(index)  # what was changed is compared with what was sent
             cause = _skip(challenge, golden, reply) or judge_reply(
                 index, request, reply, expected, script.may_change(request.do)
             )
             if cause:
+                session.disregard()
                 trace = trace_of(index, reply, cause)
                 return recognise(challenge, golden, trace, cause), trace
             script.answered(index, reply)

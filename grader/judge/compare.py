@@ -31,17 +31,16 @@ def judge_reply(
     `may_change` names the arguments that the contract lets the call write into.
     """
     label = None if step < 0 else step
-    theirs = {
-        name: item for name, item in request.tensors.items() if name.split("/")[0] not in may_change
-    }
     if expected.raised is not None:
-        return _judge_raise(label, theirs, reply, expected.raised)
+        return _judge_raise(label, reply, expected.raised) or _judge_echo(
+            label, request, reply, may_change
+        )
     if reply.problem is not None:
         return problem_cause(label, reply.problem)
     if reply.raised is not None:
         return raised_cause(label, reply.raised)
     return (
-        _judge_echo(label, theirs, reply)
+        _judge_echo(label, request, reply, may_change)
         or _judge_names(label, reply, expected)
         or _judge_values(label, reply.values, expected.values)
         or _judge_tensors(label, reply.tensors, expected)
@@ -64,9 +63,7 @@ def excess(reply: Reply, expected: Expected) -> float:
     return largest
 
 
-def _judge_raise(
-    step: int | None, sent: Mapping[str, Array], reply: Reply, name: str
-) -> Cause | None:
+def _judge_raise(step: int | None, reply: Reply, name: str) -> Cause | None:
     if reply.problem is not None:
         return problem_cause(step, reply.problem)
     if reply.raised is None:
@@ -76,13 +73,15 @@ def _judge_raise(
         actual = reply.raised.types[0] if reply.raised.types else "another exception"
         text = f"This call must raise {name}, and raised {actual}: {reply.raised.message}"
         return Cause("raised", text, line_of(reply.raised), name, actual, Where(step))
-    return _judge_echo(step, sent, reply)
+    return None
 
 
-def _judge_echo(step: int | None, originals: Mapping[str, Array], reply: Reply) -> Cause | None:
-    for name, sent in originals.items():
+def _judge_echo(
+    step: int | None, request: Request, reply: Reply, may_change: Collection[str]
+) -> Cause | None:
+    for name, sent in request.tensors.items() if reply.echo else ():
         after = reply.echo.get(name)
-        if after is None or _same_bits(sent, after):
+        if after is None or name.split("/")[0] in may_change or _same_bits(sent, after):
             continue
         text = f"The call changed its argument `{name}`, which belongs to the caller."
         index = _first(sent.values, after.values)
@@ -99,6 +98,9 @@ def _judge_echo(step: int | None, originals: Mapping[str, Array], reply: Reply) 
 
 
 def _judge_names(step: int | None, reply: Reply, expected: Expected) -> Cause | None:
+    scalars_there = reply.values.keys() == expected.values.keys()
+    if scalars_there and reply.tensors.keys() == expected.tensors.keys():
+        return None
     got = reply.values.keys() | reply.tensors.keys()
     want = expected.values.keys() | expected.tensors.keys()
     for name in sorted(want - got):

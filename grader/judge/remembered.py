@@ -1,66 +1,126 @@
-"""Requests that no answer of a file can change, made once for all files that are asked them.
+"""Requests that are settled before anything is answered, made once for all files that are asked them.
 
-A driver says that its `Plan` keeps nothing from one step to the next (`STATELESS = True`); then a request is settled by
-the case alone, unless its making looked at an earlier answer, which `Answers` notices.
+A driver says that its `Plan` keeps nothing from one step to the next (`STATELESS = True`); then a case alone settles
+its requests.  One that sends part of an earlier answer on names that part; the worker puts in what it had answered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
-from dataclasses import dataclass, field
+import operator
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn, Protocol
 
 from grader.content import Case
-from grader.sandbox import Request
+from grader.sandbox import Earlier, Request
 
 CASES = 256
 MOST_BYTES = 1 << 20  # of the inputs of a request that is kept
+Bounds = tuple[int | None, int | None]
 
 
-class Answers(MutableMapping[str, Any]):
-    """What earlier steps answered, by name; `seen` tells whether anybody looked, in whatever way."""
+class _Unknown:
+    """What nobody knows yet: whoever looks at it gets a TypeError."""
 
-    def __init__(self) -> None:
-        self._held: dict[str, Any] = {}
-        self.seen = False
+    def _refuse(self, *_: Any) -> NoReturn:
+        raise TypeError("this depends on what an earlier step answers")
 
-    def __getitem__(self, name: str) -> Any:
-        """Return an answer."""
-        self.seen = True
-        return self._held[name]
+    __bool__ = __len__ = __iter__ = __contains__ = __array__ = __eq__ = __hash__ = _refuse
+    __array_ufunc__ = None
 
-    def __iter__(self) -> Iterator[str]:
-        """Go through the names."""
-        self.seen = True
-        return iter(self._held)
 
-    def __len__(self) -> int:
-        """Count the answers."""
-        self.seen = True
-        return len(self._held)
+class Answers(_Unknown):
+    """Stands for what earlier steps will have answered, by name; the numbers of a tensor can be sent on, no more."""
 
-    def __setitem__(self, name: str, answer: Any) -> None:
-        """Keep an answer."""
-        self._held[name] = answer
+    def __init__(self, save: str = "", path: tuple[str, ...] = ()) -> None:
+        self._save, self._path = save, path
 
-    def __delitem__(self, name: str) -> None:
-        """Forget an answer."""
-        del self._held[name]
+    def __getitem__(self, name: str) -> Answers:
+        """Return an answer, or what stands in it under a name."""
+        if not isinstance(name, str):
+            raise TypeError("an answer holds names only")
+        return Answers(self._save, (*self._path, name)) if self._save else Answers(name)
+
+    @property
+    def values(self) -> Numbers:
+        """The numbers of a tensor."""
+        return Numbers(self._save, "/".join(self._path))
+
+
+class Numbers(_Unknown):
+    """Stands for a tensor of an answer, or for a part of it."""
+
+    def __init__(self, save: str, name: str, bounds: tuple[Bounds, ...] = ()) -> None:
+        self._save, self._name, self._bounds = save, name, bounds
+
+    def __getitem__(self, cuts: Any) -> Numbers:
+        """Return the part that slices leave."""
+        if self._bounds:
+            raise TypeError("a part is cut once")
+        cuts = cuts if isinstance(cuts, tuple) else (cuts,)
+        return Numbers(self._save, self._name, tuple(map(_bounds, cuts)))
+
+    def earlier(self, dtype: str) -> Earlier:
+        """Name these numbers, in the dtype that floating-point ones are sent in."""
+        return Earlier(self._save, self._name, dtype, self._bounds)
+
+
+def _bounds(cut: Any) -> Bounds:
+    if not isinstance(cut, slice) or cut.step is not None:
+        raise TypeError("only slices without a step can be named")
+    start, stop = (None if x is None else operator.index(x) for x in (cut.start, cut.stop))
+    return start, stop
+
+
+class Follows(Protocol):
+    """A script whose answers are `Answers`."""
+
+    @property
+    def indices(self) -> range:
+        """Indices of its steps."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of what it has drawn."""
+
+    def request(self, index: int) -> Request:
+        """Make a request."""
 
 
 @dataclass
 class Remembered:
-    """The settled requests of a case by step, and the digest of all its draws once they were all made."""
+    """The requests of a case in order, None where one is not settled, and the digest of all its draws."""
 
-    requests: dict[int, Request] = field(default_factory=dict)
+    requests: tuple[Request | None, ...] | None = None  # nobody asked yet
     fingerprint: str | None = None
 
-    def keep(self, index: int, request: Request) -> Request:
-        """Return the request, kept for the next file unless it is large."""
-        if request.nbytes > MOST_BYTES:
-            return request
-        return self.requests.setdefault(index, request)
+    def fill(self, script: Follows) -> None:
+        """Make all requests that can be made."""
+        made = [_made(script, index) for index in script.indices]
+        if None not in made:
+            self.fingerprint = script.fingerprint
+        self.requests = tuple(item and _kept(item) for item in made)
+
+    def first(self) -> Iterator[Request]:
+        """Give the requests up to the first that is not settled."""
+        for request in self.requests or ():
+            if request is None:
+                return
+            yield request
+
+
+def _made(script: Follows, index: int) -> Request | None:
+    try:
+        return script.request(index)
+    except (
+        Exception
+    ):  # it looks at an answer, or cannot be made at all, which is told when it is asked
+        return None
+
+
+def _kept(request: Request) -> Request | None:
+    return replace(request, frames={}) if request.nbytes <= MOST_BYTES else None
 
 
 class _Same:

@@ -1,13 +1,13 @@
 """Turn a case into requests, one step at a time, with the challenge's own `Plan`.
 
-The arrays that a step answers with are kept here, on the trusted side, and sent again when a later step names them.
+The arrays that a step answers with are kept here, on the trusted side, and sent again when a later step names them,
+unless they are named to a worker that had answered with them (see `remembered`).
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Collection, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ import numpy as np
 from grader.arrays import Array, array
 from grader.content import Case, Challenge, ContentError
 from grader.judge.draw import Draw
-from grader.judge.remembered import Answers, remembered
-from grader.sandbox import Reply, Request
+from grader.judge.remembered import Answers, Numbers, remembered
+from grader.sandbox import Earlier, Reply, Request
 
 CREATE = -1
 _COMMON = ("do", "save", "live", "raises", "expect")
@@ -39,7 +39,7 @@ class Script:
         seed: int | None = None,
         jitter: int | None = None,
         draw: Any = None,
-        saved: dict[str, Any] | None = None,
+        saved: dict[str, Any] | Answers | None = None,
     ) -> None:
         self.case = case
         self.dtype = dtype or case.dtype
@@ -49,7 +49,9 @@ class Script:
         usual = draw is None and saved is None and not jitter
         settled = usual and getattr(driver.Plan, "STATELESS", False)
         self._known = remembered(case, seed, self.dtype) if settled else None
-        self._fingerprint = self._known.fingerprint if self._known else None
+        if self._known and self._known.requests is None:
+            alone = Script(challenge, case, dtype=dtype, seed=seed, saved=Answers())
+            self._known.fill(alone)
         self._changeable = getattr(driver.Verbs, "MAY_CHANGE", {})
         try:
             self._plan = driver.Plan(dict(case.setup), self.draw)
@@ -57,8 +59,7 @@ class Script:
             raise ContentError(
                 f"case {case.id!r}: the driver cannot work with this setup: {error!r}"
             ) from error
-        self._answers = Answers()
-        self._plan.saved = self._answers if saved is None else saved
+        self._plan.saved = {} if saved is None else saved
 
     @property
     def indices(self) -> range:
@@ -66,23 +67,21 @@ class Script:
         return range(CREATE, len(self.case.steps))
 
     def request(self, index: int) -> Request:
-        """Return the request of a step; every earlier step must have been answered."""
-        if self._known is None:
-            return self._made(index)
-        if self._fingerprint and (known := self._known.requests.get(index)):
-            return known
-        self._answers.seen = False
-        request = self._made(index)
-        if not self._answers.seen:
-            request = self._known.keep(index, replace(request, frames={}))
-        if index == self.indices[-1] and not self._fingerprint:
-            self._known.fingerprint = self.draw.fingerprint
-        return request
+        """Return the request of a step, all numbers in it; every earlier step must have been answered."""
+        if self._known and self._known.requests:
+            known = self._known.requests[index - CREATE]
+            if known and not known.earlier:
+                return known
+        return self._made(index)
+
+    def settled(self) -> Iterator[Request]:
+        """Give the first requests as far as they are known before anything is answered."""
+        return self._known.first() if self._known else iter(())
 
     @property
     def fingerprint(self) -> str:
         """Digest of all inputs of the case; to be asked after its last request."""
-        return self._fingerprint or self.draw.fingerprint
+        return (self._known and self._known.fingerprint) or self.draw.fingerprint
 
     def _made(self, index: int) -> Request:
         self.draw.at(index)
@@ -95,10 +94,11 @@ class Script:
             raise ContentError(
                 f"{where}: the driver's plan of {step['do']!r} failed: {error!r}"
             ) from error
-        args, tensors = self._split(made)
+        args, tensors, earlier = self._split(made)
         if index == CREATE:
             args["dtype"] = self.dtype
-        return Request(step["do"], args, tensors, save=step.get("save"), live=step.get("live"))
+        names = {"save": step.get("save"), "live": step.get("live")}
+        return Request(step["do"], args, tensors, earlier=earlier, **names)
 
     def may_change(self, verb: str) -> Collection[str]:
         """Arguments that the contract lets a verb write into."""
@@ -124,18 +124,23 @@ class Script:
                 ) from None
         return value
 
-    def _split(self, made: Any) -> tuple[dict[str, Any], dict[str, Array]]:
+    def _split(self, made: Any) -> tuple[dict[str, Any], dict[str, Array], dict[str, Earlier]]:
         args: dict[str, Any] = {}
         tensors: dict[str, Array] = {}
+        earlier: dict[str, Earlier] = {}
         for name, value in flatten(made).items():
             if isinstance(value, np.ndarray):
                 dtype = self.dtype if value.dtype.kind == "f" else value.dtype.name
                 tensors[name] = array(value, dtype)
             elif isinstance(value, Array):
                 tensors[name] = value
+            elif isinstance(value, Numbers):
+                earlier[name] = value.earlier(self.dtype)
+            elif isinstance(value, Answers):
+                raise ContentError(f"case {self.case.id!r}: {name} depends on an earlier answer")
             else:
                 args[name] = value
-        return args, tensors
+        return args, tensors, earlier
 
 
 def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:

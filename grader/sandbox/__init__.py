@@ -5,6 +5,7 @@ It knows nothing of goldens or verdicts, and importing it does not import torch.
 
 from grader.sandbox.messages import (
     MAX_SOURCE,
+    Earlier,
     Limits,
     Problem,
     Raised,
@@ -18,6 +19,7 @@ from grader.sandbox.session import Session
 
 __all__ = [
     "MAX_SOURCE",
+    "Earlier",
     "Limits",
     "Problem",
     "Raised",

@@ -20,6 +20,7 @@ from grader.sandbox import compiled, driverkit, faults, schema, wire
 from grader.sandbox.document import as_python
 from grader.sandbox.driverkit import Wrong
 from grader.sandbox.environment import DEVICE
+from grader.sandbox.messages import Earlier
 from grader.sandbox.tensors import Inputs, frame
 from grader.sandbox.values import Answer, nest
 
@@ -34,14 +35,16 @@ class Desk:
         self.isolated = isolated
         self.lines: list[str] = []
         self.kept: dict[str, Any] = {}
+        self.answered: dict[str, dict[str, torch.Tensor]] = {}
         self.broken: bytes | None = None
+        self.driver: Any = None
         self.verbs: Any = None
         self.code: dict[str, types.CodeType] = {}
-        # a file that draws must come out the same from one grading to the next
-        for seed in (random.seed, numpy.random.seed, torch.manual_seed):
-            seed(SEED)
-        self.random = torch.get_rng_state()
         self.device = "cpu" if isolated else os.environ.get(DEVICE, "cpu")
+        # a file that draws must come out the same from one grading to the next
+        random.seed(SEED)
+        numpy.random.seed(SEED)
+        self._seed_torch()
 
     def load(self, source: bytes, driver: bytes) -> bytes:
         """Execute the submission, then the driver (a frame of `compiled`), and make the driver's `Verbs`."""
@@ -53,20 +56,26 @@ class Desk:
         return self._load()
 
     def reload(self) -> None:
-        """Execute both anew, with torch's usual settings back in force; a failure answers the next request."""
-        self.kept, self.verbs = {}, None
-        torch.set_rng_state(self.random)
+        """Execute the submission anew, with torch's usual settings; a failure answers the next request."""
+        self.kept, self.answered, self.verbs = {}, {}, None
+        self._seed_torch()
         torch.set_default_dtype(torch.float32)
         torch.set_grad_enabled(True)
         if self.broken is None:
             self._load()
+
+    def _seed_torch(self) -> None:
+        # `torch.manual_seed` looks for every kind of device, which costs more than many a case
+        seed = torch.default_generator.manual_seed if self.device == "cpu" else torch.manual_seed
+        seed(SEED)
 
     def _load(self) -> bytes:
         try:
             if self.device != "cpu":
                 torch.set_default_device(self.device)
             submission = self._execute("submission")
-            self.verbs = self._execute("driver").Verbs(submission)
+            self.driver = self.driver or self._execute("driver")
+            self.verbs = self.driver.Verbs(submission)
         except BaseException as error:
             return self._break(error)
         return _frame(Answer())
@@ -85,10 +94,19 @@ class Desk:
         driverkit.asked.clear()
         answer = Answer(request.room)
         try:
+            for name, part in request.earlier.items():
+                inputs.add(name, self._answered(part))
             answer.add("", self._call(request, inputs))
+            if request.save is not None:  # the file may go on to change what it returned
+                self.answered[request.save] = {n: x.clone() for n, x in answer.tensors.items()}
             return _frame(answer, self._changed(request.do, inputs))
         except BaseException as error:
             return self._fault(error, answer, self._changed(request.do, inputs))
+
+    def _answered(self, part: Earlier) -> torch.Tensor:
+        whole = self.answered[part.save][part.name]
+        cut = whole[tuple(slice(*bounds) for bounds in part.bounds)]
+        return cut.to(getattr(torch, part.dtype)) if cut.is_floating_point() else cut
 
     def _call(self, request: schema.RequestText, inputs: Inputs) -> dict[str, Any]:
         arguments = nest(request.args, inputs.tensors)

@@ -35,10 +35,24 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """A tensor that was answered to the request with this `save`, cut to `bounds`: (start, stop) by axis.
+
+    Floating-point numbers are sent on in `dtype`, whatever they were answered in.
+    """
+
+    save: str
+    name: str
+    dtype: str
+    bounds: tuple[tuple[int | None, int | None], ...] = ()
+
+
+@dataclass(frozen=True)
 class Request:
     """One call of a driver's verb; names with slashes are nested again in the worker.
 
-    `frames` are its frames by room, where the same request is sent more than once.
+    `earlier` are inputs that the worker has from its own answers since it was loaded or reloaded.
+    `frames` are the request's frames by room, where it is sent more than once.
     """
 
     do: str
@@ -46,6 +60,7 @@ class Request:
     tensors: dict[str, Array] = field(default_factory=dict)
     save: str | None = None
     live: str | None = None
+    earlier: dict[str, Earlier] = field(default_factory=dict)
     frames: dict[int, bytes] | None = field(default=None, compare=False, repr=False)
 
     @cached_property

@@ -12,13 +12,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
 from grader.sandbox.environment import ENVIRONMENT, ROOT
 from grader.sandbox.logs import CHUNK, Log
 from grader.sandbox.messages import Limits, SandboxError, WorkerFailure
-from grader.sandbox.wire import LENGTH, WireError
+from grader.sandbox.wire import LENGTH, WireError, framed
 
 BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]);"
@@ -60,7 +60,7 @@ class Household:
     def take_back(self, resident: Resident) -> None:
         """Keep a process that answered everything; end any other."""
         if resident.alive and not resident.waiting:
-            resident.send(b"", time.monotonic() + 1.0)
+            resident.send((b"",), time.monotonic() + 1.0)
             with self._lock:
                 self._idle.append(resident)
         else:
@@ -90,6 +90,7 @@ class Resident:
         self.log = Log()
         self.waiting = False
         self.patient = True
+        self.together = 0  # else it could be given back while it owes answers
         self._frames: queue.Queue[bytes | None] = queue.Queue()
         self._hello: dict[str, Any] | None = None
         for target in (self._read_frames, self._read_log):
@@ -109,10 +110,11 @@ class Resident:
                 raise SandboxError(f"the sandbox's process did not start: {self.log}") from error
         return self._hello
 
-    def send(self, blob: bytes, deadline: float) -> None:
-        """Write one frame from a thread of its own; TimeoutError at the deadline."""
-        self.waiting = bool(blob)
-        writer = threading.Thread(target=self._write, args=(blob,), daemon=True)
+    def send(self, blobs: Iterable[bytes], deadline: float) -> None:
+        """Write frames from a thread of its own; TimeoutError at the deadline."""
+        blobs = tuple(blobs)
+        self.waiting = any(blobs)
+        writer = threading.Thread(target=self._write, args=(blobs,), daemon=True)
         writer.start()
         writer.join(max(0.0, deadline - time.monotonic()))
         if writer.is_alive():
@@ -149,10 +151,10 @@ class Resident:
         except subprocess.TimeoutExpired:
             return None
 
-    def _write(self, blob: bytes) -> None:
+    def _write(self, blobs: tuple[bytes, ...]) -> None:
         assert self._process.stdin is not None
         try:
-            rest = memoryview(LENGTH.pack(len(blob)) + blob)
+            rest = memoryview(b"".join(map(framed, blobs)))
             while rest:
                 rest = rest[self._process.stdin.write(rest) :]
         except (OSError, ValueError):
@@ -187,7 +189,7 @@ class Lodger:
         """Wait for the process and tell it the file's name."""
         self.channel.greet(START_SECONDS)
         self.channel.log = Log()
-        self.channel.send(self._filename.encode(), time.monotonic() + 1.0)
+        self.channel.send((self._filename.encode(),), time.monotonic() + 1.0)
 
     def failure(self) -> WorkerFailure:
         """Explain a silence."""

@@ -8,8 +8,9 @@ import sys
 from typing import Any, cast
 
 from grader.sandbox import schema
+from grader.sandbox.line import Line
 from grader.sandbox.rehearsal import warm_up
-from grader.sandbox.serve import NULL, OUT, fresh_streams, read_frame, serve, write_frame
+from grader.sandbox.serve import NULL, OUT, fresh_streams, serve
 from grader.sandbox.tensors import frame
 
 HIGH = 16
@@ -24,16 +25,17 @@ def main(preload: list[str]) -> None:
     _binary(requests, answers)
     fresh_streams()
     hello = warm_up(preload)
-    write_frame(answers, json.dumps(hello).encode())
+    line = Line(requests, answers)
+    line.write(json.dumps(hello).encode())
     ready = frame({}, schema.encode(schema.Hello(["process"])))
     more = True
     while more:
         try:
-            filename = read_frame(requests).decode()
+            filename = line.read().decode()
         except EOFError:
             return
-        write_frame(answers, ready)
-        more = serve(requests, answers, filename, isolated=False)
+        line.write(ready)
+        more = serve(line, filename, isolated=False)
 
 
 def _binary(*fds: int) -> None:

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import msgspec
 
-from grader.arrays import Array, pack
+from grader.arrays import pack
 from grader.sandbox import wire
 from grader.sandbox.logs import harmless
-from grader.sandbox.messages import Problem, Raised, Reply, Request
+from grader.sandbox.messages import Earlier, Problem, Raised, Reply, Request
 
 Word = Annotated[str, msgspec.Meta(max_length=256)]
 Text = Annotated[str, msgspec.Meta(max_length=4096)]
@@ -34,6 +34,7 @@ class RequestText(msgspec.Struct, forbid_unknown_fields=True):
     save: str | None
     live: str | None
     room: int
+    earlier: dict[str, Earlier] = {}
 
 
 class RaisedText(msgspec.Struct, forbid_unknown_fields=True):
@@ -95,6 +96,7 @@ def _request_frame(request: Request, room: int) -> bytes:
         save=request.save,
         live=request.live,
         room=room,
+        earlier=request.earlier,
     )
     return pack(request.tensors, {wire.META_KEY: encode(text)})
 
@@ -118,20 +120,22 @@ def read_reply(blob: bytes) -> Reply:
         text = _reply.decode(meta)
     except (ValueError, RecursionError) as error:
         raise wire.WireError(f"the reply is malformed ({type(error).__name__})") from None
-    if any(not name.startswith((OUTPUT, ECHO)) for name in arrays):
-        raise wire.WireError("a tensor of the reply is neither an output nor an input")
+    tensors, echo = {}, {}
+    for name, array in arrays.items():
+        if name.startswith(OUTPUT):
+            tensors[name.removeprefix(OUTPUT)] = array
+        elif name.startswith(ECHO):
+            echo[name.removeprefix(ECHO)] = array
+        else:
+            raise wire.WireError("a tensor of the reply is neither an output nor an input")
     return Reply(
         values=wire.from_json(text.values),
-        tensors=_named(arrays, OUTPUT),
-        echo=_named(arrays, ECHO),
+        tensors=tensors,
+        echo=echo,
         raised=_raised(text.raised),
         problem=_problem(text.problem),
         needed=tuple(harmless(name) for name in text.needed),
     )
-
-
-def _named(arrays: dict[str, Array], prefix: str) -> dict[str, Array]:
-    return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _raised(text: RaisedText | None) -> Raised | None:

@@ -5,7 +5,10 @@ It turns whatever a worker does into a `Reply` or a `WorkerFailure`. It knows no
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections import deque
+from collections.abc import Iterable
 from typing import Protocol, Self
 
 from grader.sandbox import compiled, schema, wire
@@ -21,9 +24,10 @@ class Pipe(Protocol):
 
     log: Log
     patient: bool  # whether a worker that got too little processor is waited for
+    together: int  # bytes of frames that may be sent before an answer is read
 
-    def send(self, blob: bytes, deadline: float) -> None:
-        """Write one frame before the deadline."""
+    def send(self, blobs: Iterable[bytes], deadline: float) -> None:
+        """Write frames before the deadline."""
 
     def receive(self, limit: int, deadline: float) -> bytes:
         """Read one frame before the deadline."""
@@ -58,7 +62,10 @@ class Session:
         self._limits = limits
         self._left = limits.seconds
         self._log = ""
-        self._first: tuple[bytes, ...] = ()  # frames to send before the next request
+        self._first: list[bytes] = []  # frames to send before the next request
+        # announced and not asked for yet, with the limits of their answers
+        self._ahead: deque[tuple[Request, int]] = deque()
+        self._used = False
         self._open = True
         self.broken = False  # the worker failed and will answer no more
         self.killed = False  # by somebody outside, most likely the system for want of memory
@@ -90,25 +97,53 @@ class Session:
         self._worker.born()
         # forking and confinement are ours: they do not run on the submission's clock
         self.layers = schema.read_hello(self._receive_hello())
-        return self._exchange((self._source, self._driver), LOAD_ROOM)
+        return self._exchange([self._source, self._driver], LOAD_ROOM)
 
     def reload(self, seconds: float) -> None:
-        """Have both executed anew before the next request; all that follows must be done within `seconds` by the clock.
+        """Have the file executed anew before the next request; all that follows must be done within `seconds`.
 
         Should that fail, the next request is answered with the failure.
         """
         self._left = seconds
+        self._used = True
         channel = self._worker.channel
         channel.patient = False
         channel.drain()
         channel.log = Log()
-        self._first = (wire.RELOAD,)
+        self._first = [wire.RELOAD]
+
+    def announce(self, requests: Iterable[tuple[Request, int]]) -> int:
+        """Name the requests that will be asked next, each with its `max_reply_bytes`; return how many go out together.
+
+        A new worker gets them one by one: should it die, it must be known of which.
+        """
+        room = self._worker.channel.together if self._used else 0
+        for request, most in requests:
+            blob = schema.pack_request(request, most)
+            room -= len(blob)
+            if room < 0:
+                break
+            self._first.append(blob)
+            self._ahead.append((request, _limit(request, most)))
+        return len(self._ahead)
 
     def ask(self, request: Request, *, max_reply_bytes: int) -> Reply:
         """Call one verb; the answer may have `max_reply_bytes` beside the echo of the inputs."""
-        blob = schema.pack_request(request, max_reply_bytes)
-        first, self._first = self._first, ()
-        return self._exchange((*first, blob), max_reply_bytes + request.nbytes + LOAD_ROOM)
+        blobs, self._first = self._first, []
+        if self._ahead:
+            announced, limit = self._ahead.popleft()
+            assert announced is request, "what is announced is asked first"
+        else:
+            blobs.append(schema.pack_request(request, max_reply_bytes))
+            limit = _limit(request, max_reply_bytes)
+        return self._exchange(blobs, limit)
+
+    def disregard(self) -> None:
+        """Take the answers to what was announced and is not asked any more; a worker that gives none is broken."""
+        while self._ahead and not self.broken:
+            _, limit = self._ahead.popleft()
+            with contextlib.suppress(WorkerFailure):
+                self._exchange([], limit)
 
     def _receive_hello(self) -> bytes:
         try:
@@ -116,13 +151,13 @@ class Session:
         except (EOFError, TimeoutError, wire.WireError) as error:
             raise SandboxError("a worker could not confine itself and gave up") from error
 
-    def _exchange(self, blobs: tuple[bytes, ...], limit: int) -> Reply:
+    def _exchange(self, blobs: list[bytes], limit: int) -> Reply:
         started = time.monotonic()
         deadline = started + self._left
         channel = self._worker.channel
         try:
-            for blob in blobs:
-                channel.send(blob, deadline)
+            if blobs:
+                channel.send(blobs, deadline)
             answer = channel.receive(limit + wire.MAX_HEADER, deadline)
             return schema.read_reply(answer)
         except TimeoutError:
@@ -138,3 +173,7 @@ class Session:
             raise WorkerFailure("protocol", str(error)) from None
         finally:
             self._left -= time.monotonic() - started
+
+
+def _limit(request: Request, most: int) -> int:
+    return most + request.nbytes + LOAD_ROOM

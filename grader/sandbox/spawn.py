@@ -22,7 +22,11 @@ from grader.sandbox.process import Process
 
 MESSAGE = 64 << 10
 FILES = 128  # a worker arranges its descriptors above 64
-BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from grader.sandbox.zygote import main; main()"
+# the library's hooks after a fork renew locks that other threads may hold; here there are no other threads
+BOOT = (
+    "import os, sys; os.register_at_fork = lambda **hooks: None;"
+    " sys.path.insert(0, sys.argv[1]); from grader.sandbox.zygote import main; main()"
+)
 
 
 def _room_for_files() -> None:

@@ -6,7 +6,7 @@ The frame's form is `wire`'s business.  A tensor keeps its own memory, so that g
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 
 import torch
 from safetensors import TensorSpec, serialize
@@ -22,11 +22,19 @@ class Inputs:
     """The tensors of a request on the device of the run, and the bytes they came from."""
 
     def __init__(self, frame: wire.Frame, device: str) -> None:
+        self._device = device
         self._sent = {
             name: _Sent(entry.shape, frame.data(entry), TYPES[entry.dtype], device)
             for name, entry in frame.tensors.items()
         }
         self.tensors = {name: sent.tensor for name, sent in self._sent.items()}
+
+    def add(self, name: str, value: torch.Tensor) -> None:
+        """Make one more input, of the numbers of a tensor on the CPU."""
+        dense = value.contiguous()
+        data = ctypes.string_at(dense.data_ptr(), dense.nbytes)
+        self._sent[name] = sent = _Sent(dense.shape, data, dense.dtype, self._device)
+        self.tensors[name] = sent.tensor
 
     def changed(self, spared: Container[str]) -> dict[str, torch.Tensor]:
         """Return the inputs that are not as they were, but for those whose top name is `spared`.
@@ -36,14 +44,14 @@ class Inputs:
         return {
             name: sent.shown()
             for name, sent in self._sent.items()
-            if not sent.kept() and name.split("/")[0] not in spared
+            if name.split("/")[0] not in spared and not sent.kept()
         }
 
 
 class _Sent:
     """One input: the tensor that a call may have changed in place, and what it was."""
 
-    def __init__(self, shape: list[int], data: bytes, dtype: torch.dtype, device: str) -> None:
+    def __init__(self, shape: Sequence[int], data: bytes, dtype: torch.dtype, device: str) -> None:
         made = torch.empty(shape, dtype=dtype)
         ctypes.memmove(made.data_ptr(), data, len(data))
         self.tensor = made if device == "cpu" else made.to(device)

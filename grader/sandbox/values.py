@@ -65,8 +65,7 @@ class Answer:
             if self.room < -SLACK:
                 shape = list(tensor.shape)
                 raise Wrong("wrong_shape", f"`{name}` has shape {shape}, far larger than expected")
-        plain = tensor.detach().as_subclass(torch.Tensor).resolve_neg().cpu()
-        return plain.contiguous().clone()
+        return tensor.detach().as_subclass(torch.Tensor).resolve_neg().cpu().contiguous()
 
 
 def _looks(tensor: torch.Tensor) -> str:

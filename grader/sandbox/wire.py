@@ -7,6 +7,7 @@ hostile worker meets one strict reader. It does not know what a message means.
 from __future__ import annotations
 
 import math
+import operator
 import struct
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
@@ -76,6 +77,11 @@ _header = msgspec.json.Decoder(dict[Name, _Entry])
 _NO_METADATA = _Entry()
 
 
+def framed(blob: bytes) -> bytes:
+    """Return a blob as it travels: behind its length."""
+    return LENGTH.pack(len(blob)) + blob
+
+
 @dataclass(frozen=True)
 class Frame:
     """A well-formed blob: its one metadata string, its tensors' headers, and the bytes behind them."""
@@ -108,12 +114,14 @@ def parse(blob: bytes) -> Frame:
     return Frame(meta, tensors, view[8 + size :])
 
 
+_offsets = operator.attrgetter("data_offsets")
+
+
 def _check_tiling(tensors: list[TensorHeader], payload: int) -> None:
     end = 0
-    for entry in sorted(tensors, key=lambda item: item.data_offsets):
-        start, end_before = end, end
-        end = start + math.prod(entry.shape) * SIZES[entry.dtype]
-        if entry.data_offsets != (end_before, end):
+    for entry in sorted(tensors, key=_offsets):
+        start, end = end, end + math.prod(entry.shape) * SIZES[entry.dtype]
+        if entry.data_offsets != (start, end):
             raise WireError("the tensors' offsets do not tile the payload")
     if end != payload:
         raise WireError("the tensors do not cover the payload")

@@ -11,7 +11,8 @@ import signal
 from typing import NoReturn
 
 from grader.sandbox import confine, schema
-from grader.sandbox.serve import fresh_streams, serve, write_frame
+from grader.sandbox.line import Line
+from grader.sandbox.serve import fresh_streams, serve
 from grader.sandbox.tensors import frame
 
 REQUESTS, ANSWERS = 3, 4
@@ -27,8 +28,9 @@ def run(policy: confine.Policy, pipes: tuple[int, int, int], null: int, filename
     layers = confine.apply(policy)
     if policy.ruleset is not None:
         os.close(policy.ruleset)
-    write_frame(ANSWERS, frame({}, schema.encode(schema.Hello(layers))))
-    serve(REQUESTS, ANSWERS, filename, isolated=policy.bpf is not None)
+    line = Line(REQUESTS, ANSWERS)
+    line.write(frame({}, schema.encode(schema.Hello(layers))))
+    serve(line, filename, isolated=policy.bpf is not None)
     os._exit(0)
 
 

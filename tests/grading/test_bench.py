@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from grader.content import load_challenge
 from grader.judge import grade_source
 from grader.judge.bench import Bench
@@ -75,3 +77,31 @@ def test_every_case_of_a_wrong_file_fares_as_it_does_alone(sandbox_for) -> None:
     for case in together.cases[::4]:
         alone = grade_source(NAME, starter, cases=[case.id], sandbox=sandbox_for(NAME)).cases[0]
         assert (alone.status, alone.cause) == (case.status, case.cause)
+
+
+WRONG_THEN_SILENT = """
+_forward = KVCachedMultiHeadAttention.forward
+_calls = []
+def forward(self, *args, **named):
+    _calls.append(1)
+    if len(_calls) == 2:
+        END
+    output, cache = _forward(self, *args, **named)
+    return output + 1, cache
+KVCachedMultiHeadAttention.forward = forward
+"""
+
+
+@pytest.mark.parametrize("end", ["import os; os._exit(0)", "import time; time.sleep(60)"])
+def test_a_wrong_answer_counts_before_a_later_silence(sandbox_for, end: str) -> None:
+    """Also where both calls were sent together."""
+    source = (REFERENCE + WRONG_THEN_SILENT.replace("END", end)).encode()
+    names = [
+        case.id
+        for case in CHALLENGE.cases.values()
+        if [step["do"] for step in case.steps[:2]] == ["forward", "forward"]
+    ]
+    together = grade_source(NAME, source, cases=names[:4], sandbox=sandbox_for(NAME))
+    for case in together.cases:
+        assert case.cause is not None
+        assert (case.cause.kind, case.cause.where.step) == ("wrong_value", 0)

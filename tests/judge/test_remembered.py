@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from grader.arrays import Array
+from grader.arrays import Array, array
 from grader.content import load_challenge
+from grader.judge.remembered import Answers
 from grader.judge.script import CREATE, Script
-from grader.sandbox import Reply, schema
+from grader.sandbox import Earlier, Reply, schema
 
 CHALLENGE = load_challenge("multi_head_attention")
 CASE = next(
@@ -44,14 +46,76 @@ def test_another_seed_gives_other_requests() -> None:
     assert first[0] != second[0]
 
 
-def test_the_fingerprint_of_a_run_that_stopped_early_is_not_that_of_a_whole_one() -> None:
-    seed = CASE.seed + 2
-    script = Script(CHALLENGE, CASE, seed=seed)
-    script.request(CREATE)
-    part = script.fingerprint
-    _, whole = requests(1.0, seed)
-    assert part != whole
-    assert requests(1.0, seed)[1] == whole
+def test_the_fingerprint_is_that_of_a_script_that_remembers_nothing() -> None:
+    followed = Script(CHALLENGE, CASE, saved={})
+    for index in followed.indices:
+        request = followed.request(index)
+        numbers = request.tensors.get("query") or array([[[0.0]]], "float32")
+        answer = Reply(tensors={"cache/key": numbers, "cache/value": numbers})
+        followed.answered(index, answer)
+    assert followed.fingerprint == requests(1.0)[1]
+
+
+def test_what_is_sent_on_is_named_before_it_is_answered() -> None:
+    settled = list(Script(CHALLENGE, CASE).settled())
+    assert len(settled) == len(CASE.steps) + 1
+    for step, request in zip(CASE.steps, settled[1:], strict=True):
+        wanted = step.get("cache") or {}
+        named = {
+            f"cache/{part}": Earlier(
+                wanted.get("of"),
+                f"cache/{part}",
+                "float32",
+                ((None, None), (None, wanted.get("keep"))),
+            )
+            for part in ("key", "value")
+        }
+        assert request.earlier == (named if "of" in wanted else {})
+        assert not request.tensors.keys() & named.keys()
+
+
+UNSETTLED = [
+    "len(saved)",
+    "'a' in saved",
+    "list(saved)",
+    "bool(saved['a'])",
+    "saved['a']['x'].values + 1",
+    "1 - saved['a']['x'].values",
+    "numpy.ones(3) * saved['a']['x'].values",
+    "numpy.concatenate([saved['a']['x'].values, numpy.ones(3)])",
+    "numpy.asarray(saved['a']['x'].values)",
+    "numpy.asarray([saved['a']['x'].values])",
+    "saved['a']['x'].values[0]",
+    "saved['a']['x'].values[::2]",
+    "saved['a']['x'].values[:2][:1]",
+    "saved['a']['x'].values.shape",
+    "saved['a']['x'].values == 1",
+    "saved['a']['x'][:2]",
+    "saved['a'].values()",
+    "saved.get('a')",
+    "max(saved['a']['x'].values, 1)",
+    "hash(saved['a']['x'].values)",
+]
+
+
+@pytest.mark.parametrize("expression", UNSETTLED)
+def test_nothing_can_be_learnt_of_an_answer_that_is_not_there(expression: str) -> None:
+    with pytest.raises((TypeError, AttributeError, ValueError)):
+        eval(expression, {"saved": Answers(), "numpy": np})
+
+
+@pytest.mark.parametrize(
+    ("expression", "bounds"),
+    [
+        ("", ()),
+        ("[:, :3]", ((None, None), (None, 3))),
+        ("[1:]", ((1, None),)),
+        ("[-2:-1]", ((-2, -1),)),
+    ],
+)
+def test_a_tensor_of_an_answer_and_its_parts_have_a_name(expression: str, bounds: object) -> None:
+    part = eval(f"saved['a']['cache']['key'].values{expression}", {"saved": Answers()})
+    assert part.earlier("float16") == Earlier("a", "cache/key", "float16", bounds)
 
 
 def test_two_drivers_plans_are_remembered_only_where_they_say_so() -> None:
