@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Collection, Iterator, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,21 +45,27 @@ class Script:
         self.dtype = dtype or case.dtype
         seed = case.seed if seed is None else seed
         self.draw = draw or Draw(seed, case.dtype, jitter)
-        driver = _driver(challenge.folder / "driver.py")
+        self._driver = _driver(challenge.folder / "driver.py")
+        self._saved: Any = {} if saved is None else saved
         usual = draw is None and saved is None and not jitter
-        settled = usual and getattr(driver.Plan, "STATELESS", False)
+        settled = usual and getattr(self._driver.Plan, "STATELESS", False)
         self._known = remembered(case, seed, self.dtype) if settled else None
         if self._known and self._known.requests is None:
             alone = Script(challenge, case, dtype=dtype, seed=seed, saved=Answers())
             self._known.fill(alone)
-        self._changeable = getattr(driver.Verbs, "MAY_CHANGE", {})
+        self._changeable = getattr(self._driver.Verbs, "MAY_CHANGE", {})
+
+    @cached_property
+    def _plan(self) -> Any:
+        """Made for the first request that is not known already."""
         try:
-            self._plan = driver.Plan(dict(case.setup), self.draw)
+            plan = self._driver.Plan(dict(self.case.setup), self.draw)
         except (KeyError, ValueError, TypeError, ArithmeticError) as error:
             raise ContentError(
-                f"case {case.id!r}: the driver cannot work with this setup: {error!r}"
+                f"case {self.case.id!r}: the driver cannot work with this setup: {error!r}"
             ) from error
-        self._plan.saved = {} if saved is None else saved
+        plan.saved = self._saved
+        return plan
 
     @property
     def indices(self) -> range:
@@ -84,11 +90,12 @@ class Script:
         return (self._known and self._known.fingerprint) or self.draw.fingerprint
 
     def _made(self, index: int) -> Request:
+        plan = self._plan
         self.draw.at(index)
         step: Mapping[str, Any] = {"do": "create"} if index == CREATE else self.case.steps[index]
         try:
             params = {key: self._literal(item) for key, item in step.items() if key not in _COMMON}
-            made = getattr(self._plan, step["do"], _same)(**params)
+            made = getattr(plan, step["do"], _same)(**params)
         except Exception as error:
             where = f"case {self.case.id!r}, step {index}"
             raise ContentError(
@@ -108,7 +115,7 @@ class Script:
     def answered(self, index: int, reply: Reply) -> None:
         """Keep what a step returned, if the case gives it a name."""
         if index != CREATE and (name := self.case.steps[index].get("save")):
-            self._plan.saved[name] = nest({**reply.values, **reply.tensors})
+            self._saved[name] = nest({**reply.values, **reply.tensors})
 
     def _literal(self, value: Any) -> Any:
         if isinstance(value, dict) and "values" in value:
