@@ -98,7 +98,7 @@ class Remembered:
     def fill(self, script: Follows) -> None:
         """Make all requests that can be made."""
         made = [_made(script, index) for index in script.indices]
-        if None not in made:
+        if all(made):
             self.fingerprint = script.fingerprint
         self.requests = tuple(item and _kept(item) for item in made)
 
@@ -113,10 +113,10 @@ class Remembered:
 def _made(script: Follows, index: int) -> Request | None:
     try:
         return script.request(index)
-    except (
-        Exception
-    ):  # it looks at an answer, or cannot be made at all, which is told when it is asked
-        return None
+    except Exception:
+        return (
+            None  # it looks at an answer, or cannot be made at all, which is told when it is asked
+        )
 
 
 def _kept(request: Request) -> Request | None:
