@@ -19,6 +19,7 @@ from grader.judge.show import number, numbers, pattern
 from grader.sandbox import Reply, Request
 
 
+@np.errstate(invalid="ignore", over="ignore")
 def judge_reply(
     step: int,
     request: Request,

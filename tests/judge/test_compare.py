@@ -140,3 +140,15 @@ def test_integers_and_booleans_are_compared_exactly() -> None:
     assert kind(right, expected) is None
     wrong = Reply(tensors={"ids": Array("int64", np.array([1, 2, 4]))}, echo=dict(SENT))
     assert kind(wrong, expected) == "wrong_value"
+
+
+@pytest.mark.parametrize("bits", [0x7FA00000, 0xFF800000, 0x7F7FFFFF])
+def test_no_number_makes_the_comparison_complain(
+    bits: int, recwarn: pytest.WarningsRecorder
+) -> None:
+    """A signalling NaN, an infinity, the largest float."""
+    odd = np.full(X.shape, bits, np.uint32).view(np.float32)
+    assert kind(replace(GOOD, tensors={"output": Array("float32", odd)})) is not None
+    huge = replace(EXPECTED, tensors={"output": Array("float32", -np.abs(odd))})
+    assert kind(replace(GOOD, tensors={"output": Array("float32", odd)}), huge) is not None
+    assert not recwarn.list
