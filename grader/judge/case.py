@@ -102,14 +102,15 @@ def _attempt(
     tape.loaded = True
     step: int | None = None
     settled = list(script.settled())
-    announced = session.announce(
+    together = session.announce(
         (request, _room(request, expected))
         for request, expected in zip(settled, golden.steps, strict=False)
     )
+    announced = iter(settled[:together])
     try:
-        for number, (index, expected) in enumerate(zip(script.indices, golden.steps, strict=True)):
+        for index, expected in zip(script.indices, golden.steps, strict=True):
             step = None if index == CREATE else index
-            request = settled[number] if number < announced else script.request(index)
+            request = next(announced, None) or script.request(index)
             reply = session.ask(request, max_reply_bytes=_room(request, expected))
             if tape.measure:
                 tape.excess = max(tape.excess, excess(reply, expected))

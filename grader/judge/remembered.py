@@ -10,10 +10,13 @@ import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from grader.content import Case
 from grader.sandbox import Earlier, Request
+
+if TYPE_CHECKING:
+    from grader.judge.script import Script
 
 CASES = 256
 MOST_BYTES = 1 << 20  # of the inputs of a request that is kept
@@ -73,21 +76,6 @@ def _bounds(cut: Any) -> Bounds:
     return start, stop
 
 
-class Follows(Protocol):
-    """A script whose answers are `Answers`."""
-
-    @property
-    def indices(self) -> range:
-        """Indices of its steps."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Digest of what it has drawn."""
-
-    def request(self, index: int) -> Request:
-        """Make a request."""
-
-
 @dataclass
 class Remembered:
     """The requests of a case in order, None where one is not settled, and the digest of all its draws."""
@@ -95,8 +83,8 @@ class Remembered:
     requests: tuple[Request | None, ...] | None = None  # nobody asked yet
     fingerprint: str | None = None
 
-    def fill(self, script: Follows) -> None:
-        """Make all requests that can be made."""
+    def fill(self, script: Script) -> None:
+        """Make all requests that a script whose answers are `Answers` can make."""
         made = [_made(script, index) for index in script.indices]
         if all(made):
             self.fingerprint = script.fingerprint
@@ -110,7 +98,7 @@ class Remembered:
             yield request
 
 
-def _made(script: Follows, index: int) -> Request | None:
+def _made(script: Script, index: int) -> Request | None:
     try:
         return script.request(index)
     except Exception:

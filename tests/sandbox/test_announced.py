@@ -72,8 +72,7 @@ def test_a_new_worker_is_asked_one_by_one(sandbox) -> None:
     with sandbox.open(DOUBLES, DRIVER) as session:
         session.load()
         asked = calls(1, 2)
-        session.announce((request, 64) for request in asked)
-        assert not session._ahead
+        assert session.announce((request, 64) for request in asked) == 0
         assert [told(session, request) for request in asked] == [2, 4]
 
 
