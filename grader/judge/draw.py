@@ -15,6 +15,7 @@ import numpy as np
 
 from grader.arrays import round_to
 
+CREATE = -1  # the step that makes the object under test
 Numbers = np.ndarray[Any, Any]
 SMALL, KEPT = 2048, 2048  # numbers in an array that is remembered, and how many of these
 _SPREAD = 3.0**0.5  # a uniform on (-sqrt 3, sqrt 3) has variance 1
@@ -26,12 +27,14 @@ class Draw:
 
     def __init__(self, seed: int, dtype: str, jitter: int | None = None) -> None:
         self._seed, self._dtype, self._jitter = seed, dtype, jitter
-        self._digest = sha256(f"{dtype}/{seed}".encode())
+        self._digests: dict[int, Any] = {}  # of the steps drawn here; others may be known from before
+        self._digest = sha256()
         self._stream = self._taken = 0
 
     def at(self, step: int) -> None:
         """Start the stream of a step; -1 is the creation of the object under test."""
         self._stream, self._taken = step + 1, 0
+        self._digest = self._digests[step] = sha256()
 
     def __call__(self, *shape: int, scale: float = 1.0) -> Numbers:
         """Return float64 numbers of unit variance times `scale`, representable in the case's dtype."""
@@ -54,9 +57,9 @@ class Draw:
         return values
 
     @property
-    def fingerprint(self) -> str:
-        """Digest of everything drawn so far."""
-        return self._digest.hexdigest()[:32]
+    def digests(self) -> dict[int, str]:
+        """Digest of what each step has drawn, by step; a step that is drawn again is counted once."""
+        return {step: digest.hexdigest() for step, digest in self._digests.items()}
 
     def _next(self, shape: tuple[int, ...]) -> Place:
         place = Place(self._seed & (2**64 - 1), self._stream, self._taken, shape)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -78,17 +78,18 @@ def _bounds(cut: Any) -> Bounds:
 
 @dataclass
 class Remembered:
-    """The requests of a case in order, None where one is not settled, and the digest of all its draws."""
+    """The requests of a case in order, None where one is not settled, and the digest of each settled step's draws."""
 
     requests: tuple[Request | None, ...] | None = None  # nobody asked yet
-    fingerprint: str | None = None
+    digests: dict[int, str] = field(default_factory=dict)
 
     def fill(self, script: Script) -> None:
         """Make all requests that a script whose answers are `Answers` can make."""
-        made = [_made(script, index) for index in script.indices]
-        if all(made):
-            self.fingerprint = script.fingerprint
-        self.requests = tuple(item and _kept(item) for item in made)
+        made = {index: _made(script, index) for index in script.indices}
+        kept = {index: item and _kept(item) for index, item in made.items()}
+        drawn = script.draw.digests
+        self.digests = {index: drawn[index] for index, item in kept.items() if item}
+        self.requests = tuple(kept.values())
 
     def first(self) -> Iterator[Request]:
         """Give the requests up to the first that is not settled."""

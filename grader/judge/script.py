@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property, lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ import numpy as np
 
 from grader.arrays import Array, array
 from grader.content import Case, Challenge, ContentError
+from grader.judge.draw import CREATE as CREATE
 from grader.judge.draw import Draw
 from grader.judge.remembered import Answers, Numbers, remembered
 from grader.sandbox import Earlier, Reply, Request
 
-CREATE = -1
 _COMMON = ("do", "save", "live", "raises", "expect")
 
 
@@ -43,7 +44,7 @@ class Script:
     ) -> None:
         self.case = case
         self.dtype = dtype or case.dtype
-        seed = case.seed if seed is None else seed
+        self._seed = seed = case.seed if seed is None else seed
         self.draw = draw or Draw(seed, case.dtype, jitter)
         self._driver = _driver(challenge.folder / "driver.py")
         self._saved: Any = {} if saved is None else saved
@@ -86,8 +87,10 @@ class Script:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of all inputs of the case; to be asked after its last request."""
-        return (self._known and self._known.fingerprint) or self.draw.fingerprint
+        """Digest of what every step draws; to be asked after the last request."""
+        known = self._known.digests if self._known else {}
+        steps = sorted({**known, **self.draw.digests}.items())
+        return sha256(repr((self.case.dtype, self._seed, steps)).encode()).hexdigest()[:32]
 
     def _made(self, index: int) -> Request:
         plan = self._plan
