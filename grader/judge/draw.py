@@ -42,6 +42,15 @@ class Draw:
         self._digest.update(values.data)
         return self._shaken(values) if self._jitter else values.copy()
 
+    def named(self, name: str, *shape: int, scale: float = 1.0) -> Numbers:
+        """Return numbers as a call does, from the stream of a name: the same in every step, whatever else is drawn."""
+        here = self._stream, self._taken
+        self._stream, self._taken = _stream_of(name), 0
+        try:
+            return self(*shape, scale=scale)
+        finally:
+            self._stream, self._taken = here
+
     def integers(self, low: int, high: int, *shape: int) -> Numbers:
         """Return int64 numbers from `low` up to but excluding `high`."""
         unit = _uniform(self._next(shape))
@@ -86,6 +95,11 @@ class Place(NamedTuple):
     def size(self) -> int:
         """Number of words."""
         return prod(self.shape)
+
+
+def _stream_of(name: str) -> int:
+    """A 64-bit number for a name; the highest bit is set, so that it is no step's."""
+    return int.from_bytes(sha256(name.encode()).digest()[:8], "big") | 1 << 63
 
 
 def _uniform(place: Place) -> Numbers:
