@@ -100,8 +100,9 @@ def pair(case, *shape):
 @made("keys", "values", "samples")
 def all_layers(case, tokens: Tokens, samples: Samples = 1):
     """Keys and values [L, N, H, T, D], none where there are no tokens."""
-    drawn = pair(case, case.num_layers, samples, tokens) if tokens else (None, None)
-    return *drawn, samples
+    if not tokens:
+        return {"samples": samples}
+    return *pair(case, case.num_layers, samples, tokens), samples
 
 
 @drawn(keys="Keys [N, H, T, D]", values="Values [N, H, T, D]")
@@ -203,7 +204,7 @@ def appended(cache, keys, values):
 
 
 @verb
-def make(file, into: Into, samples, keys=None, values=None):
+def make(file, into: Into, samples, keys, values):
     """Build a KeysValues and append random keys and values to every layer."""
     (config, _), dtype = file.keep.sizes, file.keep.weights["head.weight"].dtype
     sizes = [config[n] for n in ("num_heads", "max_tokens", "embed_dim", "num_layers")]
@@ -213,7 +214,7 @@ def make(file, into: Into, samples, keys=None, values=None):
 
 
 @verb
-def append(file, on: Object, keys=None, values=None, brief: Brief = False):
+def append(file, on: Object, keys, values, brief: Brief = False):
     """Append random keys and values to every layer."""
     appended(on, keys, values)
     return seen(on, brief)
