@@ -221,9 +221,7 @@ def append(file, on: Object, keys, values, brief: Brief = False):
 
 
 @verb
-def update(
-    file, on: Object, keys: one_layer, values: one_layer, layer: whole(0, 7, "Index of the layer.")
-):
+def update(file, on: Object, keys: one_layer, values, layer: whole(0, 7, "Index of the layer.")):
     """Append to one layer; keys and values [N, H, T, D] are random unless stated."""
     all_keys, all_values = on[layer].update(keys, values)
     return {"keys": all_keys, "values": all_values}
