@@ -20,9 +20,9 @@ from grader.content.jsonfile import parse_json
 from grader.content.schema import digest_of
 from grader.content.together import locked, replace_together
 from grader.judge.bench import Bench
+from grader.judge.cost import estimate_cost
 from grader.judge.golden import CaseGolden, Golden
 from grader.judge.oracle import Oracle
-from grader.judge.price import price_of
 from grader.judge.run import usable_golden
 from grader.sandbox import Sandbox
 
@@ -44,7 +44,7 @@ def measure(
     sandbox: Sandbox, challenge: Challenge, case: Case, progress: Progress | None = None
 ) -> Measured:
     """Run a case on the reference, every decoy, bug and impostor; raises ContentError for what cannot be a case."""
-    price = price_of(challenge, case)
+    price = estimate_cost(challenge, case)
     golden, known = _caught_up(sandbox, challenge)
     made = expect(sandbox, challenge, case)
     _honest(sandbox, challenge, case, made)

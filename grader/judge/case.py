@@ -101,7 +101,7 @@ def _attempt(
         return _load_cause(loaded), None
     tape.loaded = True
     step: int | None = None
-    settled = list(script.settled())
+    settled = list(script.leading())
     together = session.announce(
         (request, _room(request, expected))
         for request, expected in zip(settled, golden.steps, strict=False)

@@ -14,8 +14,8 @@ from grader.content import Case, Challenge, ContentError
 from grader.content.casefile import read_cases
 from grader.judge.absent import absent
 from grader.judge.case import GraderError
+from grader.judge.cost import estimate_cost
 from grader.judge.oracle import Oracle
-from grader.judge.price import price_of
 from grader.judge.result import Result
 from grader.judge.run import grade_source, prepare, start_sandbox
 from grader.sandbox import SandboxError
@@ -61,7 +61,7 @@ def grade_with(
         own = [case for case in challenge.cases.values() if case not in extra]
         wanted = [case for case in extra if not cases or case.id in cases]
         for case in wanted:
-            price_of(challenge, case)
+            estimate_cost(challenge, case)
         golden = prepare(challenge, own)
         try:
             box.ready()

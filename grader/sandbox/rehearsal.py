@@ -57,7 +57,7 @@ class Layer(nn.Module):
 """
 DRIVER = b"""
 import torch
-from grader.sandbox.driverkit import Wrong, need
+from grader.kit import Wrong, need
 
 class Verbs:
     def __init__(self, submission):
@@ -107,7 +107,7 @@ def call(x):
     return out.requires_grad_()
 """
 KERNEL_DRIVER = b"""
-from grader.sandbox.driverkit import need
+from grader.kit import need
 
 class Verbs:
     def __init__(self, submission):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from grader.kit import Wrong, need
 from grader.sandbox import Limits, trees
-from grader.sandbox.driverkit import Wrong, need
 from grader.sandbox.landlock import READ, READ_DIR
 from grader.sandbox.logs import KEEP, Log, harmless
 from grader.sandbox.messages import OUT_OF_MEMORY
