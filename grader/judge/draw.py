@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from grader.arrays import round_to
+from grader.ground.arrays import round_to
 
 CREATE = -1  # the step that makes the object under test
 Numbers = np.ndarray[Any, Any]

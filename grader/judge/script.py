@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from grader.arrays import Array, array
 from grader.content import Case, Challenge, ContentError
+from grader.ground.arrays import Array, array
 from grader.judge.draw import CREATE as CREATE
 from grader.judge.draw import Draw
 from grader.judge.request_cache import Answers, CachedRequests, Numbers, cached_requests

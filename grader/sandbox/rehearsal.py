@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 import grader.kit  # a driver finds it in the worker, which can open no file
-from grader.arrays import Array
+from grader.ground.arrays import Array
 from grader.sandbox import compiled, interpreter, schema
 from grader.sandbox.desk import Desk
 from grader.sandbox.messages import Request

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from grader.arrays import TAGS
+from grader.ground.arrays import TAGS
 from grader.kit.answers import Wrong
 from grader.sandbox import schema, wire
 
