@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from grader.author.breach import Breach
 from grader.author.faults import bug_ids, impostor, planted
 from grader.author.points import points_faults
-from grader.author.record import schema_bytes, starter_bytes
+from grader.author.record import schema_bytes, starter_bytes, verbs_schema_bytes
 from grader.content import Bug, Challenge, ContentError
 from grader.content.casefile import slips
 from grader.content.plant import line_span, plant
-from grader.judge.price import price_of
+from grader.judge.cost import estimate_cost
 
 GIVEAWAY = re.compile(r"#.*\b(bug|wrong|broken|incorrect|should be|fixme|xxx)\b", re.IGNORECASE)
 NAME = re.compile(r"`([A-Za-z_][A-Za-z0-9_.]*)(?:\(\))?`")
@@ -127,6 +127,8 @@ def _generated(challenge: Challenge) -> Faults:
         challenge.starter: starter_bytes(challenge),
         challenge.folder / "cases.schema.json": schema_bytes(challenge),
     }
+    if verbs := verbs_schema_bytes(challenge):
+        wanted[challenge.folder / "verbs.schema.json"] = verbs
     for path, content in wanted.items():
         if not path.exists() or path.read_bytes() != content:
             yield path.name, "is not what the content gives; run `kvdojo check --record`"
@@ -142,7 +144,7 @@ def _recipes(challenge: Challenge) -> Faults:
         for text in slips(case):
             yield case.id, text.removeprefix(".")
         try:
-            price_of(challenge, case)
+            estimate_cost(challenge, case)
         except ContentError as error:
             yield case.id, str(error)
 

@@ -12,8 +12,8 @@ from grader.author.constants import accepts_nan, constant_answers
 from grader.author.faults import bug_ids
 from grader.author.matrix import Matrix
 from grader.content import Case, Challenge
+from grader.judge.cost import Cost
 from grader.judge.golden import CaseGolden, Golden
-from grader.judge.price import Price
 
 MARGIN = 10.0  # a trivial answer must miss by so many tolerances
 MOST = 0.9  # of the scenarios: an impostor that so many refuse answers without thought
@@ -24,7 +24,7 @@ class Worth:
     """The findings on one case; `objections` are reasons not to add it, one line each."""
 
     case: Case
-    price: Price
+    price: Cost
     seconds: float
     kills: tuple[str, ...]
     alone: tuple[str, ...]
@@ -43,7 +43,7 @@ def weigh(
     case: Case,
     made: CaseGolden,
     matrix: Matrix,
-    price: Price,
+    price: Cost,
     witnesses: Mapping[str, Sequence[str]],
 ) -> Worth:
     """Weigh a case whose results on every bug and impostor are `matrix`.

@@ -16,9 +16,10 @@ from typing import Any
 import numpy
 import torch
 
-from grader.sandbox import compiled, driverkit, faults, schema, wire
+from grader.kit import answers
+from grader.kit.answers import Wrong
+from grader.sandbox import compiled, faults, schema, wire
 from grader.sandbox.document import as_python
-from grader.sandbox.driverkit import Wrong
 from grader.sandbox.environment import DEVICE
 from grader.sandbox.messages import Earlier
 from grader.sandbox.tensors import Inputs, frame
@@ -91,7 +92,7 @@ class Desk:
         request_frame = wire.parse(blob)
         request = schema.read_request(request_frame.meta)
         inputs = Inputs(request_frame, self.device)
-        driverkit.asked.clear()
+        answers.asked.clear()
         answer = Answer(request.room)
         try:
             for name, part in request.earlier.items():
@@ -155,6 +156,6 @@ class Desk:
 def _frame(answer: Answer, changed: dict[str, torch.Tensor] | None = None) -> bytes:
     tensors = {schema.OUTPUT + name: value for name, value in answer.tensors.items()}
     tensors |= {schema.ECHO + name: value for name, value in (changed or {}).items()}
-    needed = list(dict.fromkeys(driverkit.asked))[:64]
+    needed = list(dict.fromkeys(answers.asked))[:64]
     text = schema.ReplyText(answer.values, answer.raised, answer.problem, needed)
     return frame(tensors, schema.encode(text))

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 import grader.kit  # a driver finds it in the worker, which can open no file
-from grader.arrays import Array
+from grader.ground.arrays import Array
 from grader.sandbox import compiled, interpreter, schema
 from grader.sandbox.desk import Desk
 from grader.sandbox.messages import Request
@@ -57,7 +57,7 @@ class Layer(nn.Module):
 """
 DRIVER = b"""
 import torch
-from grader.sandbox.driverkit import Wrong, need
+from grader.kit import Wrong, need
 
 class Verbs:
     def __init__(self, submission):
@@ -107,7 +107,7 @@ def call(x):
     return out.requires_grad_()
 """
 KERNEL_DRIVER = b"""
-from grader.sandbox.driverkit import need
+from grader.kit import need
 
 class Verbs:
     def __init__(self, submission):

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from grader.arrays import TAGS
+from grader.ground.arrays import TAGS
+from grader.kit.answers import Wrong
 from grader.sandbox import schema, wire
-from grader.sandbox.driverkit import Wrong
 
 DTYPES = {getattr(torch, name) for name in TAGS}
 SLACK = 64 << 10
