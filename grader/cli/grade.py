@@ -19,7 +19,7 @@ from grader.cli.names import challenge_argument, check_cases, complete_case, fil
 from grader.cli.submission import locate, read
 from grader.cli.variant import Variant, of_work
 from grader.content import Case, Challenge, load_challenge
-from grader.work import Work, WorkError
+from grader.learner.work_folder import WorkError, WorkFolder
 
 if TYPE_CHECKING:
     from grader.judge.result import Result
@@ -198,16 +198,18 @@ def _write_record(result: Result, record: Path) -> None:
         raise UserError(f"{record}: cannot be written: {error.strerror}") from None
 
 
-def remember_result(work: Work, source: bytes, result: Result) -> None:
+def remember_result(work: WorkFolder, source: bytes, result: Result) -> None:
     """Keep what failed beside the file, so that the next hint is about it."""
-    from grader.hints import Graded, remember
+    from grader.learner.hints import LastGrading, remember
     from grader.report.words import by_use
 
     passed = tuple(case.id for case in result.cases if case.status == "passed")
-    remember(work, source, Graded(tuple(case.id for case in by_use(result.cases)), passed))
+    remember(work, source, LastGrading(tuple(case.id for case in by_use(result.cases)), passed))
 
 
-def _show(challenge: Challenge, result: Result, work: Work | None, *, named: Path | None) -> None:
+def _show(
+    challenge: Challenge, result: Result, work: WorkFolder | None, *, named: Path | None
+) -> None:
     from grader.report.console import render
 
     levels = {bug.id: bug.difficulty for bug in challenge.bugs.values()}
@@ -218,7 +220,7 @@ def _show(challenge: Challenge, result: Result, work: Work | None, *, named: Pat
     render(result, terminal.console(), bugs, levels=levels, hint=hint, decoys=decoys)
 
 
-def _planted(challenge: Challenge, work: Work | None) -> Variant | None:
+def _planted(challenge: Challenge, work: WorkFolder | None) -> Variant | None:
     """Return what was planted when the work folder tells; a stale state is no reason not to grade."""
     try:
         return of_work(challenge, work) if work else None

@@ -17,7 +17,7 @@ from grader.cli.submission import locate, read, text
 from grader.cli.variant import of_work
 from grader.content import Challenge, load_challenge
 from grader.content.statements import statements
-from grader.hints import Hint, next_hint, recall, spent, states_of
+from grader.learner.hints import Hint, next_hint, recall, spent, states_of
 from grader.report.visible import visible
 
 

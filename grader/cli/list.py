@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from grader import work as workfolders
 from grader.cli import terminal
 from grader.cli.exits import Exit
 from grader.cli.submission import shown
 from grader.content import Challenge, ContentError, challenge_ids, load_challenge
-from grader.work import WorkError
+from grader.learner import work_folder as workfolders
+from grader.learner.work_folder import WorkError
 
 
 @click.command("list")

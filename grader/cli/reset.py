@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from grader import work as workfolders
 from grader.cli import terminal
 from grader.cli.exits import UserError
 from grader.cli.names import challenge_argument
@@ -14,7 +13,8 @@ from grader.cli.submission import shown
 from grader.cli.variant import of_work
 from grader.content import load_challenge
 from grader.files import back_up
-from grader.work import Work, WorkError
+from grader.learner import work_folder as workfolders
+from grader.learner.work_folder import WorkError, WorkFolder
 
 
 @click.command("reset")
@@ -43,7 +43,7 @@ def command(challenge: str, force: bool) -> None:
     terminal.out(f"{path} is the starter again.")
 
 
-def _changed(work: Work, source: str) -> bool | None:
+def _changed(work: WorkFolder, source: str) -> bool | None:
     """Say whether the file differs from the starter; None when there is no file."""
     try:
         return work.path.read_bytes() != source.encode()
@@ -53,7 +53,7 @@ def _changed(work: Work, source: str) -> bool | None:
         return True
 
 
-def _keep(work: Work) -> Path:
+def _keep(work: WorkFolder) -> Path:
     try:
         return back_up(work.path)
     except OSError as error:

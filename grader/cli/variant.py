@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from grader.cli.exits import UserError
 from grader.content import Challenge, ContentError, UnknownName
 from grader.content.plant import PlantError, choose, plant
-from grader.work import Work, WorkError
+from grader.learner.work_folder import WorkError, WorkFolder
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def by_ids(challenge: Challenge, bugs: Iterable[str], decoys: Iterable[str]) -> 
     return variant
 
 
-def of_work(challenge: Challenge, work: Work) -> Variant:
+def of_work(challenge: Challenge, work: WorkFolder) -> Variant:
     """Return what was planted in a work folder; raises WorkError when the content has moved on."""
     try:
         if work.preset is not None:

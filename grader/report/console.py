@@ -15,12 +15,12 @@ from rich.console import Console, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
+from grader.diagnose.trace_model import FIRST_DIFFERENCE
 from grader.judge.result import CaseResult, Result, veiled
 from grader.report.cases import STYLES, cause_of, details, heading, line
 from grader.report.standing import PLAIN, UNICODE, Line, Symbols, bug_lines, decoy_lines
 from grader.report.visible import visible, visible_lines
 from grader.report.words import by_use, count
-from grader.trace.model import FIRST_DIFFERENCE
 
 IN_FULL = 4  # cases told in full, about a screen; of the others only the id is given
 

@@ -17,12 +17,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from grader.content import Challenge
+from grader.diagnose.trace_model import FIRST_DIFFERENCE, Trace
 from grader.judge.progress import needless
 from grader.judge.result import CaseResult, Cause, Result, veiled
 from grader.report.figures import Figures, figures_of
 from grader.report.visible import visible, visible_lines
 from grader.report.words import by_use, place
-from grader.trace.model import FIRST_DIFFERENCE, Trace
 
 MAX_DIFF = 6000  # lines of a submission that are compared with the starter
 MARKS = {"passed": "✓", "failed": "✗", "error": "!", "skipped": "–"}

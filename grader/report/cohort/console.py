@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from grader.batch.summary import BINS, Row, Summary
+from grader.classroom.class_summary import BINS, ClassSummary, SubmissionRow
 from grader.report.visible import visible
 from grader.report.words import count
 
@@ -22,7 +22,7 @@ MOST_LEARNERS, MOST_LINES = 25, 8
 BAR = 40
 
 
-def render(summary: Summary, console: Console) -> None:
+def render(summary: ClassSummary, console: Console) -> None:
     """Print the report."""
     _learners(summary, console)
     _unjudged(summary, console)
@@ -39,7 +39,7 @@ def render(summary: Summary, console: Console) -> None:
     )
 
 
-def _learners(summary: Summary, console: Console) -> None:
+def _learners(summary: ClassSummary, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("Learner", "Verdict", "Points", "Bugs still wrong"):
         table.add_column(
@@ -58,7 +58,7 @@ def _learners(summary: Summary, console: Console) -> None:
     console.print()
 
 
-def still_wrong(row: Row) -> str:
+def still_wrong(row: SubmissionRow) -> str:
     """Return how many bugs a file still has; of a file that is no Python, or was written anew, that cannot be told."""
     if not row.judged:
         return "-"
@@ -69,7 +69,7 @@ def still_wrong(row: Row) -> str:
     )
 
 
-def _unjudged(summary: Summary, console: Console) -> None:
+def _unjudged(summary: ClassSummary, console: Console) -> None:
     wrong = [row for row in summary.rows if row.state == "error"]
     if not wrong:
         return
@@ -79,7 +79,7 @@ def _unjudged(summary: Summary, console: Console) -> None:
     _more(console, len(wrong))
 
 
-def _scores(summary: Summary, console: Console) -> None:
+def _scores(summary: ClassSummary, console: Console) -> None:
     console.print("Marks", style="bold")
     most = max(summary.bins)
     for at, number in enumerate(summary.bins):
@@ -88,14 +88,14 @@ def _scores(summary: Summary, console: Console) -> None:
     console.print()
 
 
-def _bugs(summary: Summary, console: Console) -> None:
+def _bugs(summary: ClassSummary, console: Console) -> None:
     console.print("Bugs that fewest learners fixed", style="bold")
     for bug in summary.bugs[:MOST_LINES]:
         console.print(f"  {bug.fixed:>5} of {len(summary.judged)}  {bug.title}")
     _more(console, len(summary.bugs))
 
 
-def _cases(summary: Summary, console: Console) -> None:
+def _cases(summary: ClassSummary, console: Console) -> None:
     telling = [case for case in summary.cases if case.separates is not None]
     if not telling:
         return
@@ -106,7 +106,7 @@ def _cases(summary: Summary, console: Console) -> None:
     _more(console, len(telling))
 
 
-def _alike(summary: Summary, console: Console) -> None:
+def _alike(summary: ClassSummary, console: Console) -> None:
     if not summary.alike:
         return
     console.print("Nearly the same outside the starter's code", style="bold")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from grader.batch.summary import Summary
+from grader.classroom.class_summary import ClassSummary
 from grader.report.cohort.console import WORDS, bin_name, still_wrong
 from grader.report.html import MARKS, _environment
 
 
-def class_page(summary: Summary) -> str:
+def class_page(summary: ClassSummary) -> str:
     """Return the page; text that learners wrote goes through `visible` and is escaped."""
     text = (
         _environment()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 
-from grader.batch.summary import Row, Summary
+from grader.classroom.class_summary import ClassSummary, SubmissionRow
 from grader.report.exports.table import FORMULA
 from grader.report.visible import visible
 
@@ -16,7 +16,7 @@ COLUMNS = ("learner", "number", "id", "origin", "state", "score", "max_score", "
 COUNTS = ("bugs_fixed", "bugs_left", "bugs_changed", "seconds", "sha256", "why")
 
 
-def class_csv(summary: Summary) -> str:
+def class_csv(summary: ClassSummary) -> str:
     """Return the table; a byte order mark tells spreadsheets that it is UTF-8."""
     stream = io.StringIO()
     writer = csv.writer(stream)
@@ -27,7 +27,7 @@ def class_csv(summary: Summary) -> str:
     return "\ufeff" + stream.getvalue()
 
 
-def _who(row: Row) -> list[str | float]:
+def _who(row: SubmissionRow) -> list[str | float]:
     entry = row.entry
     who = [_safe(text) for text in (entry.learner, entry.number, entry.id, entry.origin)]
     marks: list[str | float] = ["", "", ""]
@@ -36,7 +36,7 @@ def _who(row: Row) -> list[str | float]:
     return [*who, row.state, *marks]
 
 
-def _counts(summary: Summary, row: Row, usual: set[str]) -> list[str | float]:
+def _counts(summary: ClassSummary, row: SubmissionRow, usual: set[str]) -> list[str | float]:
     met = zip(summary.challenge.bugs, row.bugs, strict=False)
     fixed = sum(state == "fixed" for bug, state in met if bug in usual)
     left, changed = row.bugs.count("present"), row.bugs.count("changed")
