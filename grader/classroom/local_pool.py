@@ -23,7 +23,7 @@ class LocalPool(ThreadPoolExecutor):
     """As many processes as `slots`, each kept by a thread and started anew when it is lost."""
 
     def __init__(self, slots: int) -> None:
-        super().__init__(slots, thread_name_prefix="lane")
+        super().__init__(slots, thread_name_prefix="worker")
         self.slots = slots
         self._kept = threading.local()
         self._workers: list[WorkerProcess] = []
@@ -51,7 +51,7 @@ class LocalPool(ThreadPoolExecutor):
         self.shutdown(wait=True, cancel_futures=True)
 
     def _in_worker(self, fn: Callable[..., T], *args: Any) -> T:
-        worker: WorkerProcess | None = getattr(self._kept, "lane", None)
+        worker: WorkerProcess | None = getattr(self._kept, "worker", None)
         if worker is None or not worker.alive:
             if self._closed:
                 raise WorkerLost("the batch is ending")
