@@ -20,7 +20,7 @@ from grader.diagnose.trace_model import Trace
 from grader.files import write_atomically
 from grader.judge import grade_source, start_sandbox
 from grader.judge.result import Result
-from grader.report.html import Link, index_page, result_page
+from grader.report.html_report import Link, index_page, result_page
 
 REPORT = ROOT / "report"
 

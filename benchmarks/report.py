@@ -11,7 +11,7 @@ from benchmarks.options import add_challenge, parser
 from grader.content import load_challenge
 from grader.diagnose.explain_failures import trace_failed_cases
 from grader.judge import grade_source, start_sandbox
-from grader.report.html import result_page
+from grader.report.html_report import result_page
 
 
 def main() -> int:

@@ -6,8 +6,8 @@ import os
 import stat
 from pathlib import Path
 
-from grader.cli.exits import UserError
 from grader.content import Challenge
+from grader.ground.errors import UserError
 from grader.learner import work_folder as workfolders
 from grader.learner.work_folder import WorkError, WorkFolder
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from grader.arrays import Array, array
 from grader.diagnose.patterns import UNUSED, StepContext, differences, masked, padding_of
 from grader.diagnose.trace_model import Checkpoint, FirstWrongValue, RecordedArray
-from grader.judge.show import number
+from grader.ground.arrays import Array, array
+from grader.judge.error_patterns import number
 
 LOOSE = {"float64": 1e-7, "float32": 2e-4, "bfloat16": 5e-2, "float16": 2e-2}
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from grader.arrays import Array
 from grader.diagnose.checkpoints import OUTPUT, Checkpoints, CheckpointSpec
 from grader.diagnose.compare_arrays import compare_arrays, ending_of, shown
 from grader.diagnose.patterns import StepContext
 from grader.diagnose.record_case import StepRecording
 from grader.diagnose.trace_model import Checkpoint, FirstWrongValue
+from grader.ground.arrays import Array
 
 ENDING = "ending"  # the point that says how a step ends
 

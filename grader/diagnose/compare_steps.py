@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from grader.arrays import Array, array
 from grader.diagnose.checkpoints import Checkpoints, CheckpointSpec
 from grader.diagnose.compare_arrays import alike, compare_arrays, ending_of, part_of, shown
 from grader.diagnose.compare_outputs import ComparedCheckpoint, compare_outputs, forgiven
@@ -19,6 +18,7 @@ from grader.diagnose.pair_checkpoints import PairedCheckpoint, pair_checkpoints
 from grader.diagnose.patterns import StepContext
 from grader.diagnose.record_case import RecordedCall, StepRecording
 from grader.diagnose.trace_model import Checkpoint, FirstWrongValue
+from grader.ground.arrays import Array, array
 
 Part = Array | str
 Parts = Mapping[str, Part]

@@ -11,8 +11,7 @@ from grader.content import Challenge, ContentError
 from grader.diagnose.trace_case import trace_case
 from grader.diagnose.trace_model import FIRST_DIFFERENCE, Divergence, Trace
 from grader.judge.golden import Golden, load_golden
-from grader.judge.result import CaseResult, Result
-from grader.report.words import by_use
+from grader.judge.result import CaseResult, Result, most_informative_first
 from grader.sandbox import Sandbox, SandboxError
 
 MOST = 6  # cases that are traced for pictures
@@ -62,7 +61,7 @@ def trace_failed_cases(
     """Return traces of the first failed cases whose answers were wrong, by case."""
     found: dict[str, Trace] = {}
     golden = load_golden(challenge)
-    for failed in by_use(result.cases):
+    for failed in most_informative_first(result.cases):
         if len(found) == MOST:
             break
         kind = failed.cause.kind if failed.cause else None

@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from grader.arrays import Array
 from grader.diagnose.checkpoints import Checkpoints, CheckpointSpec
 from grader.diagnose.record_case import RecordedCall, StepRecording
+from grader.ground.arrays import Array
 
 OPS = {
     "scores": "softmax.in",

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from grader.arrays import Array
 from grader.content import Case, Challenge, ContentError
 from grader.diagnose.checkpoints import OPS, RECORDER, Checkpoints
-from grader.judge.bench import limits_of
+from grader.ground.arrays import Array
 from grader.judge.script import CREATE, Script
+from grader.judge.worker_reuse import limits_of
 from grader.sandbox import Reply, Request, Sandbox, Session, WorkerFailure
 
 SPARE_BYTES = 4 << 20

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from grader.arrays import Array
 from grader.content import Case
 from grader.diagnose.checkpoints import Checkpoints, FactSource
 from grader.diagnose.patterns import StepContext, masked
 from grader.diagnose.record_case import StepRecording
+from grader.ground.arrays import Array
 
 Numbers = np.ndarray[Any, Any]
 

@@ -8,7 +8,7 @@ import pytest
 
 from grader.classroom.class_summary import summarise_class
 from grader.classroom.run_batch import BatchOptions, run_batch
-from grader.report.cohort.page import class_page
+from grader.report.class_report import class_page
 from tests.browser.access import CHROMIUM, FAULTS, OPTIONS
 from tests.classroom.conftest import CHALLENGE, Workers
 

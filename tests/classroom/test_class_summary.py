@@ -19,11 +19,9 @@ from grader.classroom.batch_plan import PlannedSubmission
 from grader.classroom.class_summary import ClassSummary, SubmissionRow, summarise_class
 from grader.classroom.grading_worker import GradingJob, JobAnswer
 from grader.classroom.run_batch import BatchOptions, run_batch
-from grader.cli.meter import pace
+from grader.cli.batch_meter import pace
 from grader.content.plant import plant
-from grader.report.cohort.console import render, still_wrong
-from grader.report.cohort.page import class_page
-from grader.report.cohort.table import class_csv
+from grader.report.class_report import class_csv, class_page, render, still_wrong
 from tests.classroom.conftest import CHALLENGE, Workers, answer
 
 CASES = list(CHALLENGE.cases)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grader.arrays import array
 from grader.content import load_challenge
 from grader.content.challenge import challenge_ids
 from grader.content.plant import plant
@@ -27,6 +26,7 @@ from grader.diagnose.patterns import UNUSED, StepContext, places
 from grader.diagnose.record_case import RecordedCall, StepRecording
 from grader.diagnose.trace_case import trace_case
 from grader.diagnose.trace_model import Checkpoint
+from grader.ground.arrays import array
 from grader.sandbox import Reply, Request
 
 WM, PAGED = "world_model_cache", "paged_cache"

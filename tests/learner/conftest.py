@@ -111,7 +111,7 @@ def watching(file: Path) -> Iterator[Callable[..., Terminal]]:
     started: list[Terminal] = []
 
     def start(*options: str, **size: int) -> Terminal:
-        argv = [sys.executable, str(HERE / "double.py"), str(file), *options]
+        argv = [sys.executable, str(HERE / "watch_double.py"), str(file), *options]
         started.append(Terminal(argv, **size))
         return started[-1]
 

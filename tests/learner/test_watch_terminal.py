@@ -169,7 +169,7 @@ def test_a_bug_of_ours_is_raised_and_the_terminal_put_back(watching, file) -> No
 
 
 def test_without_a_terminal_there_are_plain_lines(file) -> None:
-    double = Path(__file__).with_name("double.py")
+    double = Path(__file__).with_name("watch_double.py")
     process = subprocess.Popen(
         [sys.executable, double, file],
         stdout=subprocess.PIPE,

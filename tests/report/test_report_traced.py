@@ -8,12 +8,12 @@ import re
 import pytest
 
 from grader.cli.main import main
-from grader.cli.trace import lines
+from grader.cli.trace_command import lines
 from grader.content import load_challenge
 from grader.diagnose.explain_failures import MOST, told, trace_failed_cases
 from grader.diagnose.trace_model import Checkpoint, Divergence, Trace
 from grader.judge import grade_source
-from grader.report.html import result_page
+from grader.report.html_report import result_page
 
 CHALLENGE = "multi_head_attention"
 
