@@ -14,8 +14,8 @@ from rich.table import Table
 
 from benchmarks.options import parser
 from grader.content import Challenge, challenge_ids, load_challenge
-from grader.content.challenge import ROOT
-from grader.files import write_atomically
+from grader.ground.files import write_atomically
+from grader.ground.paths import ROOT
 from grader.judge import grade_source, start_sandbox
 from grader.judge.result import Result
 from grader.report.html import Link, index_page, result_page

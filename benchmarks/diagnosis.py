@@ -14,8 +14,8 @@ import argparse
 import sys
 
 from grader.content import Case, Challenge, load_challenge
-from grader.content.challenge import challenge_ids
-from grader.content.plant import plant
+from grader.content.catalogue import challenge_ids
+from grader.content.planting import plant
 from grader.judge import start_sandbox
 from grader.judge.golden import load_golden
 from grader.sandbox import Sandbox

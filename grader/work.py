@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from grader.content.challenge import ROOT
-from grader.files import write_atomically
+from grader.ground.files import write_atomically
+from grader.ground.paths import ROOT
 
 STATE = ".kvdojo.json"
 SCHEMA = "kvdojo/work/v1"

@@ -22,7 +22,7 @@ from grader.batch.leaves import (
     unwrapped,
 )
 from grader.batch.names import Learner
-from grader.content.statements import MAX_BYTES
+from grader.ground.limits import MAX_SOURCE_BYTES
 
 OTHER_ARCHIVES = (".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz")
 
@@ -105,7 +105,7 @@ def _submission(learner: Learner, group: list[Leaf], file: str) -> Found:
         leaf = _pick(_expanded(group), file)
         origin = str(PurePosixPath(*leaf.parts))
         found = replace(found, origin=origin, file=names.of_file(leaf.name)[1])
-        return replace(found, source=_read(leaf, MAX_BYTES, "a submission"))
+        return replace(found, source=_read(leaf, MAX_SOURCE_BYTES, "a submission"))
     except Refused as refused:
         return replace(found, refusal=str(refused))
 

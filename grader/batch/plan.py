@@ -16,7 +16,7 @@ from typing import Any
 
 from grader.batch.find import Found
 from grader.batch.names import slug
-from grader.files import write_atomically
+from grader.ground.files import write_atomically
 
 SCHEMA = "kvdojo/batch/v1"
 

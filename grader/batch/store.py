@@ -19,7 +19,7 @@ from grader.batch import journal
 from grader.batch.find import Found
 from grader.batch.journal import Journal
 from grader.batch.plan import BatchError, Entry, Plan, load_plan, make_plan, save_plan
-from grader.files import write_atomically
+from grader.ground.files import write_atomically
 
 OURS = {"sources", "results", "journal.jsonl", "batch.json", "summary.csv", "class.html"}
 

@@ -77,7 +77,7 @@ def _check(folder: Path, out: Path) -> None:
 
 
 def _report(summary: Summary, out: Path) -> None:
-    from grader.files import write_atomically
+    from grader.ground.files import write_atomically
     from grader.report.cohort.console import render
     from grader.report.cohort.page import class_page
     from grader.report.cohort.table import class_csv

@@ -7,7 +7,7 @@ import click
 from grader.cli import terminal
 from grader.cli.exits import UserError
 from grader.cli.submission import shown
-from grader.content.challenge import ROOT
+from grader.ground.paths import ROOT
 
 
 @click.group("challenge")

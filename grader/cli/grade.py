@@ -188,7 +188,7 @@ def _seeds(challenge: Challenge, source: bytes, replay: Path) -> dict[str, int]:
 
 
 def _write_record(result: Result, record: Path) -> None:
-    from grader.files import write_atomically
+    from grader.ground.files import write_atomically
     from grader.judge.replay import to_record
 
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from grader.cli.exits import UserError
 from grader.cli.variant import Variant
 from grader.content import Challenge
-from grader.files import write_atomically
+from grader.ground.files import write_atomically
 from grader.judge import start_sandbox
 from grader.judge.result import Result
 from grader.report.html import result_page

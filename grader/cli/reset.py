@@ -13,7 +13,7 @@ from grader.cli.names import challenge_argument
 from grader.cli.submission import shown
 from grader.cli.variant import of_work
 from grader.content import load_challenge
-from grader.files import back_up
+from grader.ground.files import back_up
 from grader.work import Work, WorkError
 
 

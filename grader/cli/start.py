@@ -16,7 +16,7 @@ from grader.cli.names import challenge_argument, complete_preset
 from grader.cli.submission import shown
 from grader.cli.variant import Variant, by_preset, by_seed
 from grader.content import Challenge, load_challenge
-from grader.files import back_up
+from grader.ground.files import back_up
 from grader.work import Work, WorkError
 
 

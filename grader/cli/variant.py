@@ -12,7 +12,7 @@ from difflib import get_close_matches
 
 from grader.cli.exits import UserError
 from grader.content import Challenge, ContentError, UnknownName
-from grader.content.plant import PlantError, choose, plant
+from grader.content.planting import PlantError, choose, plant
 from grader.work import Work, WorkError
 
 

@@ -13,10 +13,10 @@ from dataclasses import replace
 from hashlib import sha256
 
 from grader.content import Case, Challenge, ContentError, UnknownName, load_challenge
-from grader.content.fragments import entries
-from grader.content.schema import cases_digest, validate_cases
+from grader.content.bug_detection import entry_status
+from grader.content.cases_schema import cases_digest, validate_cases
 from grader.content.signatures import foreign_helpers
-from grader.content.statements import MAX_BYTES
+from grader.ground.limits import MAX_SOURCE_BYTES
 from grader.judge.absent import absent, reason, skipped, versions
 from grader.judge.case import GraderError
 from grader.judge.fresh import Fresh
@@ -62,8 +62,8 @@ def grade_source(
     began = time.monotonic()
     if isinstance(challenge, str):
         challenge = load_challenge(challenge)
-    if len(source) > MAX_BYTES:
-        raise Unreadable(f"the file has {len(source)} bytes; at most {MAX_BYTES} are graded")
+    if len(source) > MAX_SOURCE_BYTES:
+        raise Unreadable(f"the file has {len(source)} bytes; at most {MAX_SOURCE_BYTES} are graded")
     if (package := absent(challenge)) is not None:
         return _without(package, challenge, source, filename, cases, began)
     with ExitStack() as stack:
@@ -74,7 +74,7 @@ def grade_source(
         chosen = _chosen(challenge, cases)
         golden = golden or prepare(challenge, chosen)
         text = source.decode("utf-8", "replace")
-        states = entries(challenge, text)
+        states = entry_status(challenge, text)
         try:
             box.ready()
         except SandboxError as error:
@@ -209,7 +209,7 @@ def _without(
     began: float,
 ) -> Result:
     """The result where a package the challenge needs is not installed: nothing was run."""
-    states = entries(challenge, source.decode("utf-8", "replace"))
+    states = entry_status(challenge, source.decode("utf-8", "replace"))
     results = skipped(_chosen(challenge, cases), package)
     return Result(
         challenge=challenge.id,

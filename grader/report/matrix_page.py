@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grader.author.survey import Survey
+from grader.author.kill_matrix_summary import KillMatrixSummary
 from grader.report.html import _environment
 
 # state -> class of the cell and the mark in it, so that colour is never the only sign
@@ -15,7 +15,7 @@ LOOKS = {
 }
 
 
-def matrix_page(found: Survey) -> str:
+def matrix_page(found: KillMatrixSummary) -> str:
     """Return the page."""
     missed = [bug.id for bug in found.bugs if not bug.witnesses]
     idle = [case.id for case in found.cases if not case.kills]

@@ -17,7 +17,7 @@ from grader.batch.journal import Journal
 from grader.batch.plan import BatchError, load_plan
 from grader.batch.store import Store
 from grader.batch.work import Answer, Job
-from grader.content.schema import faults, load_schema
+from grader.content.validation import load_schema, schema_errors
 from grader.judge import GraderError
 from tests.batch.conftest import Workers, answer, lost, verdicts
 
@@ -54,7 +54,9 @@ def test_every_submission_is_graded_once(workers: Workers, run: Run) -> None:
     assert sorted(workers.given) == list("abcdefgh")
     assert finished(store) == Counter("abcdefgh")
     for path in store.results.glob("*.json"):
-        assert not list(faults(json.loads(path.read_text()), load_schema("result-v1"), path.name))
+        assert not list(
+            schema_errors(json.loads(path.read_text()), load_schema("result-v1"), path.name)
+        )
 
 
 @pytest.mark.parametrize("after", range(1, 8))

@@ -20,7 +20,7 @@ from grader.batch.plan import Entry
 from grader.batch.summary import Row, Summary, summarise
 from grader.batch.work import Answer, Job
 from grader.cli.meter import pace
-from grader.content.plant import plant
+from grader.content.planting import plant
 from grader.report.cohort.console import render, still_wrong
 from grader.report.cohort.page import class_page
 from grader.report.cohort.table import class_csv

@@ -20,7 +20,7 @@ import grader.judge
 import grader.judge.private
 from grader.cli import case, challenge, check, grade, matrix, plant
 from grader.content import load_challenge
-from grader.content.challenge import ROOT
+from grader.ground.paths import ROOT
 from grader.sandbox import Sandbox
 
 PAGE = ROOT / "docs" / "instructors.md"

@@ -10,8 +10,8 @@ import pytest
 
 from grader.arrays import array
 from grader.content import load_challenge
-from grader.content.challenge import challenge_ids
-from grader.content.plant import plant
+from grader.content.catalogue import challenge_ids
+from grader.content.planting import plant
 from grader.sandbox import Reply, Request
 from grader.trace import Point, trace_case
 from grader.trace.likeness import with_likeness

@@ -10,8 +10,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+
+from grader.ground.files import sync_folder
+from grader.ground.locks import lock
 
 UNDO = ".undo"
 OLD, NEW = "old", "new"
@@ -26,21 +29,21 @@ def locked(folder: Path, waiting: Callable[[], None] | None = None) -> Iterator[
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
-        _lock(handle, waiting or _patient)
-        _settle(folder)
+        lock(handle, waiting or _patient)
+        _recover(folder)
         yield
     finally:
         os.close(handle)
 
 
-def settle(folder: Path) -> None:
+def recover(folder: Path) -> None:
     """Undo what a process that died left half done; waits for one that is alive.  Raises OSError."""
     with locked(folder):
         pass
 
 
-def replace_together(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Give files of a locked folder new contents; after a crash at any point `settle` restores all of them.
+def replace_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Give files of a locked folder new contents; after a crash at any point `recover` restores all of them.
 
     Raises OSError; the files are then as they were.
     """
@@ -48,13 +51,13 @@ def replace_together(folder: Path, files: Mapping[str, bytes]) -> None:
     try:
         _stage(folder, staged, files)
         staged.rename(folder / UNDO)
-        _sync(folder)
+        sync_folder(folder)
         for name in files:
             os.replace(folder / UNDO / NEW / name, folder / name)
-        _sync(folder)
+        sync_folder(folder)
         _discard(folder)
     except BaseException:
-        _settle(folder)
+        _recover(folder)
         raise
 
 
@@ -74,10 +77,10 @@ def _stage(folder: Path, staged: Path, files: Mapping[str, bytes]) -> None:
         else:
             (staged / OLD / f"{name}.absent").touch()
     for made in (staged / OLD, staged / NEW, staged):
-        _sync(made)
+        sync_folder(made)
 
 
-def _settle(folder: Path) -> None:
+def _recover(folder: Path) -> None:
     if os.path.exists(folder / UNDO):
         for old in (folder / UNDO / OLD).iterdir():
             if old.suffix == ".absent":
@@ -87,7 +90,7 @@ def _settle(folder: Path) -> None:
             again.unlink(missing_ok=True)
             _name_again(old, again)
             os.replace(again, folder / old.name)
-        _sync(folder)
+        sync_folder(folder)
         _discard(folder)
     for left in folder.iterdir():
         if left.name.startswith(_LEFT):
@@ -98,7 +101,7 @@ def _discard(folder: Path) -> None:
     """Make the exchange, or its undoing, final in one step."""
     place = Path(tempfile.mkdtemp(prefix=_LEFT[1], dir=folder))
     (folder / UNDO).rename(place)
-    _sync(folder)
+    sync_folder(folder)
     shutil.rmtree(place, ignore_errors=True)
 
 
@@ -108,27 +111,6 @@ def _name_again(path: Path, other: Path) -> None:
     except OSError:
         # a file system without hard links
         shutil.copy2(path, other)
-
-
-def _lock(handle: int, waiting: Callable[[], None]) -> None:
-    try:
-        import fcntl
-    except ImportError:
-        return  # not on Windows, where nobody but one author at a desk adds content
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        waiting()
-        fcntl.flock(handle, fcntl.LOCK_EX)
-
-
-def _sync(folder: Path) -> None:
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _patient() -> None:

@@ -20,7 +20,7 @@ Names = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Words:
+class Vocabulary:
     """The statements that a function can have in a file of ours, by their form without local names."""
 
     all: frozenset[str]
@@ -44,7 +44,7 @@ class _Renaming:
         return _Renaming(ours, theirs)
 
 
-def words_of(variants: Iterable[list[str]]) -> Words:
+def vocabulary_of(variants: Iterable[list[str]]) -> Vocabulary:
     """Collect the statements of one function over all its variants."""
     statements = frozenset(statement for variant in variants for statement in variant)
     bound = _bound(statements)
@@ -52,10 +52,10 @@ def words_of(variants: Iterable[list[str]]) -> Words:
     for statement in sorted(statements):
         shape, names = _form(statement, bound)
         forms.setdefault(shape, []).append(names)
-    return Words(statements, bound, forms)
+    return Vocabulary(statements, bound, forms)
 
 
-def restored(mine: list[str], words: Words) -> list[str]:
+def alpha_rename(mine: list[str], words: Vocabulary) -> list[str]:
     """Return the statements with our names for local variables, as far as they can be told."""
     if len(mine) > MOST_STATEMENTS or words.all.issuperset(mine):
         return mine

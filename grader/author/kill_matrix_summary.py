@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from grader.author.cover import Cover, smallest_cover
-from grader.author.faults import bug_ids
-from grader.author.matrix import Matrix
+from grader.author.kill_matrix import KillMatrix
+from grader.author.min_set_cover import SetCover, min_set_cover
+from grader.author.wrong_variants import bug_ids
 from grader.content import Challenge
 from grader.judge.result import CaseResult
 
@@ -17,7 +17,7 @@ KILLS = STATES[:3]
 
 
 @dataclass(frozen=True)
-class Fault:
+class FaultRow:
     """A bug or a trivial answer: the cases that catch it, and bugs beside which its repair would change no verdict."""
 
     id: str
@@ -28,7 +28,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Column:
+class CaseColumn:
     """A case: the bugs it catches, and those no other case catches."""
 
     id: str
@@ -39,23 +39,23 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Survey:
+class KillMatrixSummary:
     """A kill matrix, read."""
 
     challenge: str
     title: str
-    faults: tuple[Fault, ...]
-    cases: tuple[Column, ...]
+    faults: tuple[FaultRow, ...]
+    cases: tuple[CaseColumn, ...]
     cells: Mapping[str, Mapping[str, str]]
-    cover: Cover
+    cover: SetCover
 
     @property
-    def bugs(self) -> list[Fault]:
+    def bugs(self) -> list[FaultRow]:
         """The faults that are planted bugs."""
         return [fault for fault in self.faults if fault.kind == "bug"]
 
     @property
-    def impostors(self) -> list[Fault]:
+    def trivial_solutions(self) -> list[FaultRow]:
         """The faults that are trivial answers."""
         return [fault for fault in self.faults if fault.kind == "impostor"]
 
@@ -68,12 +68,12 @@ class Survey:
         return [names for cases, names in groups.items() if cases and len(names) > 1]
 
 
-def survey(challenge: Challenge, matrix: Matrix) -> Survey:
+def summarize(challenge: Challenge, matrix: KillMatrix) -> KillMatrixSummary:
     """Read the matrix of a challenge."""
     bugs = bug_ids(challenge)
     caught = {name: matrix.witnesses(name) for name in matrix.rows}
     faults = [
-        Fault(
+        FaultRow(
             name,
             challenge.bugs[name].title,
             "bug",
@@ -83,21 +83,21 @@ def survey(challenge: Challenge, matrix: Matrix) -> Survey:
         for name in bugs
     ]
     faults += [
-        Fault(name, entry.title, "impostor", tuple(caught[name]))
-        for name, entry in challenge.impostors.items()
+        FaultRow(name, entry.title, "impostor", tuple(caught[name]))
+        for name, entry in challenge.trivial_solutions.items()
     ]
     columns = []
     for case in challenge.cases.values():
         kills = tuple(name for name in bugs if case.id in caught[name])
         alone = tuple(name for name in kills if len(caught[name]) == 1)
-        columns.append(Column(case.id, case.title, case.kind, kills, alone))
-    return Survey(
+        columns.append(CaseColumn(case.id, case.title, case.kind, kills, alone))
+    return KillMatrixSummary(
         challenge.id,
         challenge.title,
         tuple(faults),
         tuple(columns),
         {name: {case: state_of(r) for case, r in row.items()} for name, row in matrix.rows.items()},
-        smallest_cover({name: caught[name] for name in bugs}),
+        min_set_cover({name: caught[name] for name in bugs}),
     )
 
 
@@ -111,8 +111,8 @@ def state_of(result: CaseResult) -> str:
     )
 
 
-def document(found: Survey) -> dict[str, Any]:
-    """Return the survey as `kvdojo/matrix/v1`."""
+def summary_document(found: KillMatrixSummary) -> dict[str, Any]:
+    """Return the summary as `kvdojo/matrix/v1`."""
     return {
         "schema": "kvdojo/matrix/v1",
         "challenge": found.challenge,
@@ -127,7 +127,7 @@ def document(found: Survey) -> dict[str, Any]:
         ],
         "impostors": [
             {"id": entry.id, "title": entry.title, "witnesses": list(entry.witnesses)}
-            for entry in found.impostors
+            for entry in found.trivial_solutions
         ],
         "cases": [
             {

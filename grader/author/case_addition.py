@@ -11,14 +11,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from grader.author.faults import bug_ids, decoy_ids, planted
-from grader.author.matrix import kill_matrix, row
-from grader.author.record import recorded, with_symptoms
-from grader.author.worth import Worth, weigh
+from grader.author.case_value import CaseValue, case_value
+from grader.author.kill_matrix import kill_matrix, row
+from grader.author.recording import recorded, with_symptoms
+from grader.author.wrong_variants import bug_ids, decoy_ids, planted
 from grader.content import Case, Challenge, ContentError
+from grader.content.cases_schema import digest_of
 from grader.content.jsonfile import parse_json
-from grader.content.schema import digest_of
-from grader.content.together import locked, replace_together
+from grader.ground.transaction import locked, replace_files
 from grader.judge.bench import Bench
 from grader.judge.golden import CaseGolden, Golden
 from grader.judge.oracle import Oracle
@@ -37,26 +37,29 @@ class Measured:
     case: Case
     golden: Golden
     witnesses: Mapping[str, Sequence[str]]
-    worth: Worth
+    value: CaseValue
 
 
 def measure(
     sandbox: Sandbox, challenge: Challenge, case: Case, progress: Progress | None = None
 ) -> Measured:
-    """Run a case on the reference, every decoy, bug and impostor; raises ContentError for what cannot be a case."""
+    """Run a case on the reference, every decoy, every bug and every trivial solution.
+
+    Raises ContentError for what cannot be a case.
+    """
     price = price_of(challenge, case)
     golden, known = _caught_up(sandbox, challenge)
     made = expect(sandbox, challenge, case)
     _honest(sandbox, challenge, case, made)
     both = replace(golden, cases={**golden.cases, case.id: made})
     matrix = kill_matrix(sandbox, challenge, both, cases=[case], progress=progress)
-    worth = weigh(challenge, golden, case, made, matrix, price, known)
+    value = case_value(challenge, golden, case, made, matrix, price, known)
     told = with_symptoms(made, case.id, matrix)
     witnesses = {
-        name: [*cases, *([case.id] if name in worth.kills else [])] for name, cases in known.items()
+        name: [*cases, *([case.id] if name in value.kills else [])] for name, cases in known.items()
     }
     both = replace(golden, cases={**golden.cases, case.id: told})
-    return Measured(case, both, witnesses, worth)
+    return Measured(case, both, witnesses, value)
 
 
 def _caught_up(sandbox: Sandbox, challenge: Challenge) -> tuple[Golden, dict[str, list[str]]]:
@@ -111,7 +114,7 @@ def write(
     golden = replace(found.golden, content=digest_of(challenge, cases))
     files = recorded(challenge, golden, found.witnesses)
     # in this order no reader ever meets a case without its golden
-    replace_together(challenge.folder, {**files, "cases.json": cases})
+    replace_files(challenge.folder, {**files, "cases.json": cases})
 
 
 def locking(

@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from grader.author.faults import bug_ids
-from grader.author.matrix import Matrix, kill_matrix
+from grader.author.kill_matrix import KillMatrix, kill_matrix
+from grader.author.wrong_variants import bug_ids
 from grader.content import Challenge, load_challenge
+from grader.content.cases_schema import cases_digest, cases_schema
 from grader.content.jsonfile import read_json
-from grader.content.plant import plant
-from grader.content.schema import cases_digest, cases_schema
-from grader.content.together import replace_together
-from grader.files import write_atomically
+from grader.content.planting import plant
+from grader.ground.files import write_atomically
+from grader.ground.transaction import replace_files
 from grader.judge.golden import CaseGolden, Golden, oracle_digest, save_golden
 from grader.judge.oracle import Oracle
 from grader.sandbox import Sandbox
@@ -35,7 +35,7 @@ def make_golden(sandbox: Sandbox, challenge: Challenge) -> Golden:
 
 def record(
     sandbox: Sandbox, challenge: Challenge, progress: Progress | None = None
-) -> tuple[Golden, Matrix]:
+) -> tuple[Golden, KillMatrix]:
     """Record a challenge; returns what was recorded."""
     golden = make_golden(sandbox, challenge)
     matrix = kill_matrix(sandbox, challenge, golden, progress=progress)
@@ -43,7 +43,7 @@ def record(
     golden = replace(golden, cases=cases)
     witnesses = {name: matrix.witnesses(name) for name in bug_ids(challenge)}
     challenge.starter.parent.mkdir(exist_ok=True)
-    replace_together(challenge.folder, recorded(challenge, golden, witnesses))
+    replace_files(challenge.folder, recorded(challenge, golden, witnesses))
     write_atomically(challenge.starter, starter_bytes(challenge))
     return golden, matrix
 
@@ -70,7 +70,7 @@ def schema_bytes(challenge: Challenge) -> bytes:
     return _json(cases_schema(challenge))
 
 
-def with_symptoms(golden: CaseGolden, name: str, matrix: Matrix) -> CaseGolden:
+def with_symptoms(golden: CaseGolden, name: str, matrix: KillMatrix) -> CaseGolden:
     """Return a case's golden with its fault dictionary."""
     faults: dict[str, Any] = {}
     for fault, row in matrix.rows.items():

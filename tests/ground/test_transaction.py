@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from grader.content.together import UNDO, locked, replace_together, settle
+from grader.ground.transaction import UNDO, locked, recover, replace_files
 
 OLD = {"a.json": b"old a", "b.bin": b"old b"}
 NEW = {"a.json": b"new a", "b.bin": b"new b", "c.json": b"new c"}
@@ -19,7 +19,7 @@ NEW = {"a.json": b"new a", "b.bin": b"new b", "c.json": b"new c"}
 # the process kills itself just before or after the N-th call that touches the disk
 DIES = """
 import os, pathlib, shutil, signal, sys, tempfile
-from grader.content import together
+from grader.ground import transaction
 folder, at = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 seen = 0
 def wrap(owner, name):
@@ -31,12 +31,12 @@ def wrap(owner, name):
             os.kill(os.getpid(), signal.SIGKILL)
         return real(*args, **kwargs)
     setattr(owner, name, call)
-with together.locked(folder):
+with transaction.locked(folder):
     for owner, names in ((os, ("fsync", "link", "replace")), (tempfile, ("mkdtemp",)), (shutil, ("rmtree",)),
                          (pathlib.Path, ("mkdir", "rename", "touch", "open"))):
         for name in names:
             wrap(owner, name)
-    together.replace_together(folder, {"a.json": b"new a", "b.bin": b"new b", "c.json": b"new c"})
+    transaction.replace_files(folder, {"a.json": b"new a", "b.bin": b"new b", "c.json": b"new c"})
 """
 
 
@@ -56,7 +56,7 @@ def test_all_files_change(tmp_path: Path) -> None:
     (folder / "a.json").chmod(0o640)
 
     with locked(folder):
-        replace_together(folder, NEW)
+        replace_files(folder, NEW)
 
     assert contents(folder) == NEW
     assert (folder / "a.json").stat().st_mode & 0o777 == 0o640
@@ -67,7 +67,7 @@ def test_killed_anywhere_it_leaves_all_old_or_all_new(tmp_path: Path) -> None:
     for at in range(1, 60):
         folder = fill(tmp_path / str(at))
         done = subprocess.run([sys.executable, "-c", DIES, folder, str(at)], check=False)
-        settle(folder)
+        recover(folder)
         endings.append(contents(folder))
         assert endings[-1] in (OLD, NEW), f"killed at call {at}"
         if done.returncode == 0:
@@ -89,7 +89,7 @@ def test_an_error_on_the_way_restores_the_files(
 
     monkeypatch.setattr(os, "replace", full)
     with locked(folder), pytest.raises(OSError, match="No space"):
-        replace_together(folder, NEW)
+        replace_files(folder, NEW)
 
     assert contents(folder) == OLD
 
@@ -97,7 +97,7 @@ def test_an_error_on_the_way_restores_the_files(
 def test_two_at_once_take_turns(tmp_path: Path) -> None:
     folder = fill(tmp_path)
     script = (
-        "import sys, pathlib; from grader.content.together import locked\n"
+        "import sys, pathlib; from grader.ground.transaction import locked\n"
         "with locked(pathlib.Path(sys.argv[1]), lambda: print('waiting', flush=True)): print('in', flush=True)"
     )
     with locked(folder):

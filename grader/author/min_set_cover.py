@@ -10,19 +10,19 @@ Rows = dict[str, frozenset[str]]
 
 
 @dataclass(frozen=True)
-class Cover:
+class SetCover:
     """Cases that together catch every bug; `smallest` unless the search was given up."""
 
     cases: tuple[str, ...]
     smallest: bool
 
 
-def smallest_cover(witnesses: Mapping[str, Collection[str]]) -> Cover:
+def min_set_cover(witnesses: Mapping[str, Collection[str]]) -> SetCover:
     """Return the fewest cases that catch every bug that any case catches; `witnesses` lists its cases per bug."""
     rows = {bug: frozenset(cases) for bug, cases in witnesses.items() if cases}
     search = _Search(_greedy(rows))
     search.run(_minimal(rows), ())
-    return Cover(tuple(sorted(search.best)), search.nodes <= NODES)
+    return SetCover(tuple(sorted(search.best)), search.nodes <= NODES)
 
 
 class _Search:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from grader.author.breach import Breach
-from grader.author.constants import accepts_nan, constant_answers
-from grader.author.faults import bug_ids, compatible, decoy_ids, pairs, planted, sample
-from grader.author.matrix import Matrix, first_kill, kill_matrix, loudest_first, row
+from grader.author.constant_answers import accepts_nan, constant_answers
+from grader.author.kill_matrix import KillMatrix, first_kill, kill_matrix, loudest_first, row
+from grader.author.violation import Violation
+from grader.author.wrong_variants import bug_ids, compatible, decoy_ids, pairs, planted, sample
 from grader.content import Case, Challenge, ContentError
 from grader.judge.golden import CaseGolden, Expected, Golden
 from grader.judge.grading import PARALLEL
@@ -26,7 +26,7 @@ Faults = Iterator[tuple[str, str]]
 
 
 @dataclass
-class Behaviour:
+class DynamicChecks:
     """The running checks of one challenge."""
 
     sandbox: Sandbox
@@ -35,7 +35,7 @@ class Behaviour:
     margin: tuple[float | None, str] = (None, "")
     _margins: list[tuple[float, str]] = field(default_factory=list)
 
-    def check(self, sets: int, say: Callable[[str], None]) -> list[Breach]:
+    def check(self, sets: int, say: Callable[[str], None]) -> list[Violation]:
         """Run everything and return the breaches; `sets` larger sets of bugs are tried."""
         found: list[tuple[str, str]] = []
         say("reference and decoys")
@@ -52,7 +52,7 @@ class Behaviour:
         say("goldens")
         found += self._reproducible()
         self.margin = min(self._margins, default=(None, ""), key=lambda pair: pair[0])
-        return [Breach(self.challenge.id, subject, text) for subject, text in found]
+        return [Violation(self.challenge.id, subject, text) for subject, text in found]
 
     def _honest(self) -> Faults:
         decoys = decoy_ids(self.challenge)
@@ -74,7 +74,7 @@ class Behaviour:
                         f"must pass {case!r} and does not ({result.cause.rationale}); mend it or the case",
                     )
 
-    def _bugs(self, matrix: Matrix) -> Faults:
+    def _bugs(self, matrix: KillMatrix) -> Faults:
         for name in bug_ids(self.challenge):
             witnesses = matrix.witnesses(name)
             kinds = {self.challenge.cases[case].kind for case in witnesses}
@@ -86,7 +86,7 @@ class Behaviour:
             if list(self.challenge.bugs[name].witnesses) != witnesses:
                 yield name, "bugs.json lists other witnesses; run `kvdojo check --record`"
 
-    def _cases(self, matrix: Matrix) -> Faults:
+    def _cases(self, matrix: KillMatrix) -> Faults:
         bugs = set(bug_ids(self.challenge))
         for case in self.challenge.cases.values():
             if not bugs & set(matrix.kills(case.id)) and not case.keep_because:
@@ -105,14 +105,14 @@ class Behaviour:
                 text = "pass every case together; add a case, or exclude the pair in bugs.json"
                 yield " + ".join(group), text
 
-    def _impostors(self, matrix: Matrix) -> Faults:
+    def _impostors(self, matrix: KillMatrix) -> Faults:
         scenarios = [case for case in self.challenge.cases.values() if case.kind == "scenario"]
         for case in self.challenge.cases.values():
             if accepts_nan(self.golden.cases[case.id]):
                 yield case.id, "accepts NaN; judge a number in it"
         for case in scenarios:
             yield from self._constant_answers(case)
-        for name in self.challenge.impostors:
+        for name in self.challenge.trivial_solutions:
             results = [matrix.rows[name][case.id] for case in scenarios]
             if not any(result.status == "failed" for result in results):
                 yield (

@@ -1,9 +1,13 @@
 """Read off a file itself which planted bugs it still holds.  Nothing is run.
 
-Bugs that change the same statements of a function form a knot.  For each set of bugs of a knot it is known how often
-each of these statements must stand in the function; the set that fits exactly is what the file holds.  A bug that only
-moves statements is told by their order.  Layout, prints, the order of methods and the names of local variables do not
-matter: see `neutral` and `renames`.
+Bugs that change the same statements of a function are decided together; they form a conflict group.  For each subset
+of a group it is known how often each of these statements must stand in the function, and the subset whose counts are
+those of the file is what the file holds.  For example, one bug turns `a = x + 1` into `a = x` and another turns
+`b = y` into `b = y + 1`, in one function; they touch no common statement, so each is a group of its own.  A third that
+turns `a = x + 1` into `a = x + 2` shares a statement with the first: these two form one group.
+
+A bug that only moves statements is recognized by their order.  Layout, prints, the order of methods and the names of
+local variables do not matter: see `statements.normalize` and `alpha_rename`.
 """
 
 from __future__ import annotations
@@ -13,17 +17,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 
-from grader.content.challenge import Challenge
-from grader.content.plant import plant
-from grader.content.renames import Words, restored, words_of
+from grader.content.alpha_rename import Vocabulary, alpha_rename, vocabulary_of
+from grader.content.catalogue import Challenge
+from grader.content.planting import plant
 from grader.content.statements import Scope, Statements, statements
 
-MAX_KNOT = 6  # bugs and decoys told apart together; of a larger knot each is told alone
+MAX_GROUP = 6  # bugs and decoys told apart together; of a larger group each is told alone
 Ids = frozenset[str]
 
 
 @dataclass(frozen=True)
-class Knot:
+class ConflictGroup:
     """Entries that touch the same statements of one function.
 
     `counts` says per set of planted entries how often each of these statements stands there; `moves` lists, for an
@@ -37,86 +41,88 @@ class Knot:
 
 
 @dataclass(frozen=True)
-class Known:
+class Detector:
     """What is worked out once per challenge.
 
     `words` are, by function, all statements it has in files of ours; `told` the entries that change more than comments.
     """
 
     reference: Statements
-    knots: tuple[Knot, ...]
-    words: dict[Scope, Words]
+    groups: tuple[ConflictGroup, ...]
+    words: dict[Scope, Vocabulary]
     told: tuple[str, ...]
 
 
-def status(challenge: Challenge, source: str) -> dict[str, str]:
+def bug_status(challenge: Challenge, source: str) -> dict[str, str]:
     """Per bug id: `present`, `fixed`, `changed` (neither right nor as planted) or `unknown`.
 
     `unknown` is said of code that was written anew: most of the function's statements are not ours.
     """
-    found = entries(challenge, source)
+    found = entry_status(challenge, source)
     return {name: found[name] for name, bug in challenge.bugs.items() if bug.kind == "bug"}
 
 
-def entries(challenge: Challenge, source: str) -> dict[str, str]:
+def entry_status(challenge: Challenge, source: str) -> dict[str, str]:
     """The same for every bug, and for every decoy that changes more than comments."""
-    known = known_bugs(challenge)
+    known = detector_of(challenge)
     found = statements(source, known.words)
     if found is None:
         return dict.fromkeys(known.told, "unknown")
-    found = {scope: _ours(mine, known.words.get(scope)) for scope, mine in found.items()}
+    found = {scope: _with_our_names(mine, known.words.get(scope)) for scope, mine in found.items()}
     states: dict[str, set[str]] = {name: set() for name in known.told}
-    for knot in known.knots:
-        for name, state in _judge(knot, found, known).items():
+    for group in known.groups:
+        for name, state in _judge(group, found, known).items():
             states[name].add(state)
     order = ("present", "changed", "unknown", "fixed")
     return {name: next((s for s in order if s in seen), "fixed") for name, seen in states.items()}
 
 
-def known_bugs(challenge: Challenge) -> Known:
+def detector_of(challenge: Challenge) -> Detector:
     """Return the knots of a challenge; kept with it, so that a second file costs nothing."""
-    known: Known | None = challenge.__dict__.get("_known_bugs")
+    known: Detector | None = challenge.__dict__.get("_known_bugs")
     if known is None:
         variants = Variants(challenge)
         reference = variants.of()
-        knots = tuple(_knots(variants, reference))
-        seen = frozenset[str]().union(*(knot.ids for knot in knots))
+        groups = tuple(_conflict_groups(variants, reference))
+        seen = frozenset[str]().union(*(group.ids for group in groups))
         told = tuple(
             name for name, bug in challenge.bugs.items() if bug.kind == "bug" or name in seen
         )
-        known = challenge.__dict__["_known_bugs"] = Known(reference, knots, variants.words(), told)
+        known = challenge.__dict__["_known_bugs"] = Detector(
+            reference, groups, variants.words(), told
+        )
     return known
 
 
-def _ours(mine: list[str], words: Words | None) -> list[str]:
+def _with_our_names(mine: list[str], words: Vocabulary | None) -> list[str]:
     """Undo renames in a function that files of ours have too; names in a class body are no local ones."""
     function = mine[0].startswith(("FunctionDef(", "AsyncFunctionDef("))
-    return restored(mine, words) if words and function else mine
+    return alpha_rename(mine, words) if words and function else mine
 
 
-def _judge(knot: Knot, found: Statements, known: Known) -> dict[str, str]:
-    mine, reference = found.get(knot.scope), known.reference
+def _judge(group: ConflictGroup, found: Statements, known: Detector) -> dict[str, str]:
+    mine, reference = found.get(group.scope), known.reference
     if mine is None:
-        return dict.fromkeys(knot.ids, "unknown")
-    if knot.moves:
+        return dict.fromkeys(group.ids, "unknown")
+    if group.moves:
         return dict.fromkeys(
-            knot.ids, _order(knot, mine) or _otherwise(mine, reference[knot.scope])
+            group.ids, _order(group, mine) or _otherwise(mine, reference[group.scope])
         )
     have = Counter(mine)
-    right = dict(knot.counts[0][1])
-    for planted, counts in knot.counts:
+    right = dict(group.counts[0][1])
+    for planted, counts in group.counts:
         if not all(have[statement] == count for statement, count in counts.items()):
             continue
         # that something is absent shows a bug only where nothing else was written in its place
         added = any(count > right[statement] for statement, count in counts.items())
-        if added or not planted or known.words[knot.scope].all.issuperset(mine):
-            return {name: "present" if name in planted else "fixed" for name in knot.ids}
-    return dict.fromkeys(knot.ids, _otherwise(mine, reference.get(knot.scope, [])))
+        if added or not planted or known.words[group.scope].all.issuperset(mine):
+            return {name: "present" if name in planted else "fixed" for name in group.ids}
+    return dict.fromkeys(group.ids, _otherwise(mine, reference.get(group.scope, [])))
 
 
-def _order(knot: Knot, mine: list[str]) -> str | None:
+def _order(group: ConflictGroup, mine: list[str]) -> str | None:
     """Tell by the first pair of statements that are both there."""
-    for first, second in knot.moves:
+    for first, second in group.moves:
         if first in mine and second in mine:
             return "present" if mine.index(first) < mine.index(second) else "fixed"
     return None
@@ -142,11 +148,11 @@ class Variants:
             self._parsed[key] = statements(plant(self.challenge, ids)) or {}
         return self._parsed[key]
 
-    def words(self) -> dict[Scope, Words]:
+    def words(self) -> dict[Scope, Vocabulary]:
         """Return, by function, the statements it has in any variant made so far."""
         scopes = {scope for parsed in self._parsed.values() for scope in parsed}
         return {
-            scope: words_of(parsed.get(scope, []) for parsed in self._parsed.values())
+            scope: vocabulary_of(parsed.get(scope, []) for parsed in self._parsed.values())
             for scope in scopes
         }
 
@@ -156,7 +162,7 @@ class Variants:
         return not any(other in bugs[name].excludes for name in ids for other in ids)
 
 
-def _knots(variants: Variants, reference: Statements) -> Iterable[Knot]:
+def _conflict_groups(variants: Variants, reference: Statements) -> Iterable[ConflictGroup]:
     touched: dict[Scope, dict[str, set[str]]] = {}
     for name in variants.challenge.bugs:
         planted = variants.of(name)
@@ -166,10 +172,12 @@ def _knots(variants: Variants, reference: Statements) -> Iterable[Knot]:
             if changed:
                 touched.setdefault(scope, {})[name] = changed
             elif before != after:
-                yield Knot(scope, frozenset({name}), (), _moves(before, after))
+                yield ConflictGroup(scope, frozenset({name}), (), _moves(before, after))
     for scope, changes in sorted(touched.items()):
         for ids in _tied(changes):
-            yield _knot(variants, scope, ids, set().union(*(changes[name] for name in ids)))
+            yield _conflict_group(
+                variants, scope, ids, set().union(*(changes[name] for name in ids))
+            )
 
 
 def _tied(changes: dict[str, set[str]]) -> list[list[str]]:
@@ -184,17 +192,19 @@ def _tied(changes: dict[str, set[str]]) -> list[list[str]]:
 
 
 def _split(names: list[str]) -> list[list[str]]:
-    return [names] if len(names) <= MAX_KNOT else [[name] for name in names]
+    return [names] if len(names) <= MAX_GROUP else [[name] for name in names]
 
 
-def _knot(variants: Variants, scope: Scope, ids: list[str], changed: set[str]) -> Knot:
+def _conflict_group(
+    variants: Variants, scope: Scope, ids: list[str], changed: set[str]
+) -> ConflictGroup:
     planted = {}
     for size in range(len(ids) + 1):
         for subset in filter(variants.possible, combinations(ids, size)):
             planted[frozenset(subset)] = Counter(variants.of(*subset).get(scope, []))
             changed |= set(planted[frozenset(subset)] - planted[frozenset()])
     counts = [(subset, {s: have[s] for s in sorted(changed)}) for subset, have in planted.items()]
-    return Knot(scope, frozenset(ids), tuple(counts))
+    return ConflictGroup(scope, frozenset(ids), tuple(counts))
 
 
 def _moves(before: list[str], after: list[str]) -> tuple[tuple[str, str], ...]:

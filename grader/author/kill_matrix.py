@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from grader.author.faults import bug_ids, impostor, planted
+from grader.author.wrong_variants import bug_ids, planted, trivial_solution
 from grader.content import Case, Challenge
 from grader.judge.bench import Bench
 from grader.judge.case import Tape
@@ -27,7 +27,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Matrix:
+class KillMatrix:
     """Results by fault id and case id; faults are the bugs and then the impostors."""
 
     rows: Mapping[str, Mapping[str, CaseResult]]
@@ -49,11 +49,11 @@ def kill_matrix(
     *,
     cases: Iterable[Case] | None = None,
     progress: Progress | None = None,
-) -> Matrix:
-    """Run every case on every bug and impostor; raises GraderError when one cannot be judged."""
+) -> KillMatrix:
+    """Run every case on every bug and trivial solution; raises GraderError when one cannot be judged."""
     chosen = list(cases if cases is not None else challenge.cases.values())
     sources = {name: planted(challenge, name) for name in bug_ids(challenge)}
-    sources |= {name: impostor(challenge, name) for name in challenge.impostors}
+    sources |= {name: trivial_solution(challenge, name) for name in challenge.trivial_solutions}
     rows: dict[str, Mapping[str, Judged]] = {}
     with ThreadPoolExecutor(PARALLEL) as pool:
         jobs = {
@@ -64,7 +64,7 @@ def kill_matrix(
             rows[name] = job.result()
             if progress:
                 progress(len(rows), len(jobs))
-    return Matrix(
+    return KillMatrix(
         {name: {case: item.result for case, item in row.items()} for name, row in rows.items()},
         {name: {case: item.excess for case, item in row.items()} for name, row in rows.items()},
     )
@@ -99,6 +99,6 @@ def first_kill(
     return None
 
 
-def loudest_first(challenge: Challenge, matrix: Matrix) -> list[Case]:
+def loudest_first(challenge: Challenge, matrix: KillMatrix) -> list[Case]:
     """Order the cases by how many faults they catch."""
     return sorted(challenge.cases.values(), key=lambda case: (-len(matrix.kills(case.id)), case.id))

@@ -11,19 +11,19 @@ from collections.abc import Iterator
 
 from grader.content import Challenge
 from grader.content.jsonfile import read_json
-from grader.content.schema import faults, load_schema
+from grader.content.validation import load_schema, schema_errors
 from grader.trace.family import ANYWHERE, LATE
 from grader.trace.points import Points, Spec, load_points
 
 Faults = Iterator[tuple[str, str]]
 
 
-def points_faults(challenge: Challenge) -> Faults:
+def checkpoint_faults(challenge: Challenge) -> Faults:
     """Yield what is wrong with points.json as subject and text; a challenge may be without the file."""
     path = challenge.folder / "points.json"
     if not path.exists():
         return
-    lines = faults(read_json(path), load_schema("points-v1"), str(path))
+    lines = schema_errors(read_json(path), load_schema("points-v1"), str(path))
     yield from (("points.json", line) for line in lines)
     if not lines:
         points = load_points(challenge)

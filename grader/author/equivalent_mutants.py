@@ -16,7 +16,7 @@ from typing import TypeVar
 from grader.author.mutants import Mutant
 from grader.content.errors import ContentError
 from grader.content.jsonfile import read_json
-from grader.content.schema import faults, load_schema
+from grader.content.validation import load_schema, schema_errors
 
 FILE = "equivalent.json"
 _Body = TypeVar("_Body", ast.FunctionDef, ast.ClassDef, ast.Module)
@@ -48,7 +48,7 @@ def load_reviewed(folder: Path) -> Reviewed:
     if not path.exists():
         return Reviewed()
     document = read_json(path)
-    lines = faults(document, load_schema("equivalent-v1"), str(path))
+    lines = schema_errors(document, load_schema("equivalent-v1"), str(path))
     if lines:
         raise ContentError("\n".join(lines))
     reviewed = Reviewed()

@@ -1,46 +1,44 @@
-"""Validate content against its JSON Schemas and say every fault with file, path and a close match.
+"""The schema of a challenge's cases, made from the engine's case schema and the challenge's own verbs.
 
-Schemas speak of shape.  What they cannot express, such as ids that exist, is checked by `grader.author.gate`.
+The verbs' schemas are read from `verbs.schema.json` and are themselves checked before anything is validated with them.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
-from difflib import get_close_matches
-from functools import lru_cache
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
-from jsonschema.validators import extend
-from referencing.exceptions import Unresolvable
+from jsonschema.exceptions import SchemaError
 
-from grader.content.challenge import Challenge
+from grader.content.catalogue import Challenge
 from grader.content.errors import ContentError
 from grader.content.jsonfile import read_json
-from grader.content.verbs import read_verbs
+from grader.content.validation import Schema, load_schema, schema_errors
 
-Schema = dict[str, Any]
-
-# JSON Schema takes 3.0 for an integer; a size or a seed of that kind breaks what computes with it
-_Strict = extend(
-    Draft202012Validator,
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
-        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
-    ),
-)
+FORMATS = Draft202012Validator.FORMAT_CHECKER  # among them that a pattern can be compiled
 
 
-@lru_cache
-def load_schema(name: str) -> Schema:
-    """Return a schema shipped with the engine, such as `case-v1`."""
-    text = files("grader").joinpath("schemas", f"{name}.schema.json").read_text("utf-8")
-    schema: Schema = json.loads(text)
-    return schema
+@dataclass(frozen=True)
+class Verbs:
+    """Schemas of the setup and of each verb's own parameters."""
+
+    setup: Schema
+    verbs: Mapping[str, Schema]
+
+
+def read_verbs(path: Path) -> Verbs:
+    """Return what a case may say; raises ContentError naming the place of the fault."""
+    definitions = _object(_object(read_json(path), path, "$").get("$defs"), path, "$.$defs")
+    setup = _schema(definitions.get("setup"), path, "$.$defs.setup")
+    own = _object(definitions.get("verbs"), path, "$.$defs.verbs")
+    verbs = {name: _schema(verb, path, f"$.$defs.verbs.{name}") for name, verb in own.items()}
+    return Verbs(setup, verbs)
 
 
 def cases_schema(challenge: Challenge) -> Schema:
@@ -88,21 +86,6 @@ def case_schema(challenge: Challenge) -> Schema:
     return {"$ref": "#/$defs/case", "$defs": whole["$defs"]}
 
 
-def faults(document: Any, schema: Schema, name: str) -> list[str]:
-    """Return one line per fault: file, JSON path, what was expected, and a close match; none if valid.
-
-    Raises ContentError when the schema itself leads nowhere or in a circle.
-    """
-    try:
-        errors = sorted(
-            _Strict(schema).iter_errors(document),
-            key=lambda error: ([_rank(part) for part in error.absolute_path], error.message),
-        )
-    except (Unresolvable, RecursionError) as error:
-        raise ContentError(f"{name}: its schema cannot be followed: {error}"[:500]) from None
-    return [f"{name}: {error.json_path}: {_say(error)}" for error in errors]
-
-
 def validate_challenge(challenge: Challenge) -> None:
     """Check every JSON file of the challenge; raises ContentError with all faults."""
     plan: list[tuple[str, Schema]] = [
@@ -115,7 +98,7 @@ def validate_challenge(challenge: Challenge) -> None:
     lines: list[str] = []
     for name, schema in plan:
         path = challenge.folder / name
-        lines += faults(read_json(path), schema, str(path))
+        lines += schema_errors(read_json(path), schema, str(path))
     if lines:
         raise ContentError("\n".join(lines))
 
@@ -135,35 +118,27 @@ def digest_of(challenge: Challenge, cases: bytes) -> str:
 def validate_cases(challenge: Challenge) -> None:
     """Check `cases.json` alone, before a grading; raises ContentError."""
     path = challenge.folder / "cases.json"
-    lines = faults(read_json(path), cases_schema(challenge), str(path))
+    lines = schema_errors(read_json(path), cases_schema(challenge), str(path))
     if lines:
         raise ContentError("\n".join(lines))
 
 
-def _rank(part: str | int) -> tuple[int, str]:
-    """Sort the steps of a path by number."""
-    return (part, "") if isinstance(part, int) else (-1, part)
+def _schema(value: Any, path: Path, place: str) -> Schema:
+    """Check one of them: for JSON Schema a verb's name is an unknown word, and nothing below it counts."""
+    schema = _object(value, path, place)
+    try:
+        Draft202012Validator.check_schema(schema, format_checker=FORMATS)
+    except SchemaError as error:
+        raise ContentError(f"{path}: {place}{error.json_path[1:]}: {error.message[:300]}") from None
+    return schema
+
+
+def _object(value: Any, path: Path, place: str) -> Schema:
+    if not isinstance(value, dict):
+        raise ContentError(f"{path}: {place}: an object is expected")
+    return value
 
 
 def _with_common(verb: Mapping[str, Any], common: Mapping[str, Any]) -> Schema:
     """A verb's schema with the keys that every step may have."""
     return {**verb, "properties": {**common["properties"], **verb.get("properties", {})}}
-
-
-def _say(error: ValidationError) -> str:
-    message = error.message
-    if len(message) > 300:
-        message = message[:200] + " ... " + message[-80:]
-    close = next(iter(_close(error)), None)
-    return f"{message}. Did you mean {close!r}?" if close else message
-
-
-def _close(error: ValidationError) -> Iterator[str]:
-    if error.validator == "enum" and isinstance(error.instance, str):
-        names = [str(value) for value in error.validator_value]
-        yield from get_close_matches(error.instance, names, n=1)
-    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
-        known = list(error.schema.get("properties", {}))
-        for name in error.instance:
-            if name not in known:
-                yield from get_close_matches(name, known, n=1)

@@ -6,22 +6,22 @@ import ast
 import re
 from collections.abc import Iterator
 
-from grader.author.breach import Breach
-from grader.author.faults import bug_ids, impostor, planted
-from grader.author.points import points_faults
-from grader.author.record import schema_bytes, starter_bytes
+from grader.author.checkpoint_rules import checkpoint_faults
+from grader.author.recording import schema_bytes, starter_bytes
+from grader.author.violation import Violation
+from grader.author.wrong_variants import bug_ids, planted, trivial_solution
 from grader.content import Bug, Challenge, ContentError
-from grader.content.casefile import slips
-from grader.content.plant import line_span, plant
+from grader.content.casefile import semantic_errors
+from grader.content.planting import line_span, plant
 from grader.judge.price import price_of
 
 GIVEAWAY = re.compile(r"#.*\b(bug|wrong|broken|incorrect|should be|fixme|xxx)\b", re.IGNORECASE)
 NAME = re.compile(r"`([A-Za-z_][A-Za-z0-9_.]*)(?:\(\))?`")
 
 
-def check(challenge: Challenge) -> list[Breach]:
-    """Return every breach that shows without running anything."""
-    found: list[Breach] = []
+def check(challenge: Challenge) -> list[Violation]:
+    """Return every violation that shows without running anything."""
+    found: list[Violation] = []
     for part in (
         _edits,
         _disjoint,
@@ -32,12 +32,12 @@ def check(challenge: Challenge) -> list[Breach]:
         _brief,
         _impostors,
         _recipes,
-        points_faults,
+        checkpoint_faults,
     ):
         try:
-            found += [Breach(challenge.id, subject, text) for subject, text in part(challenge)]
+            found += [Violation(challenge.id, subject, text) for subject, text in part(challenge)]
         except ContentError as error:
-            found.append(Breach(challenge.id, part.__name__.strip("_"), str(error)))
+            found.append(Violation(challenge.id, part.__name__.strip("_"), str(error)))
     return found
 
 
@@ -139,7 +139,7 @@ def _generated(challenge: Challenge) -> Faults:
 def _recipes(challenge: Challenge) -> Faults:
     """Every case is affordable, and names nothing that no step saved."""
     for case in challenge.cases.values():
-        for text in slips(case):
+        for text in semantic_errors(case):
             yield case.id, text.removeprefix(".")
         try:
             price_of(challenge, case)
@@ -163,9 +163,9 @@ def _brief(challenge: Challenge) -> Faults:
 
 
 def _impostors(challenge: Challenge) -> Faults:
-    for name in challenge.impostors:
+    for name in challenge.trivial_solutions:
         try:
-            ast.parse(impostor(challenge, name))
+            ast.parse(trivial_solution(challenge, name))
         except (ContentError, SyntaxError) as error:
             yield name, f"cannot be made: {error}"
     if not bug_ids(challenge):

@@ -15,18 +15,18 @@ from typing import Any, TypeVar
 from grader.content.entries import (
     Bug,
     Case,
-    Impostor,
     Preset,
+    TrivialSolution,
     bug_of,
     case_of,
     explained,
-    impostor_of,
+    trivial_solution_of,
 )
 from grader.content.errors import ContentError, UnknownChallenge
 from grader.content.jsonfile import read_json
+from grader.ground.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-_Entry = TypeVar("_Entry", "Bug", "Impostor", "Case")
+_Entry = TypeVar("_Entry", "Bug", "TrivialSolution", "Case")
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,14 @@ class Challenge:
         return _by_id(path, [bug_of(path, entry) for entry in _entries(path, "bugs")])
 
     @cached_property
-    def impostors(self) -> dict[str, Impostor]:
+    def trivial_solutions(self) -> dict[str, TrivialSolution]:
         """Trivial answers by id; none when the file is absent."""
         path = self.folder / "impostors.json"
         if not path.exists():
             return {}
-        return _by_id(path, [impostor_of(path, entry) for entry in _entries(path, "impostors")])
+        return _by_id(
+            path, [trivial_solution_of(path, entry) for entry in _entries(path, "impostors")]
+        )
 
     @cached_property
     def cases(self) -> dict[str, Case]:
@@ -126,10 +128,10 @@ def _settled(folder: Path) -> None:
     """Wait for a change that is being written, and undo one whose author's process died."""
     if not os.path.exists(folder / ".undo"):
         return
-    from grader.content.together import settle
+    from grader.ground.transaction import recover
 
     try:
-        settle(folder)
+        recover(folder)
     except OSError as error:
         raise ContentError(
             f"{folder}: a change of it was cut short and cannot be undone: {error.strerror}"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from itertools import pairwise
 
-from grader.content.challenge import Challenge
+from grader.content.catalogue import Challenge
 from grader.content.entries import Bug, Edit
 from grader.content.errors import ContentError, UnknownName
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from grader.content import Challenge
-from grader.content.plant import apply_edits, plant
+from grader.content.planting import apply_edits, plant
 
 MOST = 11  # bugs in one set, as many as the largest preset holds
 
@@ -17,9 +17,9 @@ def planted(challenge: Challenge, *ids: str) -> bytes:
     return plant(challenge, ids).encode()
 
 
-def impostor(challenge: Challenge, name: str) -> bytes:
+def trivial_solution(challenge: Challenge, name: str) -> bytes:
     """The reference turned into a trivial answer."""
-    entry = challenge.impostors[name]
+    entry = challenge.trivial_solutions[name]
     edits = [(entry.id, edit) for edit in entry.edits]
     return apply_edits(challenge.reference_text, edits).encode()
 

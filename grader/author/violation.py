@@ -8,7 +8,7 @@ from grader.content import Challenge, ContentError
 
 
 @dataclass(frozen=True)
-class Breach:
+class Violation:
     """`subject` is the id of the bug, case or file; `text` says what is wrong and how to mend it; `file` is where."""
 
     challenge: str
@@ -17,9 +17,9 @@ class Breach:
     file: str = ""
 
 
-def located(challenge: Challenge, breach: Breach) -> Breach:
-    """Return the breach with the file in which its subject stands."""
-    return replace(breach, file=_file(challenge, breach.subject.split(" + ")[0]))
+def located(challenge: Challenge, violation: Violation) -> Violation:
+    """Return the violation with the file in which its subject stands."""
+    return replace(violation, file=_file(challenge, violation.subject.split(" + ")[0]))
 
 
 def _file(challenge: Challenge, subject: str) -> str:
@@ -29,13 +29,13 @@ def _file(challenge: Challenge, subject: str) -> str:
     for key, file in (
         ("bugs", "bugs.json"),
         ("cases", "cases.json"),
-        ("impostors", "impostors.json"),
+        ("trivial_solutions", "impostors.json"),
     ):
         try:
             if subject in getattr(challenge, key):
                 names.setdefault(subject, file)
         except ContentError:
-            continue  # a file that cannot be read is a breach of its own
+            continue  # a file that cannot be read is a violation of its own
     if subject in challenge.presets:
         names.setdefault(subject, "challenge.json")
     name = names.get(subject, subject if (challenge.folder / subject).is_file() else "")

@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from grader.author.constants import accepts_nan, constant_answers
-from grader.author.faults import bug_ids
-from grader.author.matrix import Matrix
+from grader.author.constant_answers import accepts_nan, constant_answers
+from grader.author.kill_matrix import KillMatrix
+from grader.author.wrong_variants import bug_ids
 from grader.content import Case, Challenge
 from grader.judge.golden import CaseGolden, Golden
 from grader.judge.price import Price
 
 MARGIN = 10.0  # a trivial answer must miss by so many tolerances
-MOST = 0.9  # of the scenarios: an impostor that so many refuse answers without thought
+MOST = 0.9  # of the scenarios: a trivial solution that so many refuse needs no thought
 
 
 @dataclass(frozen=True)
-class Worth:
+class CaseValue:
     """The findings on one case; `objections` are reasons not to add it, one line each."""
 
     case: Case
@@ -37,16 +37,16 @@ class Worth:
     objections: tuple[str, ...]
 
 
-def weigh(
+def case_value(
     challenge: Challenge,
     golden: Golden,
     case: Case,
     made: CaseGolden,
-    matrix: Matrix,
+    matrix: KillMatrix,
     price: Price,
     witnesses: Mapping[str, Sequence[str]],
-) -> Worth:
-    """Weigh a case whose results on every bug and impostor are `matrix`.
+) -> CaseValue:
+    """Weigh a case whose results on every bug and trivial solution are `matrix`.
 
     `golden` is that of the cases there are, and `witnesses` says which of these catch each bug.
     """
@@ -57,12 +57,14 @@ def weigh(
     caught = set().union(*others.values()) if others else set()
     caught_alike = set().union(*alike.values()) if alike else set()
     refused = [
-        name for name in challenge.impostors if matrix.rows[name][case.id].status == "failed"
+        name
+        for name in challenge.trivial_solutions
+        if matrix.rows[name][case.id].status == "failed"
     ]
     margins = _margins(made, matrix, case, refused)
     objections = [] if kills else [_kills_nothing(case)]
     objections += _trivial(challenge, golden, case, made, matrix, margins)
-    return Worth(
+    return CaseValue(
         case=case,
         price=price,
         seconds=max((row[case.id].seconds for row in matrix.rows.values()), default=0.0),
@@ -72,7 +74,7 @@ def weigh(
         replaces=tuple(_newly_redundant(alike, set(kills))),
         covered_by=tuple(name for name, row in alike.items() if kills and set(kills) <= row),
         refused=tuple(refused),
-        accepted=tuple(name for name in challenge.impostors if name not in refused),
+        accepted=tuple(name for name in challenge.trivial_solutions if name not in refused),
         nearest=min(((ratio, name) for name, ratio in margins.items()), default=None),
         objections=tuple(objections),
     )
@@ -97,7 +99,7 @@ def catches(challenge: Challenge, witnesses: Mapping[str, Sequence[str]]) -> dic
 
 
 def _margins(
-    made: CaseGolden, matrix: Matrix, case: Case, refused: Sequence[str]
+    made: CaseGolden, matrix: KillMatrix, case: Case, refused: Sequence[str]
 ) -> dict[str, float]:
     """How many tolerances the answers miss by that are refused for their numbers."""
     seen = {
@@ -118,7 +120,7 @@ def _trivial(
     golden: Golden,
     case: Case,
     made: CaseGolden,
-    matrix: Matrix,
+    matrix: KillMatrix,
     margins: Mapping[str, float],
 ) -> list[str]:
     lines = []
@@ -135,13 +137,13 @@ def _trivial(
                 f"{case.id!r} refuses {name} by {ratio:.2g} tolerances only; {MARGIN:g} are needed."
                 " Use larger numbers or other sizes."
             )
-    for name in challenge.impostors:
+    for name in challenge.trivial_solutions:
         excess = matrix.excess[name][case.id]
         passed = matrix.rows[name][case.id].status == "passed"
         if passed and case.kind == "scenario" and name in _thoughtless(challenge, golden):
             lines.append(
-                f"{case.id!r} passes for {name!r} ({challenge.impostors[name].title}), which other scenarios refuse."
-                " Use inputs whose right answer is another."
+                f"{case.id!r} passes for {name!r} ({challenge.trivial_solutions[name].title}),"
+                " which other scenarios refuse. Use inputs whose right answer is another."
             )
         elif passed and excess > 1 / MARGIN:
             lines.append(f"{case.id!r} accepts {name!r}, which is off by {excess:.2g} tolerances.")
@@ -149,7 +151,7 @@ def _trivial(
 
 
 def _thoughtless(challenge: Challenge, golden: Golden) -> list[str]:
-    """Impostors that nearly every scenario refuses for its numbers, so that each new one should."""
+    """Trivial solutions that nearly every scenario refuses for their numbers, so that each new one should."""
     scenarios = [
         golden.cases[case.id].symptoms
         for case in challenge.cases.values()
@@ -157,6 +159,6 @@ def _thoughtless(challenge: Challenge, golden: Golden) -> list[str]:
     ]
     return [
         name
-        for name in challenge.impostors
+        for name in challenge.trivial_solutions
         if scenarios and sum(name in seen for seen in scenarios) >= MOST * len(scenarios)
     ]
