@@ -102,7 +102,7 @@ def _attempt(
     tape.loaded = True
     step: int | None = None
     settled = list(script.settled())
-    together = session.announce(
+    together = session.pipeline(
         (request, _room(request, expected))
         for request, expected in zip(settled, golden.steps, strict=False)
     )
@@ -120,7 +120,7 @@ def _attempt(
                 index, request, reply, expected, script.may_change(request.do)
             )
             if cause:
-                session.disregard()
+                session.drain()
                 trace = trace_of(index, reply, cause)
                 return recognise(challenge, golden, trace, cause), trace
             script.answered(index, reply)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from grader.sandbox.environment import ROOT
-from grader.sandbox.messages import Request, SandboxError, WorkerFailure
+from grader.sandbox.protocol.messages import Request, SandboxError, WorkerFailure
 from grader.sandbox.session import Session
 
 PROBE = b'''
