@@ -10,7 +10,7 @@ import select
 import time
 from collections.abc import Callable, Iterable
 
-from grader.sandbox.protocol.codec import escape_for_display
+from grader.ground.display import escape_characters
 from grader.sandbox.protocol.frames import LENGTH, FrameError, framed
 
 CHUNK = 1 << 20
@@ -41,7 +41,7 @@ class Log:
         return bool(data)
 
     def __str__(self) -> str:
-        text = escape_for_display(bytes(self._kept).decode("utf-8", "backslashreplace"))
+        text = escape_characters(bytes(self._kept).decode("utf-8", "backslashreplace"))
         return text + (f"\n[{self._dropped} more bytes not kept]" if self._dropped else "")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from grader.sandbox import Limits
-from grader.sandbox.channel import LOG_KEPT, Log, escape_for_display
+from grader.sandbox.channel import LOG_KEPT, Log
 from grader.sandbox.driverkit import Wrong, need
 from grader.sandbox.layers import trees
 from grader.sandbox.layers.landlock import READ, READ_DIR
@@ -35,14 +35,6 @@ def test_a_hidden_folder_is_carved_out_of_a_readable_tree(tmp_path: Path):
         str(tmp_path / "site"): READ_DIR,
         str(tmp_path / "site" / "torch"): READ,
     }
-
-
-@pytest.mark.parametrize(
-    ("raw", "shown"),
-    [("plain", "plain"), ("a\nb\tc", "a\nb\tc"), ("\x1b]0;x\x07", "\\x1b]0;x\\x07"), ("é", "é")],
-)
-def test_control_characters_are_shown_not_sent(raw, shown):
-    assert escape_for_display(raw) == shown
 
 
 def test_a_log_counts_what_it_does_not_keep():

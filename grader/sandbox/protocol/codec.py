@@ -6,14 +6,14 @@ A reply is learner-controlled: every list, string and dictionary in it is bounde
 from __future__ import annotations
 
 import marshal
-import unicodedata
 from functools import lru_cache
 from types import CodeType
 from typing import Annotated, Any
 
 import msgspec
 
-from grader.arrays import pack
+from grader.ground.arrays import pack
+from grader.ground.display import escape_characters
 from grader.sandbox.protocol import frames
 from grader.sandbox.protocol.messages import Earlier, Problem, Raised, Reply, Request
 
@@ -137,7 +137,7 @@ def read_reply(blob: bytes) -> Reply:
         echo=echo,
         raised=_raised(text.raised),
         problem=_problem(text.problem),
-        needed=tuple(escape_for_display(name) for name in text.needed),
+        needed=tuple(escape_characters(name) for name in text.needed),
     )
 
 
@@ -145,10 +145,10 @@ def _raised(text: RaisedText | None) -> Raised | None:
     if text is None:
         return None
     return Raised(
-        types=tuple(escape_for_display(name) for name in text.types),
-        message=escape_for_display(text.message),
+        types=tuple(escape_characters(name) for name in text.types),
+        message=escape_characters(text.message),
         line=text.line,
-        text=escape_for_display(text.text),
+        text=escape_characters(text.text),
         blocked=text.blocked,
     )
 
@@ -156,23 +156,10 @@ def _raised(text: RaisedText | None) -> Raised | None:
 def _problem(text: ProblemText | None) -> Problem | None:
     if text is None:
         return None
-    name = None if text.name is None else escape_for_display(text.name)
+    name = None if text.name is None else escape_characters(text.name)
     return Problem(
-        kind=escape_for_display(text.kind), message=escape_for_display(text.message), name=name
+        kind=escape_characters(text.kind), message=escape_characters(text.message), name=name
     )
-
-
-def escape_for_display(text: str) -> str:
-    """Escape control and invisible format characters, keeping newlines and tabs."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_shown(char) for char in text)
-
-
-def _shown(char: str) -> str:
-    if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
-        return char
-    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 @lru_cache(maxsize=8)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from grader.arrays import Array
+from grader.ground.arrays import Array
 from grader.sandbox.protocol import codec
 from grader.sandbox.protocol.messages import Request
 from grader.sandbox.warm import triton_interpreter

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors import TensorSpec, serialize
 
-from grader.arrays import DTYPES
+from grader.ground.arrays import DTYPES
 from grader.sandbox.driverkit import Wrong
 from grader.sandbox.protocol import codec, frames
 
