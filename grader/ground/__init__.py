@@ -1,4 +1,4 @@
-"""What every other package may stand on: files, locks, strict JSON, near names and limits.
+"""What every room may use and what uses no room: files, locks, strict JSON, arrays, errors with exit codes, safe text.
 
-Only the standard library is imported here, because processes that run learner code load some of these modules too.
+Some of these modules are also loaded in processes that run learner code, so they import little: NumPy at most.
 """

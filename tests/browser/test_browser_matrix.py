@@ -9,7 +9,7 @@ from access import CHROMIUM, FAULTS, OPTIONS
 
 from grader.author.kill_matrix_summary import STATES, CaseColumn, FaultRow, KillMatrixSummary
 from grader.author.min_set_cover import SetCover
-from grader.report.matrix_page import matrix_page
+from grader.report.kill_matrix_report import matrix_page
 
 pytestmark = [
     pytest.mark.browser,
