@@ -8,6 +8,7 @@ from grader.cli import terminal
 from grader.cli.exits import UserError
 from grader.cli.submission import shown
 from grader.content.challenge import ROOT
+from grader.ground.invocation import command_line
 
 
 @click.group("challenge")
@@ -35,5 +36,5 @@ def new(name: str) -> None:
     for path in sorted(made.folder.iterdir()):
         terminal.out(f"  {path.name}")
     terminal.out("\nRecord its golden, witnesses and starter, and pass the author's gate:")
-    terminal.out(f"  kvdojo check {name} --record")
+    terminal.out(f"  {command_line('check', name, '--record')}")
     terminal.out("How to make it yours: docs/instructors.md")

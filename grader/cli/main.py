@@ -9,6 +9,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from click.shell_completion import shell_complete
 from grader import __version__
 from grader.cli import terminal
 from grader.cli.exits import Exit, UserError
+from grader.ground.invocation import program
 from grader.report.visible import visible
 
 # name -> (module, attribute, one line for `kvdojo --help`), in the order a newcomer meets them
@@ -62,6 +64,9 @@ SYSTEM = {
     *(errno.EMFILE, errno.ENFILE),
 }
 
+# in help texts, the program's name at the beginning of an example
+EXAMPLE = re.compile(r"(?<![\w./\\-])kvdojo (?=[a-z])")
+
 EPILOG = """\b
 Begin with:
   kvdojo list
@@ -87,6 +92,7 @@ class LazyGroup(click.Group):
         module, attribute, _ = COMMANDS[cmd_name]
         command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command), f"{module}.{attribute} is not a command"
+        _name_as_called(command)
         return command
 
     def resolve_command(
@@ -102,6 +108,21 @@ class LazyGroup(click.Group):
         """Write the table of commands without importing any of them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what to begin with."""
+        _name_as_called(self)
+        super().format_epilog(ctx, formatter)
+
+
+def _name_as_called(command: click.Command) -> None:
+    """Let the examples in a command's help name the program as the reader called it."""
+    for text in ("help", "epilog"):
+        if written := getattr(command, text):
+            setattr(command, text, EXAMPLE.sub(lambda _: f"{program()} ", written))
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            _name_as_called(inner)
 
 
 @click.group(
@@ -137,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     """Run the command; click's own `main` would end with 1, a verdict here, on any broken pipe."""
     try:
-        with cli.make_context("kvdojo", arguments) as ctx:
+        with cli.make_context(program(), arguments) as ctx:
             returned = cli.invoke(ctx)
     except click.exceptions.Exit as ended:
         return ended.exit_code
@@ -180,7 +201,7 @@ def _classify(error: BaseException) -> tuple[Exit, str, str]:
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return Exit.INTERRUPTED, "interrupted", "interrupted"
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        return Exit.USAGE, "usage", "which command? See 'kvdojo --help'"
+        return Exit.USAGE, "usage", f"which command? See '{program()} --help'"
     if isinstance(error, click.UsageError):
         return Exit.USAGE, "usage", _usage_line(error)
     if isinstance(error, click.ClickException):
@@ -196,7 +217,7 @@ def _classify(error: BaseException) -> tuple[Exit, str, str]:
 def _usage_line(error: click.UsageError) -> str:
     """Return click's message with a pointer to the help of the command at fault."""
     message = error.format_message()
-    path = error.ctx.command_path if error.ctx else "kvdojo"
+    path = error.ctx.command_path if error.ctx else program()
     if not message.endswith((".", "?", ")")):
         message += "."
     return f"{message} See '{path} --help'."

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from grader.ground.invocation import command_line
+
 
 class ContentError(Exception):
     """A challenge, case or bug file that cannot be used; the text is one line per fault."""
@@ -26,4 +28,4 @@ class UnknownChallenge(UnknownName):
     """A challenge id that does not exist."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
-        super().__init__("challenge", name, known, "`kvdojo list` shows them all.")
+        super().__init__("challenge", name, known, f"`{command_line('list')}` shows them all.")

@@ -17,6 +17,7 @@ from grader.content.fragments import entries
 from grader.content.schema import cases_digest, validate_cases
 from grader.content.signatures import foreign_helpers
 from grader.content.statements import MAX_BYTES
+from grader.ground.invocation import command_line
 from grader.judge.absent import absent, reason, skipped, versions
 from grader.judge.case import GraderError
 from grader.judge.fresh import Fresh
@@ -156,7 +157,7 @@ def usable_golden(challenge: Challenge, cases: Iterable[Case]) -> Golden:
 
 def belongs(challenge: Challenge, golden: Golden, cases: Iterable[Case]) -> None:
     """Raise ContentError unless the golden was made for these cases, with this oracle and driver."""
-    again = f"run `kvdojo check {challenge.id} --record`"
+    again = f"run `{command_line('check', challenge.id, '--record')}`"
     if golden.oracle != oracle_digest(challenge):
         raise ContentError(
             f"{challenge.golden}: was made by another {challenge.oracle.name}; {again}"
