@@ -19,7 +19,7 @@ from grader.files import write_atomically
 from grader.ground.invocation import command_line
 from grader.judge import grade_source, start_sandbox
 from grader.judge.result import Result
-from grader.report.html import Link, index_page, result_page
+from grader.report.html_report import Link, index_page, result_page
 from grader.trace.failed import trace_failed
 from grader.trace.model import Trace
 

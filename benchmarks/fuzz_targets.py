@@ -22,7 +22,6 @@ import numpy as np
 from hypothesis import strategies as st
 
 from benchmarks.fuzz_strategies import JSON, changed_bytes, changed_document, changed_text
-from grader.arrays import array, pack
 from grader.content import Challenge, ContentError, load_challenge
 from grader.content.challenge import ROOT
 from grader.content.entries import case_of
@@ -30,9 +29,10 @@ from grader.content.fragments import entries
 from grader.content.jsonfile import parse_json
 from grader.content.schema import case_schema, faults, validate_challenge
 from grader.content.signatures import foreign_helpers
+from grader.ground.arrays import array, pack
+from grader.ground.display import escape_for_display, escape_lines
 from grader.judge import start_sandbox
 from grader.judge.oracle import Oracle
-from grader.report.visible import visible, visible_lines
 from grader.sandbox import Sandbox, WorkerFailure, schema, wire
 
 NAME = "decode_positions"
@@ -128,7 +128,7 @@ def _challenge_files() -> st.SearchStrategy[tuple[str, Any]]:
 def _export(document: Any) -> None:
     from grader.report.exports import FORMATS
     from grader.report.exports.classroom50 import NotJudged
-    from grader.report.exports.document import read
+    from grader.report.exports.result_files import read
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "result.json")
@@ -146,7 +146,7 @@ def _export(document: Any) -> None:
 
 
 def _unusable() -> type[Exception]:
-    from grader.report.exports.document import Unusable
+    from grader.report.exports.result_files import Unusable
 
     return Unusable
 
@@ -158,8 +158,8 @@ def _source(text: str) -> None:
 
 
 def _show(text: str) -> None:
-    assert visible(text).isprintable()
-    assert all(line.isprintable() for line in visible_lines(text))
+    assert escape_for_display(text).isprintable()
+    assert all(line.isprintable() for line in escape_lines(text))
 
 
 def _zip() -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from grader.content import load_challenge
-from grader.judge.case import Tape, judge_case
+from grader.judge.case_run import RunInfo, judge_case
 from grader.judge.golden import load_golden
 from grader.sandbox import Reply, Request, compiled, schema
 
@@ -57,7 +57,12 @@ def test_case(name: str) -> None:
     """One case is one test."""
     session: Any = Here()
     result = judge_case(
-        session, session.loaded, CHALLENGE, CHALLENGE.cases[name], GOLDEN.cases[name], tape=Tape()
+        session,
+        session.loaded,
+        CHALLENGE,
+        CHALLENGE.cases[name],
+        GOLDEN.cases[name],
+        info=RunInfo(),
     )
     if result.status == "skipped":
         pytest.skip(result.cause.rationale if result.cause else "")

@@ -10,7 +10,7 @@ from itertools import pairwise
 from benchmarks.options import add_challenge, parser
 from grader.content import load_challenge
 from grader.judge import grade_source, start_sandbox
-from grader.report.html import result_page
+from grader.report.html_report import result_page
 from grader.trace.failed import trace_failed
 
 

@@ -20,11 +20,11 @@ from grader.content.jsonfile import parse_json
 from grader.content.schema import digest_of
 from grader.content.together import locked, replace_together
 from grader.ground.invocation import command_line
-from grader.judge.bench import Bench
 from grader.judge.golden import CaseGolden, Golden
+from grader.judge.grade_file import usable_golden
 from grader.judge.oracle import Oracle
 from grader.judge.price import price_of
-from grader.judge.run import usable_golden
+from grader.judge.worker_reuse import SubmissionRunner
 from grader.sandbox import Sandbox
 
 MAX_GOLDEN = 2 << 20
@@ -148,8 +148,8 @@ def _honest(sandbox: Sandbox, challenge: Challenge, case: Case, made: CaseGolden
     sources = {"the reference": challenge.reference.read_bytes()}
     sources |= {f"the decoy {name!r}": planted(challenge, name) for name in decoy_ids(challenge)}
     for name, source in sources.items():
-        with Bench(sandbox, challenge, source) as bench:
-            result = bench.run(case, made)
+        with SubmissionRunner(sandbox, challenge, source) as runner:
+            result = runner.run(case, made)
         if result.status == "failed" and result.cause:
             raise ContentError(
                 f"case {case.id!r}: {name} is right and fails it: {result.cause.rationale}"

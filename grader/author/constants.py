@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from grader.arrays import Array
-from grader.judge.compare import judge_reply
+from grader.ground.arrays import Array
+from grader.judge.compare_answers import judge_reply
 from grader.judge.golden import CaseGolden, Expected
 from grader.sandbox import Reply, Request
 

@@ -13,7 +13,7 @@ from grader.author import behaviour, static
 from grader.author.breach import Breach, located
 from grader.content import Challenge, ContentError
 from grader.content.schema import validate_challenge
-from grader.judge.run import start_sandbox, usable_golden
+from grader.judge.grade_file import start_sandbox, usable_golden
 from grader.sandbox import Sandbox
 
 Progress = Callable[[str], None]

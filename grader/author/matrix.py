@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from grader.author.faults import bug_ids, impostor, planted
 from grader.content import Case, Challenge
-from grader.judge.bench import Bench
-from grader.judge.case import Tape
+from grader.judge.case_run import RunInfo
 from grader.judge.golden import Golden
 from grader.judge.grading import PARALLEL
 from grader.judge.result import CaseResult
+from grader.judge.worker_reuse import SubmissionRunner
 from grader.sandbox import Sandbox
 
 Progress = Callable[[int, int], None]
@@ -79,11 +79,11 @@ def row(
 ) -> dict[str, Judged]:
     """Run the cases one after the other on one source."""
     judged = {}
-    with Bench(sandbox, challenge, source) as bench:
+    with SubmissionRunner(sandbox, challenge, source) as runner:
         for case in cases:
-            tape = Tape(measure=True)
-            result = bench.run(case, golden.cases[case.id], tape=tape)
-            judged[case.id] = Judged(result, tape.excess)
+            info = RunInfo(measure=True)
+            result = runner.run(case, golden.cases[case.id], info=info)
+            judged[case.id] = Judged(result, info.excess)
     return judged
 
 
@@ -91,9 +91,9 @@ def first_kill(
     sandbox: Sandbox, challenge: Challenge, golden: Golden, source: bytes, cases: Sequence[Case]
 ) -> CaseResult | None:
     """Return the first case that refuses a source, or None when all accept it."""
-    with Bench(sandbox, challenge, source) as bench:
+    with SubmissionRunner(sandbox, challenge, source) as runner:
         for case in cases:
-            result = bench.run(case, golden.cases[case.id])
+            result = runner.run(case, golden.cases[case.id])
             if result.status == "failed":
                 return result
     return None

@@ -15,11 +15,11 @@ from typing import Any
 from grader.batch.fingerprint import fingerprint
 from grader.content import Challenge, ContentError, load_challenge
 from grader.judge import GraderError, grade_source, start_sandbox
-from grader.judge.fresh import Fresh
 from grader.judge.golden import Golden
+from grader.judge.grade_file import prepare, unconfined
 from grader.judge.replay import to_record
 from grader.judge.result import Result
-from grader.judge.run import prepare, unconfined
+from grader.judge.secret_inputs import SecretInputs
 from grader.sandbox import Sandbox
 
 _starting = threading.Lock()
@@ -58,7 +58,7 @@ class Kit:
     fingerprint: str
     golden: Golden
     sandbox: Sandbox
-    fresh: Fresh
+    fresh: SecretInputs
 
 
 def grade(job: Job) -> Answer:
@@ -121,7 +121,7 @@ def _kit(name: str, isolate: bool, modules: tuple[str, ...]) -> Kit:
     if isolate and not sandbox.isolated:
         raise NotIsolated(sandbox.notice or "submissions cannot be isolated here")
     gc.freeze()  # what serves every file need not be looked through for each
-    return Kit(challenge, mark, golden, sandbox, Fresh(sandbox, challenge, golden))
+    return Kit(challenge, mark, golden, sandbox, SecretInputs(sandbox, challenge, golden))
 
 
 def _address() -> str:

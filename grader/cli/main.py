@@ -20,33 +20,33 @@ from click.shell_completion import shell_complete
 
 from grader import __version__
 from grader.cli import terminal
-from grader.cli.exits import Exit, UserError
+from grader.ground.display import escape_for_display
+from grader.ground.errors import Exit, UserError
 from grader.ground.invocation import program
-from grader.report.visible import visible
 
-# name -> (module, attribute, one line for `kvdojo --help`), in the order a newcomer meets them
-COMMANDS: dict[str, tuple[str, str, str]] = {
-    "list": ("grader.cli.list", "command", "List the challenges."),
-    "show": ("grader.cli.show", "command", "Show a challenge's brief."),
-    "start": ("grader.cli.start", "command", "Begin a challenge in a work folder."),
-    "grade": ("grader.cli.grade", "command", "Grade a file."),
-    "watch": ("grader.cli.watch", "command", "Grade a file at every save."),
-    "trace": ("grader.cli.trace", "command", "Show where a file departs from the reference."),
-    "hint": ("grader.cli.hint", "command", "Give a hint for the next planted bug."),
-    "reset": ("grader.cli.reset", "command", "Put the starter back, keeping a backup."),
-    "solution": ("grader.cli.solution", "command", "Show the reference, or how a file differs."),
-    "case": ("grader.cli.case", "command", "Begin, check and add test cases."),
-    "matrix": ("grader.cli.matrix", "command", "Show which case catches which bug."),
-    "challenge": ("grader.cli.challenge", "command", "Begin a challenge of your own."),
-    "plant": ("grader.cli.plant", "command", "Make a variant with chosen bugs."),
-    "batch": ("grader.cli.batch", "command", "Grade a class of submissions."),
-    "check": ("grader.cli.check", "command", "Check challenges as an author must."),
-    "export": ("grader.cli.export", "command", "Hand results to a course system."),
+# what `kvdojo --help` lists, in the order a newcomer meets them; `grader.cli.NAME_command` is the module of NAME
+COMMANDS = {
+    "list": "List the challenges.",
+    "show": "Show a challenge's brief.",
+    "start": "Begin a challenge in a work folder.",
+    "grade": "Grade a file.",
+    "watch": "Grade a file at every save.",
+    "trace": "Show where a file departs from the reference.",
+    "hint": "Give a hint for the next planted bug.",
+    "reset": "Put the starter back, keeping a backup.",
+    "solution": "Show the reference, or how a file differs.",
+    "case": "Begin, check and add test cases.",
+    "matrix": "Show which case catches which bug.",
+    "challenge": "Begin a challenge of your own.",
+    "plant": "Make a variant with chosen bugs.",
+    "batch": "Grade a class of submissions.",
+    "check": "Check challenges as an author must.",
+    "export": "Hand results to a course system.",
 }
 
 # exception -> exit code and kind of error; the first that fits counts, so subclasses stand first
 ENDINGS = (
-    ("grader.cli.exits", "UserError", Exit.USAGE, "usage"),
+    ("grader.ground.errors", "UserError", Exit.USAGE, "usage"),
     ("grader.work", "WorkError", Exit.USAGE, "usage"),
     ("grader.batch.plan", "BatchError", Exit.USAGE, "usage"),
     ("grader.content", "UnknownName", Exit.USAGE, "usage"),
@@ -89,9 +89,8 @@ class LazyGroup(click.Group):
         """Import the module of one command."""
         if cmd_name not in COMMANDS:
             return None
-        module, attribute, _ = COMMANDS[cmd_name]
-        command = getattr(import_module(module), attribute)
-        assert isinstance(command, click.Command), f"{module}.{attribute} is not a command"
+        command = import_module(f"grader.cli.{cmd_name}_command").command
+        assert isinstance(command, click.Command), f"{cmd_name} is not a command"
         _name_as_called(command)
         return command
 
@@ -107,7 +106,7 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of commands without importing any of them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write what to begin with."""
@@ -191,7 +190,7 @@ def _explain(error: BaseException, *, as_json: bool) -> Exit:
     elif isinstance(error, click.exceptions.NoArgsIsHelpError):
         terminal.err(error.format_message())
     else:
-        lines = [visible(line, columns=2000) for line in message.split("\n")]
+        lines = [escape_for_display(line, columns=2000) for line in message.split("\n")]
         terminal.err("kvdojo: " + "\n".join(lines))
     return code
 

@@ -7,8 +7,8 @@ import stat
 from pathlib import Path
 
 from grader import work as workfolders
-from grader.cli.exits import UserError
 from grader.content import Challenge
+from grader.ground.errors import UserError
 from grader.ground.invocation import command_line
 from grader.work import Work, WorkError
 

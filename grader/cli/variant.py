@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from grader.cli.exits import UserError
 from grader.content import Challenge, ContentError, UnknownName
 from grader.content.plant import PlantError, choose, plant
+from grader.ground.errors import UserError
 from grader.ground.invocation import command_line
 from grader.work import Work, WorkError
 

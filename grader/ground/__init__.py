@@ -1,1 +1,1 @@
-"""What every other package of the grader may use; it imports none of them."""
+"""What every room may use and what uses no room: arrays, errors with exit codes, text made safe to show."""

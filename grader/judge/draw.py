@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from grader.arrays import round_to
+from grader.ground.arrays import round_to
 
 Numbers = np.ndarray[Any, Any]
 SMALL, KEPT = 2048, 2048  # numbers in an array that is remembered, and how many of these

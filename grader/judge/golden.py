@@ -15,8 +15,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from grader.arrays import Array, pack, unpack
 from grader.content import Case, Challenge, ContentError
+from grader.ground.arrays import Array, pack, unpack
 from grader.ground.invocation import command_line
 
 KEY = "kvdojo"

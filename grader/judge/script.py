@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from grader.arrays import Array, array
 from grader.content import Case, Challenge, ContentError
+from grader.ground.arrays import Array, array
 from grader.judge.draw import Draw
 from grader.judge.remembered import Answers, Numbers, remembered
 from grader.sandbox import Earlier, Reply, Request

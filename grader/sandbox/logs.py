@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import os
-import unicodedata
+
+from grader.ground.display import escape_characters
 
 KEEP = 16 << 10
 CHUNK = 64 << 10
-
-
-def harmless(text: str) -> str:
-    """Escape control and invisible format characters, keeping newlines and tabs."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_shown(char) for char in text)
-
-
-def _shown(char: str) -> str:
-    if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
-        return char
-    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 class Log:
@@ -45,5 +33,5 @@ class Log:
         return bool(data)
 
     def __str__(self) -> str:
-        text = harmless(bytes(self._kept).decode("utf-8", "backslashreplace"))
+        text = escape_characters(bytes(self._kept).decode("utf-8", "backslashreplace"))
         return text + (f"\n[{self._dropped} more bytes not kept]" if self._dropped else "")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from grader.arrays import Array
+from grader.ground.arrays import Array
 
 MAX_SOURCE = 256 << 10
 OUT_OF_MEMORY = 77  # exit code of a worker that could not even say so

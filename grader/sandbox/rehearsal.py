@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from grader.arrays import Array
+from grader.ground.arrays import Array
 from grader.sandbox import compiled, interpreter, schema
 from grader.sandbox.desk import Desk
 from grader.sandbox.messages import Request

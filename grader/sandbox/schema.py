@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from grader.arrays import pack
+from grader.ground.arrays import pack
+from grader.ground.display import escape_characters
 from grader.sandbox import wire
-from grader.sandbox.logs import harmless
 from grader.sandbox.messages import Earlier, Problem, Raised, Reply, Request
 
 Word = Annotated[str, msgspec.Meta(max_length=256)]
@@ -134,7 +134,7 @@ def read_reply(blob: bytes) -> Reply:
         echo=echo,
         raised=_raised(text.raised),
         problem=_problem(text.problem),
-        needed=tuple(harmless(name) for name in text.needed),
+        needed=tuple(escape_characters(name) for name in text.needed),
     )
 
 
@@ -142,10 +142,10 @@ def _raised(text: RaisedText | None) -> Raised | None:
     if text is None:
         return None
     return Raised(
-        types=tuple(harmless(name) for name in text.types),
-        message=harmless(text.message),
+        types=tuple(escape_characters(name) for name in text.types),
+        message=escape_characters(text.message),
         line=text.line,
-        text=harmless(text.text),
+        text=escape_characters(text.text),
         blocked=text.blocked,
     )
 
@@ -153,5 +153,7 @@ def _raised(text: RaisedText | None) -> Raised | None:
 def _problem(text: ProblemText | None) -> Problem | None:
     if text is None:
         return None
-    name = None if text.name is None else harmless(text.name)
-    return Problem(kind=harmless(text.kind), message=harmless(text.message), name=name)
+    name = None if text.name is None else escape_characters(text.name)
+    return Problem(
+        kind=escape_characters(text.kind), message=escape_characters(text.message), name=name
+    )

@@ -11,7 +11,7 @@ from collections.abc import Container, Mapping, Sequence
 import torch
 from safetensors import TensorSpec, serialize
 
-from grader.arrays import DTYPES
+from grader.ground.arrays import DTYPES
 from grader.sandbox import wire
 
 NAMES = {getattr(torch, name): name for name in DTYPES.values()}

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from grader.arrays import TAGS
+from grader.ground.arrays import TAGS
 from grader.sandbox import schema, wire
 from grader.sandbox.driverkit import Wrong
 

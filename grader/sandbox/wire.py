@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from grader.arrays import Array, from_bytes
+from grader.ground.arrays import Array, from_bytes
 
 MAX_HEADER = 256 << 10
 META_KEY = "kvdojo"

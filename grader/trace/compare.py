@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from grader.arrays import Array, array
+from grader.ground.arrays import Array, array
 from grader.trace.model import Place, Point
 from grader.trace.outputs import Compared, compare_outputs, forgiven
 from grader.trace.patterns import Around

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from grader.arrays import Array
 from grader.content import Case
+from grader.ground.arrays import Array
 from grader.trace.patterns import Around, masked
 from grader.trace.points import Fact, Points
 from grader.trace.record import StepNotes

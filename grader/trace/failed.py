@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from grader.content import Challenge, ContentError
 from grader.judge.golden import load_golden
-from grader.judge.result import Result
-from grader.report.words import by_use
+from grader.judge.result import Result, most_informative_first
 from grader.sandbox import Sandbox, SandboxError
 from grader.trace.model import Trace
 from grader.trace.trace import trace_case
@@ -20,7 +19,7 @@ def trace_failed(
     """Return traces of the first failed cases whose answers were wrong, by case."""
     found: dict[str, Trace] = {}
     golden = load_golden(challenge)
-    for failed in by_use(result.cases):
+    for failed in most_informative_first(result.cases):
         if len(found) == MOST:
             break
         kind = failed.cause.kind if failed.cause else None

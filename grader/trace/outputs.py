@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from grader.arrays import Array
+from grader.ground.arrays import Array
 from grader.trace.model import Place, Point
 from grader.trace.patterns import Around
 from grader.trace.points import OUTPUT, Points, Spec

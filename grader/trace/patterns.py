@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from grader.judge.show import number
-from grader.judge.show import pattern as plain_pattern
+from grader.judge.error_patterns import number
+from grader.judge.error_patterns import pattern as plain_pattern
 
 Numbers = np.ndarray[Any, Any]
 HIDDEN = -1e9  # a masked score: -inf, or a fill that no honest score reaches

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from grader.arrays import Array
 from grader.content import Case, Challenge, ContentError
-from grader.judge.bench import limits_of
+from grader.ground.arrays import Array
 from grader.judge.script import CREATE, Script
+from grader.judge.worker_reuse import limits_of
 from grader.sandbox import Reply, Request, Sandbox, Session, WorkerFailure
 from grader.trace.points import OPS, RECORDER, Points
 

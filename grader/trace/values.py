@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from grader.arrays import Array, array
-from grader.judge.show import number
+from grader.ground.arrays import Array, array
+from grader.judge.error_patterns import number
 from grader.trace.model import Grid, Place, Point
 from grader.trace.patterns import UNUSED, Around, differences, masked, padding_of
 

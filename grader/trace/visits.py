@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from grader.arrays import Array
+from grader.ground.arrays import Array
 from grader.trace.points import Points, Spec
 from grader.trace.record import Event, StepNotes
 

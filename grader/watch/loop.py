@@ -11,9 +11,9 @@ from typing import Protocol
 from rich.console import Console
 from rich.live import Live
 
+from grader.ground.display import escape_for_display
 from grader.judge.result import Result
-from grader.report.standing import PLAIN, UNICODE
-from grader.report.visible import visible
+from grader.report.bug_status_lines import PLAIN, UNICODE
 from grader.watch import events
 from grader.watch.keys import Keys, possible
 from grader.watch.regrade import Regrader
@@ -45,13 +45,13 @@ class Lines:
         if isinstance(event, events.Graded) and view.result is not None:
             self._put(f"{ending(view, self._marks.dash)} {self._marks.dash} {view.seconds:.2f} s")
             for text in view.moved:
-                self._put(f"  {visible(text)}")
+                self._put(f"  {escape_for_display(text)}")
             if view.case is not None:
                 cause = view.case.cause if view.case.visibility == "public" else None
-                reason = visible(cause.rationale) if cause else "a hidden case"
+                reason = escape_for_display(cause.rationale) if cause else "a hidden case"
                 self._put(f"  first failed case: {view.case.id}: {reason}")
         elif view.trouble is not None and not isinstance(event, events.Resized):
-            self._put(f"{visible(view.file)}: {visible(view.trouble)}")
+            self._put(f"{escape_for_display(view.file)}: {escape_for_display(view.trouble)}")
 
     def _put(self, text: str) -> None:
         self._console.print(text, soft_wrap=True)
@@ -86,7 +86,9 @@ def watch(setting: Setting, console: Console) -> Result | None:
             pause: Callable[[], None] | None = _pause(live, keys)
         else:
             show, pause = Lines(console), None
-            console.print(f"Watching {visible(str(setting.path))}; Ctrl-C ends it.", soft_wrap=True)
+            console.print(
+                f"Watching {escape_for_display(str(setting.path))}; Ctrl-C ends it.", soft_wrap=True
+            )
         stack.enter_context(Saves(setting.path, news, poll=setting.poll))
         _loop(setting, news, view, regrader, show, pause)
     if view.result is not None and pause is not None:
@@ -98,7 +100,9 @@ def ending(view: View, dash: str) -> str:
     """Return file, verdict and numbers in one line."""
     assert view.result is not None, "there is no verdict yet"
     verdict = "could not be judged" if view.result.verdict == "error" else view.result.verdict
-    return f"{visible(view.file)}: {verdict}   {summary(view.result, view.planted, dash)}"
+    return (
+        f"{escape_for_display(view.file)}: {verdict}   {summary(view.result, view.planted, dash)}"
+    )
 
 
 def _loop(

@@ -1,6 +1,6 @@
 """The one screen of a watch: verdict, what the last save moved, one failed case, the keys.
 
-All text that may come from a submission goes through `visible`; what does not fit is cut, and said to be.
+All text that may come from a submission goes through `escape_for_display`; what does not fit is cut, and said to be.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from grader.ground.display import escape_for_display, escape_lines
 from grader.judge.result import Result
-from grader.report.cases import STYLES, details, heading, line
-from grader.report.standing import PLAIN, UNICODE, Symbols
-from grader.report.visible import visible, visible_lines
-from grader.report.words import count
+from grader.report.bug_status_lines import PLAIN, UNICODE, Symbols
+from grader.report.case_details import STYLES, details, heading, line
+from grader.report.phrases import count
 from grader.watch.view import View
 
 BAR = 30
@@ -57,7 +57,7 @@ class Page:
         yield _cut(
             ("kvdojo watch", "bold"),
             f" {marks.dash} {self.challenge} {marks.dash} ",
-            visible(view.file),
+            escape_for_display(view.file),
         )
         if view.result is not None:
             stale = bool(view.busy or view.trouble)
@@ -68,7 +68,7 @@ class Page:
     def _body(self, marks: Symbols) -> Iterator[RenderableType]:
         view = self.view
         for text in view.moved:
-            yield line(visible(text), 2, "bold" if text.startswith("fixed") else "")
+            yield line(escape_for_display(text), 2, "bold" if text.startswith("fixed") else "")
         yield Text("")
         if view.case is not None:
             yield Text(f"failed case {view.at + 1} of {len(view.failed)}", "dim")
@@ -84,7 +84,7 @@ class Page:
         if view.result is not None and view.result.log.strip():
             yield Text("")
             yield Text("printed by your file", "dim")
-            yield from (line(t, 2) for t in visible_lines(view.result.log, lines=LOG_LINES))
+            yield from (line(t, 2) for t in escape_lines(view.result.log, lines=LOG_LINES))
 
 
 def summary(result: Result, planted: tuple[str, ...] | None, dash: str) -> str:
@@ -116,7 +116,7 @@ def _verdict(result: Result, marks: Symbols, *, stale: bool) -> RenderableType:
 
 def _doing(view: View) -> RenderableType:
     if view.trouble is not None:
-        return Text(f"{visible(view.trouble)}; waiting for the next save", "yellow")
+        return Text(f"{escape_for_display(view.trouble)}; waiting for the next save", "yellow")
     if view.busy is not None:
         done, total = view.busy
         return _cut((f"grading {done}/{total}" if total else "grading", "cyan"))

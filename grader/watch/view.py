@@ -6,8 +6,8 @@ import ast
 import warnings
 from dataclasses import dataclass, field
 
-from grader.judge.result import CaseResult, Result
-from grader.report.words import by_use, count
+from grader.judge.result import CaseResult, Result, most_informative_first
+from grader.report.phrases import count
 
 
 @dataclass
@@ -50,7 +50,7 @@ class View:
         self.result, self.source, self.seconds = result, source, seconds
         self.busy, self.trouble, self.panel = None, None, None
         self.saves += 1
-        self.failed = by_use(result.cases)
+        self.failed = most_informative_first(result.cases)
         ids = [case.id for case in self.failed]
         self.at = ids.index(shown) if shown in ids else 0
 

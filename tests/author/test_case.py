@@ -14,7 +14,7 @@ import pytest
 
 import grader.judge
 from grader.author.record import record, reload
-from grader.cli import case as case_command
+from grader.cli import case_command
 from grader.cli.main import main
 from grader.content import Challenge, load_challenge
 from grader.content.casefile import MAX_BYTES

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import grader.judge
 from grader.author.cover import smallest_cover
 from grader.author.survey import state_of
-from grader.cli import matrix as matrix_command
+from grader.cli import matrix_command
 from grader.cli.main import main
 from grader.content import Challenge, load_challenge
 from grader.judge.result import CaseResult, Cause

@@ -19,11 +19,9 @@ from grader.batch.conduct import Order, conduct
 from grader.batch.plan import Entry
 from grader.batch.summary import Row, Summary, summarise
 from grader.batch.work import Answer, Job
-from grader.cli.meter import pace
+from grader.cli.batch_meter import pace
 from grader.content.plant import plant
-from grader.report.cohort.console import render, still_wrong
-from grader.report.cohort.page import class_page
-from grader.report.cohort.table import class_csv
+from grader.report.class_report import class_csv, class_page, render, still_wrong
 from tests.batch.conftest import CHALLENGE, Workers, answer
 
 CASES = list(CHALLENGE.cases)

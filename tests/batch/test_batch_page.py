@@ -8,7 +8,7 @@ import pytest
 
 from grader.batch.conduct import Order, conduct
 from grader.batch.summary import summarise
-from grader.report.cohort.page import class_page
+from grader.report.class_report import class_page
 from tests.batch.conftest import CHALLENGE, Workers
 from tests.browser.access import CHROMIUM, FAULTS, OPTIONS
 

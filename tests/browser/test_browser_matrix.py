@@ -9,7 +9,7 @@ from access import CHROMIUM, FAULTS, OPTIONS
 
 from grader.author.cover import Cover
 from grader.author.survey import STATES, Column, Fault, Survey
-from grader.report.matrix_page import matrix_page
+from grader.report.kill_matrix_report import matrix_page
 
 pytestmark = [
     pytest.mark.browser,

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-import grader.cli.watch
+import grader.cli.watch_command
 import grader.watch
 from grader.content import load_challenge
 from grader.judge.result import CaseResult, Result
@@ -27,7 +27,7 @@ def watched(dojo, monkeypatch):
     settings_of = type("Watched", (), {"given": settings, "watch": watch})
     monkeypatch.setattr(grader.watch, "watch", watch)
     monkeypatch.setattr(
-        grader.cli.watch, "load_challenge", lambda name: load_challenge(name, dojo.root)
+        grader.cli.watch_command, "load_challenge", lambda name: load_challenge(name, dojo.root)
     )
     dojo.run("start", "small_sums")
     return settings_of

@@ -52,7 +52,7 @@ def test_a_record_gives_the_same_inputs_again(sandbox_for, drawn, tmp_path) -> N
 
 
 def test_a_learner_sees_no_seed(sandbox_for) -> None:
-    from grader.report.html import result_page
+    from grader.report.html_report import result_page
 
     challenge = load_challenge(NAME)
     source = challenge.reference_text

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from grader.arrays import Array, array
 from grader.content import load_challenge
+from grader.ground.arrays import Array, array
 from grader.judge.remembered import Answers
 from grader.judge.script import CREATE, Script
 from grader.sandbox import Earlier, Reply, schema

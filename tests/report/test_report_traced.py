@@ -8,10 +8,10 @@ import re
 import pytest
 
 from grader.cli.main import main
-from grader.cli.trace import lines
+from grader.cli.trace_command import lines
 from grader.content import load_challenge
 from grader.judge import grade_source
-from grader.report.html import result_page
+from grader.report.html_report import result_page
 from grader.trace.explain import told
 from grader.trace.failed import MOST, trace_failed
 from grader.trace.model import Divergence, Point, Trace

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from grader.arrays import array
+from grader.ground.arrays import array
 from grader.sandbox import Earlier, Request, Session, WorkerFailure
 from grader.sandbox.channel import PIPE
 from grader.sandbox.line import MOST_HELD, Line

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from grader.arrays import TAGS, Array, array
+from grader.ground.arrays import TAGS, Array, array
 from grader.sandbox import MAX_SOURCE, Limits, Request, WorkerFailure
 from tests.sandbox.conftest import DRIVER
 

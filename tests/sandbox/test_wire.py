@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grader.arrays import array, pack
+from grader.ground.arrays import array, pack
 from grader.sandbox import Request, schema, wire
 
 GOOD = pack({"out/x": array(np.arange(6, dtype=np.float32))}, {wire.META_KEY: '{"values":{}}'})

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grader.arrays import array
 from grader.content import load_challenge
 from grader.content.challenge import challenge_ids
 from grader.content.plant import plant
+from grader.ground.arrays import array
 from grader.sandbox import Reply, Request
 from grader.trace import Point, trace_case
 from grader.trace.likeness import with_likeness
