@@ -104,7 +104,7 @@ def _attempt(
     info.loaded = True
     step: int | None = None
     settled = list(script.settled())
-    together = session.announce(
+    together = session.pipeline(
         (request, _room(request, expected))
         for request, expected in zip(settled, golden.steps, strict=False)
     )
@@ -122,7 +122,7 @@ def _attempt(
                 index, request, reply, expected, script.may_change(request.do)
             )
             if cause:
-                session.disregard()
+                session.drain()
                 trace = sketch_of(index, reply, cause)
                 return lookup(challenge, golden, trace, cause), trace
             script.answered(index, reply)
