@@ -18,6 +18,7 @@ from grader.author.wrong_variants import bug_ids, decoy_ids, planted
 from grader.content import Case, Challenge, ContentError
 from grader.content.cases_schema import digest_of
 from grader.content.jsonfile import parse_json
+from grader.ground.invocation import command_line
 from grader.ground.transaction import locked, replace_files
 from grader.judge.golden import CaseGolden, Golden
 from grader.judge.grade_file import usable_golden
@@ -177,7 +178,8 @@ def _same_versions(sandbox: Sandbox, challenge: Challenge, golden: Golden) -> No
     for name, recorded_with in golden.versions.items():
         here = str(sandbox.versions[name])
         if here != recorded_with:
+            again = command_line("check", challenge.id, "--record")
             raise ContentError(
                 f"{challenge.golden}: was recorded with {name} {recorded_with}, this is {here}."
-                f" Use the versions in constraints.txt, or record all of it: `kvdojo check {challenge.id} --record`."
+                f" Use the versions in constraints.txt, or record all of it: `{again}`."
             )

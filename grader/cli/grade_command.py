@@ -19,6 +19,7 @@ from grader.cli.submission import locate, read
 from grader.cli.variant import Variant, of_work
 from grader.content import Case, Challenge, load_challenge
 from grader.ground.errors import Exit, UserError
+from grader.ground.invocation import command_line
 from grader.work import Work, WorkError
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def _show(challenge: Challenge, result: Result, work: Work | None, *, named: Pat
     planted = _planted(challenge, work)
     bugs, decoys = (planted.bugs, planted.decoys) if planted else (None, ())
     again = f"{challenge.id} {shlex.quote(str(named))}" if named else challenge.id
-    hint = f"kvdojo hint {again}"
+    hint = command_line("hint", again)
     render(result, terminal.console(), bugs, levels=levels, hint=hint, decoys=decoys)
 
 

@@ -18,6 +18,7 @@ from grader.content.errors import ContentError
 from grader.content.jsonfile import parse_json
 from grader.content.validation import schema_errors
 from grader.ground.files import NotOrdinary, TooLarge, read_ordinary
+from grader.ground.invocation import command_line
 from grader.ground.limits import MAX_CASE_FILE_BYTES
 from grader.ground.nearest import did_you_mean
 
@@ -90,7 +91,8 @@ def _entries(document: Any, name: str) -> list[tuple[str, Entry]]:
     elif isinstance(document, dict):
         return [("$", {key: value for key, value in document.items() if key != "$schema"})]
     if not isinstance(document, list):
-        raise ContentError(f"{name}: $: a case is a JSON object; `kvdojo case new` writes one")
+        writes = command_line("case", "new")
+        raise ContentError(f"{name}: $: a case is a JSON object; `{writes}` writes one")
     return [(f"$.cases[{index}]", entry) for index, entry in enumerate(document)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from grader.ground.invocation import command_line
 from grader.ground.nearest import nearest_name
 
 
@@ -26,4 +27,4 @@ class UnknownChallenge(UnknownName):
     """A challenge id that does not exist."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
-        super().__init__("challenge", name, known, "`kvdojo list` shows them all.")
+        super().__init__("challenge", name, known, f"`{command_line('list')}` shows them all.")

@@ -16,6 +16,7 @@ from grader.content import Case, Challenge, ContentError, UnknownName, load_chal
 from grader.content.bug_detection import entry_status
 from grader.content.cases_schema import cases_digest, validate_cases
 from grader.content.signatures import foreign_helpers
+from grader.ground.invocation import command_line
 from grader.ground.limits import MAX_SOURCE_BYTES
 from grader.judge.bug_status import bug_statuses, decoy_statuses
 from grader.judge.case_run import GraderError
@@ -156,7 +157,7 @@ def usable_golden(challenge: Challenge, cases: Iterable[Case]) -> Golden:
 
 def belongs(challenge: Challenge, golden: Golden, cases: Iterable[Case]) -> None:
     """Raise ContentError unless the golden was made for these cases, with this oracle and driver."""
-    again = f"run `kvdojo check {challenge.id} --record`"
+    again = f"run `{command_line('check', challenge.id, '--record')}`"
     if golden.oracle != oracle_digest(challenge):
         raise ContentError(
             f"{challenge.golden}: was made by another {challenge.oracle.name}; {again}"

@@ -15,6 +15,7 @@ from typing import Any
 from grader.content import Challenge, ContentError, load_challenge
 from grader.content.jsonfile import read_json
 from grader.content.validation import load_schema, schema_errors
+from grader.ground.invocation import command_line
 from grader.judge.result import BugStatus, CaseResult, Cause, Where, redacted
 
 SCHEMA = "kvdojo/result/v1"
@@ -118,7 +119,7 @@ def _valid(document: Any, path: Path) -> dict[str, Any]:
     lines = schema_errors(document, load_schema("result-v1"), str(path))
     if lines:
         more = f" (and {len(lines) - 1} more faults)" if len(lines) > 1 else ""
-        raise Unusable(f"not a result of `kvdojo grade --json`: {lines[0]}{more}")
+        raise Unusable(f"not a result of `{command_line('grade', '--json')}`: {lines[0]}{more}")
     assert isinstance(document, dict), "the schema asks for an object"
     return document
 
