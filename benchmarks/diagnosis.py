@@ -14,8 +14,8 @@ import argparse
 import sys
 
 from grader.content import Case, Challenge, load_challenge
-from grader.content.challenge import challenge_ids
-from grader.content.plant import plant
+from grader.content.catalogue import challenge_ids
+from grader.content.planting import plant
 from grader.diagnose.checkpoints import load_checkpoints, stage_of
 from grader.diagnose.trace_case import DOCUMENT, trace_case
 from grader.diagnose.trace_model import Divergence

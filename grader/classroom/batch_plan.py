@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from grader.classroom.find_submissions import FoundSubmission, learner_slug
-from grader.files import write_atomically
+from grader.ground.files import write_atomically
 
 SCHEMA = "kvdojo/batch/v1"
 

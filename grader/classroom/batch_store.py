@@ -26,7 +26,7 @@ from grader.classroom.batch_plan import (
 )
 from grader.classroom.find_submissions import FoundSubmission
 from grader.classroom.journal import Journal
-from grader.files import write_atomically
+from grader.ground.files import write_atomically
 
 OURS = {"sources", "results", "journal.jsonl", "batch.json", "summary.csv", "class.html"}
 

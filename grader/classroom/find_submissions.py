@@ -22,7 +22,7 @@ from grader.classroom.archive_entries import (
     read_file,
     unwrapped,
 )
-from grader.content.statements import MAX_BYTES
+from grader.ground.limits import MAX_SOURCE_BYTES
 
 OTHER_ARCHIVES = (".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz")
 # "Jane Doe_1234567_assignsubmission_file_", and with the file's name behind it where all lie in one folder
@@ -119,7 +119,7 @@ def _submission(learner: Learner, group: list[FileEntry], file: str) -> FoundSub
         entry = _pick(_expanded(group), file)
         origin = str(PurePosixPath(*entry.parts))
         found = replace(found, origin=origin, file=learner_of_file(entry.name)[1])
-        return replace(found, source=_read(entry, MAX_BYTES, "a submission"))
+        return replace(found, source=_read(entry, MAX_SOURCE_BYTES, "a submission"))
     except SubmissionRefused as refused:
         return replace(found, refusal=str(refused))
 

@@ -17,7 +17,7 @@ from itertools import combinations, islice, pairwise
 from rapidfuzz.distance import Indel
 
 from grader.content import Challenge
-from grader.content.plant import plant
+from grader.content.planting import plant
 
 WINDOW = 6  # tokens that must stand together for a place to be recognised
 LEAST = 24  # own tokens below which likeness says nothing

@@ -19,6 +19,7 @@ from grader.cli.submission import locate, read
 from grader.cli.variant import Variant, of_work
 from grader.content import Case, Challenge, load_challenge
 from grader.ground.errors import Exit, UserError
+from grader.ground.invocation import command_line
 from grader.learner.work_folder import WorkError, WorkFolder
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def _seeds(challenge: Challenge, source: bytes, replay: Path) -> dict[str, int]:
 
 
 def _write_record(result: Result, record: Path) -> None:
-    from grader.files import write_atomically
+    from grader.ground.files import write_atomically
     from grader.judge.replay import to_record
 
     try:
@@ -220,7 +221,7 @@ def _show(
     planted = _planted(challenge, work)
     bugs, decoys = (planted.bugs, planted.decoys) if planted else (None, ())
     again = f"{challenge.id} {shlex.quote(str(named))}" if named else challenge.id
-    hint = f"kvdojo hint {again}"
+    hint = command_line("hint", again)
     render(result, terminal.console(), bugs, levels=levels, hint=hint, decoys=decoys)
 
 

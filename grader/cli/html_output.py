@@ -8,8 +8,8 @@ from grader.cli.variant import Variant
 from grader.content import Challenge
 from grader.diagnose.explain_failures import trace_failed_cases
 from grader.diagnose.trace_model import Trace
-from grader.files import write_atomically
 from grader.ground.errors import UserError
+from grader.ground.files import write_atomically
 from grader.judge import start_sandbox
 from grader.judge.result import Result
 from grader.report.html_report import result_page

@@ -14,7 +14,7 @@ from typing import Any
 
 from grader.content import Challenge, ContentError
 from grader.content.jsonfile import read_json
-from grader.content.plant import line_span
+from grader.content.planting import line_span
 
 OPS = ("softmax.in", "softmax.out", "context")
 ASIDE = ("self", "look", "writes", "apart")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from grader.content import Bug, Challenge
-from grader.content.fragments import status
+from grader.content.bug_detection import bug_status
 from grader.learner.work_folder import WorkError, WorkFolder, write
 
 GRADED = ".graded.json"
@@ -82,7 +82,7 @@ def states_of(
     challenge: Challenge, source: str, planted: Collection[str] | None
 ) -> Mapping[str, str]:
     """Return what the file says of each bug, of the planted ones when those are known."""
-    states = status(challenge, source)
+    states = bug_status(challenge, source)
     return states if planted is None else {bug: states[bug] for bug in planted if bug in states}
 
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from grader.content.challenge import ROOT
-from grader.files import write_atomically
+from grader.ground.files import write_atomically
+from grader.ground.invocation import command_line
+from grader.ground.paths import ROOT
 
 STATE = ".kvdojo.json"
 SCHEMA = "kvdojo/work/v1"
@@ -183,7 +184,8 @@ def _is_count(value: object) -> bool:
 
 
 def _broken(path: Path, why: str) -> str:
+    again = command_line("start", "CHALLENGE", "--force")
     return (
-        f"{path} is damaged ({why}). Delete it, then run `kvdojo start CHALLENGE --force`; "
+        f"{path} is damaged ({why}). Delete it, then run `{again}`; "
         "your own file is kept as a backup."
     )

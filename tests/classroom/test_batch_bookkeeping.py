@@ -17,7 +17,7 @@ from grader.classroom.batch_store import BatchStore
 from grader.classroom.grading_worker import GradingJob, JobAnswer
 from grader.classroom.journal import Journal
 from grader.classroom.run_batch import BatchObserver, BatchStart
-from grader.content.schema import faults, load_schema
+from grader.content.validation import load_schema, schema_errors
 from grader.judge import GraderError
 from tests.classroom.conftest import Workers, answer, lost, verdicts
 
@@ -54,7 +54,9 @@ def test_every_submission_is_graded_once(workers: Workers, run: JobDispatcher) -
     assert sorted(workers.given) == list("abcdefgh")
     assert finished(store) == Counter("abcdefgh")
     for path in store.results.glob("*.json"):
-        assert not list(faults(json.loads(path.read_text()), load_schema("result-v1"), path.name))
+        assert not list(
+            schema_errors(json.loads(path.read_text()), load_schema("result-v1"), path.name)
+        )
 
 
 @pytest.mark.parametrize("after", range(1, 8))

@@ -20,7 +20,7 @@ from grader.classroom.class_summary import ClassSummary, SubmissionRow, summaris
 from grader.classroom.grading_worker import GradingJob, JobAnswer
 from grader.classroom.run_batch import BatchOptions, run_batch
 from grader.cli.batch_meter import pace
-from grader.content.plant import plant
+from grader.content.planting import plant
 from grader.report.class_report import class_csv, class_page, render, still_wrong
 from tests.classroom.conftest import CHALLENGE, Workers, answer
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from grader.author import static
-from grader.author.points import points_faults
+from grader.author import static_checks
+from grader.author.checkpoint_rules import checkpoint_faults
 from grader.content import load_challenge
-from grader.content.challenge import challenge_ids
-from grader.content.plant import plant
+from grader.content.catalogue import challenge_ids
+from grader.content.planting import plant
 from grader.diagnose.checkpoints import load_checkpoints, stage_of
 from grader.diagnose.trace_case import trace_case
 from grader.diagnose.trace_model import trace_to_json
@@ -165,7 +165,7 @@ def test_the_cause_of_the_first_failed_scenario_tells_it(challenge, sandbox_for)
 
 @pytest.mark.parametrize("name", challenge_ids())
 def test_points_speak_of_what_exists(name) -> None:
-    assert list(points_faults(load_challenge(name))) == []
+    assert list(checkpoint_faults(load_challenge(name))) == []
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_broken_points_are_a_breach_of_one_line(tmp_path, text, told) -> None:
     copied = load_challenge(NAME)
     shutil.copytree(copied.folder, tmp_path / NAME)
     (tmp_path / NAME / "points.json").write_text(text, "utf-8")
-    breaches = static.check(dataclasses.replace(copied, folder=tmp_path / NAME))
+    breaches = static_checks.check(dataclasses.replace(copied, folder=tmp_path / NAME))
     found = [breach.text for breach in breaches if told in breach.text]
     assert found
     assert "\n" not in found[0]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from grader.content import load_challenge
-from grader.content.challenge import challenge_ids
-from grader.content.plant import plant
+from grader.content.catalogue import challenge_ids
+from grader.content.planting import plant
 from grader.diagnose.checkpoints import (
     RECORDER,
     Checkpoints,
