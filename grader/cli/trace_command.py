@@ -17,7 +17,7 @@ from grader.ground.display import escape_for_display
 from grader.ground.errors import Exit
 
 if TYPE_CHECKING:
-    from grader.diagnose import FactPair, Trace, TracedStep
+    from grader.diagnose.trace_model import FactPair, Trace, TracedStep
 
 
 @click.command("trace")
@@ -51,7 +51,8 @@ def command(
     path, _ = locate(found, file)
     source = read(path, found.id)
 
-    from grader.diagnose import trace_case, trace_to_json
+    from grader.diagnose.trace_case import trace_case
+    from grader.diagnose.trace_model import trace_to_json
     from grader.judge import GraderError, start_sandbox
     from grader.sandbox import SandboxError
 
