@@ -6,8 +6,9 @@ import click
 
 from grader.cli import terminal
 from grader.cli.submission import shown
-from grader.content.challenge import ROOT
 from grader.ground.errors import UserError
+from grader.ground.invocation import command_line
+from grader.ground.paths import ROOT
 
 
 @click.group("challenge")
@@ -35,5 +36,5 @@ def new(name: str) -> None:
     for path in sorted(made.folder.iterdir()):
         terminal.out(f"  {path.name}")
     terminal.out("\nRecord its golden, witnesses and starter, and pass the author's gate:")
-    terminal.out(f"  kvdojo check {name} --record")
+    terminal.out(f"  {command_line('check', name, '--record')}")
     terminal.out("How to make it yours: docs/instructors.md")

@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
-from grader import work as workfolders
 from grader.cli import terminal
 from grader.cli.submission import shown
 from grader.content import Challenge, ContentError, challenge_ids, load_challenge
 from grader.ground.errors import Exit
-from grader.work import WorkError
+from grader.ground.invocation import command_line
+from grader.learner import work_folder as workfolders
+from grader.learner.work_folder import WorkError
 
 
 @click.command("list")
@@ -76,4 +77,6 @@ def _print(challenges: list[Challenge]) -> None:
         started = _started(challenge)
         if started:
             screen.print(Text(f"  started in {shown(Path(started))}", "green"), soft_wrap=True)
-    screen.print(Text("Begin one with `kvdojo start CHALLENGE`.", "dim"))
+    screen.print(
+        Text(f"Begin one with `{command_line('start', 'CHALLENGE')}`.", "dim"), soft_wrap=True
+    )

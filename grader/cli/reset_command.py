@@ -6,15 +6,16 @@ from pathlib import Path
 
 import click
 
-from grader import work as workfolders
 from grader.cli import terminal
 from grader.cli.arguments import challenge_argument
 from grader.cli.submission import shown
 from grader.cli.variant import of_work
 from grader.content import load_challenge
-from grader.files import back_up
 from grader.ground.errors import UserError
-from grader.work import Work, WorkError
+from grader.ground.files import back_up
+from grader.ground.invocation import command_line
+from grader.learner import work_folder as workfolders
+from grader.learner.work_folder import WorkError, WorkFolder
 
 
 @click.command("reset")
@@ -25,7 +26,8 @@ def command(challenge: str, force: bool) -> None:
     found = load_challenge(challenge)
     work = workfolders.find(found.id)
     if work is None:
-        raise UserError(f"{found.id!r} is not started: run `kvdojo start {found.id}`.")
+        start = command_line("start", found.id)
+        raise UserError(f"{found.id!r} is not started: run `{start}`.")
     source = of_work(found, work).source(found)
     path = shown(work.path)
     changed = _changed(work, source)
@@ -33,8 +35,9 @@ def command(challenge: str, force: bool) -> None:
         terminal.out(f"{path} is the starter already.")
         return
     if changed and not force:
+        again = command_line("reset", found.id, "--force")
         raise UserError(
-            f"{path} holds your changes. `kvdojo reset {found.id} --force` puts the starter back "
+            f"{path} holds your changes. `{again}` puts the starter back "
             "and keeps your file as a backup."
         )
     if changed:
@@ -43,7 +46,7 @@ def command(challenge: str, force: bool) -> None:
     terminal.out(f"{path} is the starter again.")
 
 
-def _changed(work: Work, source: str) -> bool | None:
+def _changed(work: WorkFolder, source: str) -> bool | None:
     """Say whether the file differs from the starter; None when there is no file."""
     try:
         return work.path.read_bytes() != source.encode()
@@ -53,7 +56,7 @@ def _changed(work: Work, source: str) -> bool | None:
         return True
 
 
-def _keep(work: Work) -> Path:
+def _keep(work: WorkFolder) -> Path:
     try:
         return back_up(work.path)
     except OSError as error:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from grader.content import Case, Challenge
+from grader.ground.invocation import command_line
 from grader.judge.compare_answers import excess, judge_reply
 from grader.judge.failure_causes import raised_cause, sentence
 from grader.judge.fault_dictionary import Trace, lookup, sketch_of
@@ -54,9 +55,10 @@ def judge_case(
     script = Script(challenge, case, seed=seed)
     cause, trace = _attempt(session, loaded, challenge, script, golden, info)
     if script.fingerprint != golden.fingerprint and cause is None:
+        again = command_line("check", challenge.id, "--record")
         raise GraderError(
             f"case {case.id!r}: its inputs are not those the golden was made with"
-            f" (run `kvdojo check {challenge.id} --record`, or use the versions in constraints.txt)"
+            f" (run `{again}`, or use the versions in constraints.txt)"
         )
     return result_of(case, cause, time.monotonic() - began, trace)
 
@@ -102,7 +104,7 @@ def _attempt(
     info.loaded = True
     step: int | None = None
     settled = list(script.leading())
-    together = session.announce(
+    together = session.pipeline(
         (request, _room(request, expected))
         for request, expected in zip(settled, golden.steps, strict=False)
     )
@@ -120,7 +122,7 @@ def _attempt(
                 index, request, reply, expected, script.may_change(request.do)
             )
             if cause:
-                session.disregard()
+                session.drain()
                 trace = sketch_of(index, reply, cause)
                 return lookup(challenge, golden, trace, cause), trace
             script.answered(index, reply)

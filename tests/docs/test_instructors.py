@@ -27,7 +27,7 @@ from grader.cli import (
     plant_command,
 )
 from grader.content import load_challenge
-from grader.content.challenge import ROOT
+from grader.ground.paths import ROOT
 from grader.sandbox import Sandbox
 
 PAGE = ROOT / "docs" / "instructors.md"
@@ -70,6 +70,7 @@ def checkout(
     return tmp_path
 
 
+@pytest.mark.usefixtures("called_by_its_name")
 def test_every_block_runs_and_says_what_is_shown(checkout: Path, capsys: Any) -> None:
     kinds = []
     for block in BLOCK.finditer(PAGE.read_text("utf-8")):
