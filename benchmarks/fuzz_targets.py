@@ -22,18 +22,20 @@ import numpy as np
 from hypothesis import strategies as st
 
 from benchmarks.fuzz_strategies import JSON, changed_bytes, changed_document, changed_text
-from grader.arrays import array, pack
 from grader.content import Challenge, ContentError, load_challenge
-from grader.content.challenge import ROOT
+from grader.content.bug_detection import entry_status
+from grader.content.cases_schema import case_schema, validate_challenge
 from grader.content.entries import case_of
-from grader.content.fragments import entries
 from grader.content.jsonfile import parse_json
-from grader.content.schema import case_schema, faults, validate_challenge
 from grader.content.signatures import foreign_helpers
+from grader.content.validation import schema_errors
+from grader.ground.arrays import array, pack
+from grader.ground.display import escape_for_display, escape_lines
+from grader.ground.paths import ROOT
 from grader.judge import start_sandbox
 from grader.judge.oracle import Oracle
-from grader.report.visible import visible, visible_lines
-from grader.sandbox import Sandbox, WorkerFailure, schema, wire
+from grader.sandbox import Sandbox, WorkerFailure
+from grader.sandbox.protocol import codec, frames
 
 NAME = "decode_positions"
 EXAMPLE = {
@@ -79,7 +81,7 @@ def _frame() -> bytes:
         "out/x": array(np.arange(6, dtype=np.float32)),
         "in/y": array(np.zeros((2, 1), dtype=np.int64)),
     }
-    return pack(arrays, {wire.META_KEY: '{"values":{"a":[1,{"float":"nan"}]},"needed":["_f"]}'})
+    return pack(arrays, {frames.META_KEY: '{"values":{"a":[1,{"float":"nan"}]},"needed":["_f"]}'})
 
 
 def _headers() -> st.SearchStrategy[bytes]:
@@ -95,7 +97,7 @@ def _headers() -> st.SearchStrategy[bytes]:
 
 
 def _read_reply(blob: bytes) -> None:
-    reply = schema.read_reply(blob)
+    reply = codec.read_reply(blob)
     for item in (*reply.tensors.values(), *reply.echo.values()):
         assert item.values.shape == item.shape
 
@@ -115,7 +117,7 @@ def _read_challenge(given: tuple[str, Any]) -> None:
 
 
 def _challenge_files() -> st.SearchStrategy[tuple[str, Any]]:
-    names = ("challenge.json", "bugs.json", "cases.json", "verbs.schema.json")
+    names = ("challenge.json", "bugs.json", "cases.json", "verbs.codec.json")
     folder = ROOT / "challenges" / NAME
     return st.one_of(
         *(
@@ -128,7 +130,7 @@ def _challenge_files() -> st.SearchStrategy[tuple[str, Any]]:
 def _export(document: Any) -> None:
     from grader.report.exports import FORMATS
     from grader.report.exports.classroom50 import NotJudged
-    from grader.report.exports.document import read
+    from grader.report.exports.result_files import read
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "result.json")
@@ -146,20 +148,20 @@ def _export(document: Any) -> None:
 
 
 def _unusable() -> type[Exception]:
-    from grader.report.exports.document import Unusable
+    from grader.report.exports.result_files import Unusable
 
     return Unusable
 
 
 def _source(text: str) -> None:
     challenge = _challenge()
-    entries(challenge, text)
+    entry_status(challenge, text)
     foreign_helpers(challenge, text)
 
 
 def _show(text: str) -> None:
-    assert visible(text).isprintable()
-    assert all(line.isprintable() for line in visible_lines(text))
+    assert escape_for_display(text).isprintable()
+    assert all(line.isprintable() for line in escape_lines(text))
 
 
 def _zip() -> bytes:
@@ -172,25 +174,25 @@ def _zip() -> bytes:
 
 
 def _archive(data: bytes) -> None:
-    from grader.batch.leaves import Refused, archive_leaves
+    from grader.classroom.archive_entries import SubmissionRefused, archive_entries
 
     for bulk in (False, True):
         try:
-            leaves = archive_leaves(data, bulk=bulk)
-        except Refused:
+            leaves = archive_entries(data, bulk=bulk)
+        except SubmissionRefused:
             continue
         for leaf in leaves:
             assert not {"..", "", "/"} & set(leaf.parts), leaf.parts
             try:
                 assert len(leaf.read(1000)) <= 1000
-            except Refused:
+            except SubmissionRefused:
                 continue
 
 
 def _case(entry: Any) -> None:
     """Do with a case what an author's tools do: validate it, then ask the reference."""
     challenge = _challenge()
-    lines = faults(entry, _case_schema(), "case")
+    lines = schema_errors(entry, _case_schema(), "case")
     if lines:
         raise ContentError("\n".join(lines))
     Oracle(_sandbox(), challenge).expect(case_of(entry, "case"))
@@ -228,9 +230,9 @@ def close() -> None:
 
 
 TARGETS = {
-    "wire-bytes": Target(lambda: st.binary(max_size=600), _read_reply, (wire.WireError,)),
-    "wire-frames": Target(lambda: changed_bytes(_frame()), _read_reply, (wire.WireError,)),
-    "wire-headers": Target(_headers, _read_reply, (wire.WireError,)),
+    "wire-bytes": Target(lambda: st.binary(max_size=600), _read_reply, (frames.FrameError,)),
+    "wire-frames": Target(lambda: changed_bytes(_frame()), _read_reply, (frames.FrameError,)),
+    "wire-headers": Target(_headers, _read_reply, (frames.FrameError,)),
     "json-bytes": Target(
         lambda: st.one_of(st.binary(max_size=200), changed_bytes(json.dumps(EXAMPLE).encode())),
         lambda raw: parse_json(raw, "fuzz"),

@@ -76,9 +76,9 @@ class Submission(pytest.File):
 
 
 def _grade(challenge: str, path: Path, cases: list[str]) -> dict[str, CaseResult]:
-    from grader.cli.exits import UserError
     from grader.cli.submission import read
     from grader.content import ContentError
+    from grader.ground.errors import UserError
     from grader.judge import GraderError, Unreadable, grade_source
 
     try:
@@ -115,10 +115,10 @@ class CaseItem(pytest.Item):
 
     def _fail(self) -> None:
         """Tell why in a few lines, instead of a traceback."""
-        from grader.judge.result import veiled
-        from grader.report.cause import lesson
+        from grader.judge.result import redacted
+        from grader.report.phrases import lesson
 
-        pytest.fail(lesson(veiled(self.case)), pytrace=False)
+        pytest.fail(lesson(redacted(self.case)), pytrace=False)
 
     def reportinfo(self) -> tuple[Path, None, str]:
         """Head the report with the case's title."""

@@ -10,8 +10,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from grader.cli.exits import UserError
 from grader.content import Challenge
+from grader.ground.errors import UserError
 from grader.sandbox.environment import DEVICE
 
 SECONDS = 60.0  # of one case: kernels are compiled when they first run

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -19,34 +20,35 @@ from click.shell_completion import shell_complete
 
 from grader import __version__
 from grader.cli import terminal
-from grader.cli.exits import Exit, UserError
-from grader.report.visible import visible
+from grader.ground.display import escape_for_display
+from grader.ground.errors import Exit, UserError
+from grader.ground.invocation import program
 
-# name -> (module, attribute, one line for `kvdojo --help`), in the order a newcomer meets them
-COMMANDS: dict[str, tuple[str, str, str]] = {
-    "list": ("grader.cli.list", "command", "List the challenges."),
-    "show": ("grader.cli.show", "command", "Show a challenge's brief."),
-    "start": ("grader.cli.start", "command", "Begin a challenge in a work folder."),
-    "grade": ("grader.cli.grade", "command", "Grade a file."),
-    "watch": ("grader.cli.watch", "command", "Grade a file at every save."),
-    "trace": ("grader.cli.trace", "command", "Show where a file departs from the reference."),
-    "hint": ("grader.cli.hint", "command", "Give a hint for the next planted bug."),
-    "reset": ("grader.cli.reset", "command", "Put the starter back, keeping a backup."),
-    "solution": ("grader.cli.solution", "command", "Show the reference, or how a file differs."),
-    "case": ("grader.cli.case", "command", "Begin, check and add test cases."),
-    "matrix": ("grader.cli.matrix", "command", "Show which case catches which bug."),
-    "challenge": ("grader.cli.challenge", "command", "Begin a challenge of your own."),
-    "plant": ("grader.cli.plant", "command", "Make a variant with chosen bugs."),
-    "batch": ("grader.cli.batch", "command", "Grade a class of submissions."),
-    "check": ("grader.cli.check", "command", "Check challenges as an author must."),
-    "export": ("grader.cli.export", "command", "Hand results to a course system."),
+# what `kvdojo --help` lists, in the order a newcomer meets them; `grader.cli.NAME_command` is the module of NAME
+COMMANDS = {
+    "list": "List the challenges.",
+    "show": "Show a challenge's brief.",
+    "start": "Begin a challenge in a work folder.",
+    "grade": "Grade a file.",
+    "watch": "Grade a file at every save.",
+    "trace": "Show where a file departs from the reference.",
+    "hint": "Give a hint for the next planted bug.",
+    "reset": "Put the starter back, keeping a backup.",
+    "solution": "Show the reference, or how a file differs.",
+    "case": "Begin, check and add test cases.",
+    "matrix": "Show which case catches which bug.",
+    "challenge": "Begin a challenge of your own.",
+    "plant": "Make a variant with chosen bugs.",
+    "batch": "Grade a class of submissions.",
+    "check": "Check challenges as an author must.",
+    "export": "Hand results to a course system.",
 }
 
 # exception -> exit code and kind of error; the first that fits counts, so subclasses stand first
 ENDINGS = (
-    ("grader.cli.exits", "UserError", Exit.USAGE, "usage"),
-    ("grader.work", "WorkError", Exit.USAGE, "usage"),
-    ("grader.batch.plan", "BatchError", Exit.USAGE, "usage"),
+    ("grader.ground.errors", "UserError", Exit.USAGE, "usage"),
+    ("grader.learner.work_folder", "WorkError", Exit.USAGE, "usage"),
+    ("grader.classroom.batch_plan", "BatchError", Exit.USAGE, "usage"),
     ("grader.content", "UnknownName", Exit.USAGE, "usage"),
     ("grader.judge", "Unreadable", Exit.USAGE, "usage"),
     ("grader.content", "ContentError", Exit.CONTENT, "content"),
@@ -61,6 +63,9 @@ SYSTEM = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS),
     *(errno.EMFILE, errno.ENFILE),
 }
+
+# in help texts, the program's name at the beginning of an example
+EXAMPLE = re.compile(r"(?<![\w./\\-])kvdojo (?=[a-z])")
 
 EPILOG = """\b
 Begin with:
@@ -84,9 +89,9 @@ class LazyGroup(click.Group):
         """Import the module of one command."""
         if cmd_name not in COMMANDS:
             return None
-        module, attribute, _ = COMMANDS[cmd_name]
-        command = getattr(import_module(module), attribute)
-        assert isinstance(command, click.Command), f"{module}.{attribute} is not a command"
+        command = import_module(f"grader.cli.{cmd_name}_command").command
+        assert isinstance(command, click.Command), f"{cmd_name} is not a command"
+        _name_as_called(command)
         return command
 
     def resolve_command(
@@ -101,7 +106,22 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of commands without importing any of them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what to begin with."""
+        _name_as_called(self)
+        super().format_epilog(ctx, formatter)
+
+
+def _name_as_called(command: click.Command) -> None:
+    """Let the examples in a command's help name the program as the reader called it."""
+    for text in ("help", "epilog"):
+        if written := getattr(command, text):
+            setattr(command, text, EXAMPLE.sub(lambda _: f"{program()} ", written))
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            _name_as_called(inner)
 
 
 @click.group(
@@ -137,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     """Run the command; click's own `main` would end with 1, a verdict here, on any broken pipe."""
     try:
-        with cli.make_context("kvdojo", arguments) as ctx:
+        with cli.make_context(program(), arguments) as ctx:
             returned = cli.invoke(ctx)
     except click.exceptions.Exit as ended:
         return ended.exit_code
@@ -170,7 +190,7 @@ def _explain(error: BaseException, *, as_json: bool) -> Exit:
     elif isinstance(error, click.exceptions.NoArgsIsHelpError):
         terminal.err(error.format_message())
     else:
-        lines = [visible(line, columns=2000) for line in message.split("\n")]
+        lines = [escape_for_display(line, columns=2000) for line in message.split("\n")]
         terminal.err("kvdojo: " + "\n".join(lines))
     return code
 
@@ -180,7 +200,7 @@ def _classify(error: BaseException) -> tuple[Exit, str, str]:
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return Exit.INTERRUPTED, "interrupted", "interrupted"
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        return Exit.USAGE, "usage", "which command? See 'kvdojo --help'"
+        return Exit.USAGE, "usage", f"which command? See '{program()} --help'"
     if isinstance(error, click.UsageError):
         return Exit.USAGE, "usage", _usage_line(error)
     if isinstance(error, click.ClickException):
@@ -196,7 +216,7 @@ def _classify(error: BaseException) -> tuple[Exit, str, str]:
 def _usage_line(error: click.UsageError) -> str:
     """Return click's message with a pointer to the help of the command at fault."""
     message = error.format_message()
-    path = error.ctx.command_path if error.ctx else "kvdojo"
+    path = error.ctx.command_path if error.ctx else program()
     if not message.endswith((".", "?", ")")):
         message += "."
     return f"{message} See '{path} --help'."

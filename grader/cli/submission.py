@@ -6,15 +6,16 @@ import os
 import stat
 from pathlib import Path
 
-from grader import work as workfolders
-from grader.cli.exits import UserError
 from grader.content import Challenge
-from grader.work import Work, WorkError
+from grader.ground.errors import UserError
+from grader.ground.invocation import command_line
+from grader.learner import work_folder as workfolders
+from grader.learner.work_folder import WorkError, WorkFolder
 
 MAX_BYTES = 256 << 10
 
 
-def locate(challenge: Challenge, file: Path | None) -> tuple[Path, Work | None]:
+def locate(challenge: Challenge, file: Path | None) -> tuple[Path, WorkFolder | None]:
     """Return the file to grade and the work folder it lies in, if it lies in one.
 
     Without FILE it is the started one; a folder means the challenge's file in it. Raises UserError,
@@ -23,9 +24,8 @@ def locate(challenge: Challenge, file: Path | None) -> tuple[Path, Work | None]:
     if file is None:
         work = workfolders.find(challenge.id)
         if work is None:
-            raise UserError(
-                f"{challenge.id!r} is not started: name a FILE or run `kvdojo start {challenge.id}`."
-            )
+            start = command_line("start", challenge.id)
+            raise UserError(f"{challenge.id!r} is not started: name a FILE or run `{start}`.")
         return work.path, work
     if os.path.isdir(file):
         if not os.path.isfile(file / challenge.file):
@@ -40,8 +40,9 @@ def read(path: Path, challenge: str) -> bytes:
         # a FIFO would block for ever when opened without O_NONBLOCK
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
+        start = command_line("start", challenge)
         raise UserError(
-            f"{shown(path)} does not exist. `kvdojo start {challenge}` makes a file to begin with."
+            f"{shown(path)} does not exist. `{start}` makes a file to begin with."
         ) from None
     except OSError as error:
         raise UserError(f"{shown(path)} cannot be read: {error.strerror}.") from None
@@ -71,7 +72,7 @@ def shown(path: Path) -> str:
     return str(relative)
 
 
-def _beside(challenge: Challenge, file: Path) -> Work | None:
+def _beside(challenge: Challenge, file: Path) -> WorkFolder | None:
     """Return the state of the work folder in which a named file is the learner's own."""
     try:
         work = workfolders.load(file.parent)

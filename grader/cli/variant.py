@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from grader.cli.exits import UserError
 from grader.content import Challenge, ContentError, UnknownName
-from grader.content.plant import PlantError, choose, plant
-from grader.work import Work, WorkError
+from grader.content.planting import PlantError, choose, plant
+from grader.ground.errors import UserError
+from grader.ground.invocation import command_line
+from grader.learner.work_folder import WorkError, WorkFolder
 
 
 @dataclass(frozen=True)
@@ -62,16 +63,17 @@ def by_ids(challenge: Challenge, bugs: Iterable[str], decoys: Iterable[str]) -> 
     return variant
 
 
-def of_work(challenge: Challenge, work: Work) -> Variant:
+def of_work(challenge: Challenge, work: WorkFolder) -> Variant:
     """Return what was planted in a work folder; raises WorkError when the content has moved on."""
     try:
         if work.preset is not None:
             return by_preset(challenge, work.preset)
         return by_seed(challenge, work.seed or 0, work.count or 0)
     except UserError as error:
+        again = command_line("start", challenge.id, "--force")
         raise WorkError(
             f"{work.folder} was started with something this version does not have: {error} "
-            f"Run `kvdojo start {challenge.id} --force`; your own file is kept as a backup."
+            f"Run `{again}`; your own file is kept as a backup."
         ) from None
 
 

@@ -12,18 +12,18 @@ from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
 from grader.content import Case, Challenge, ContentError
-from grader.judge.bench import Bench
-from grader.judge.case import GraderError, Tape, left_out, result_of
-from grader.judge.fresh import Fresh
+from grader.judge.case_run import GraderError, RunInfo, left_out, result_of
 from grader.judge.golden import CaseGolden, Golden
 from grader.judge.result import CaseResult, Cause
+from grader.judge.secret_inputs import SecretInputs
+from grader.judge.worker_reuse import SubmissionRunner
 from grader.sandbox import Sandbox, SandboxError
 
 PARALLEL = 2
 PATIENCE = 2  # cases that may run out of time before the rest is not tried
 Progress = Callable[[int, int], None]
 Job = tuple[Case, bool]  # a case, and whether it is to be judged on secret inputs
-Outcome = tuple[Job, tuple[CaseResult, Tape]]
+Outcome = tuple[Job, tuple[CaseResult, RunInfo]]
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Grading:
     sandbox: Sandbox
     challenge: Challenge
     golden: Golden
-    fresh: Fresh
+    fresh: SecretInputs
     source: bytes
     progress: Progress
     timeouts: int = 0
@@ -48,21 +48,21 @@ class Grading:
         """Return the verdicts in the order of the cases, and the submission's log."""
         # a file that cannot be loaded is told once, by a case that no file can skip
         probe = next((case for case in cases if not self._helpers(case)), cases[0])
-        with self._bench() as bench:
-            first, tape = self._judge(bench, probe)
+        with self._bench() as runner:
+            first, info = self._judge(runner, probe)
             self.progress(1, len(cases))
-            if not tape.loaded and first.status == "failed":
-                return [self._same(case, first) for case in cases], tape.log
+            if not info.loaded and first.status == "failed":
+                return [self._same(case, first) for case in cases], info.log
             self.loaded = True
             done = {probe.id: first}
-            logs = [tape.log] if tape.log else []
+            logs = [info.log] if info.log else []
             jobs: list[Job] = [(case, False) for case in cases if case is not probe]
             jobs += [(case, True) for case in cases if case.id in self.challenge.fresh]
             fresh: dict[str, CaseResult] = {}
-            for (case, again), (result, tape) in self._all(bench, jobs):
+            for (case, again), (result, info) in self._all(runner, jobs):
                 (fresh if again else done)[case.id] = result
-                if tape.log and not again and (not logs or result.status == "failed"):
-                    logs.insert(0, tape.log)
+                if info.log and not again and (not logs or result.status == "failed"):
+                    logs.insert(0, info.log)
                 self.progress(len(done), len(cases))
         for name, result in fresh.items():
             done[name] = _merged(done[name], result)
@@ -72,10 +72,10 @@ class Grading:
         """Names a correct file may lack that the case asks for."""
         return set(self.challenge.helpers).intersection(self.golden.cases[case.id].needs)
 
-    def _bench(self) -> Bench:
-        return Bench(self.sandbox, self.challenge, self.source)
+    def _bench(self) -> SubmissionRunner:
+        return SubmissionRunner(self.sandbox, self.challenge, self.source)
 
-    def _all(self, bench: Bench, jobs: list[Job]) -> Iterator[Outcome]:
+    def _all(self, runner: SubmissionRunner, jobs: list[Job]) -> Iterator[Outcome]:
         """Yield each job with its outcome, from several benches side by side.
 
         Which job goes to which bench is fixed, so that the same file always lives through the same.
@@ -83,11 +83,11 @@ class Grading:
         shares = [jobs[start :: self.parallel] for start in range(self.parallel)]
         if len(shares) == 1:
             # files are graded side by side: a thread for this one's cases would only cost
-            yield from self._line(bench, shares[0])
+            yield from self._line(runner, shares[0])
             return
         news: SimpleQueue[Outcome] = SimpleQueue()
         with _threads() as pool:
-            lines = [pool.submit(self._tell, bench, shares[0], news)]
+            lines = [pool.submit(self._tell, runner, shares[0], news)]
             lines += [pool.submit(self._tell, None, share, news) for share in shares[1:]]
             try:
                 for _ in jobs:
@@ -97,35 +97,37 @@ class Grading:
             for line in lines:
                 line.result()
 
-    def _tell(self, bench: Bench | None, share: list[Job], news: SimpleQueue[Outcome]) -> None:
-        for outcome in self._line(bench, share):
+    def _tell(
+        self, runner: SubmissionRunner | None, share: list[Job], news: SimpleQueue[Outcome]
+    ) -> None:
+        for outcome in self._line(runner, share):
             news.put(outcome)
 
-    def _line(self, bench: Bench | None, share: list[Job]) -> Iterator[Outcome]:
-        with bench or self._bench() as bench:
+    def _line(self, runner: SubmissionRunner | None, share: list[Job]) -> Iterator[Outcome]:
+        with runner or self._bench() as runner:
             for case, again in share:
                 if self.stopped:
                     return
                 judge = self._judge_fresh if again else self._judge
                 try:
-                    outcome = judge(bench, case)
+                    outcome = judge(runner, case)
                 except Exception as error:  # what a line does not tell would be awaited for ever
-                    outcome = _errored(case, f"{type(error).__name__}: {error}"), Tape()
+                    outcome = _errored(case, f"{type(error).__name__}: {error}"), RunInfo()
                 yield (case, again), outcome
 
-    def _judge(self, bench: Bench, case: Case) -> tuple[CaseResult, Tape]:
-        tape = Tape()
+    def _judge(self, runner: SubmissionRunner, case: Case) -> tuple[CaseResult, RunInfo]:
+        info = RunInfo()
         if self.timeouts >= PATIENCE:
             text = f"Not run, since {self.timeouts} earlier cases ran out of time."
-            return result_of(case, Cause("timeout", text)), tape
+            return result_of(case, Cause("timeout", text)), info
         if self.loaded and (name := self._absent(case)) is not None:
-            return result_of(case, left_out(name)), tape
+            return result_of(case, left_out(name)), info
         for name in self.foreign.intersection(self.golden.cases[case.id].needs):
             text = f"Skipped: `{name}` is this file's own helper, not the one this case is about."
-            return result_of(case, Cause(None, text)), tape
-        result = self._guarded(bench, case, self.golden.cases[case.id], None, tape)
+            return result_of(case, Cause(None, text)), info
+        result = self._guarded(runner, case, self.golden.cases[case.id], None, info)
         self.timeouts += bool(result.cause and result.cause.kind == "timeout")
-        return result, tape
+        return result, info
 
     def _absent(self, case: Case) -> str | None:
         """Foresee what a worker would answer: this case is about helpers alone, and the file has none of them."""
@@ -135,23 +137,28 @@ class Grading:
             return None
         return missing[0]
 
-    def _judge_fresh(self, bench: Bench, case: Case) -> tuple[CaseResult, Tape]:
-        tape = Tape()
+    def _judge_fresh(self, runner: SubmissionRunner, case: Case) -> tuple[CaseResult, RunInfo]:
+        info = RunInfo()
         if self.timeouts >= PATIENCE:
-            return result_of(case, Cause("timeout", "Not run.")), tape
+            return result_of(case, Cause("timeout", "Not run.")), info
         try:
             seed, golden = self.fresh.of(case)
         except (SandboxError, ContentError) as error:
-            return _errored(case, str(error)), tape
-        return self._guarded(bench, case, golden, seed, tape), tape
+            return _errored(case, str(error)), info
+        return self._guarded(runner, case, golden, seed, info), info
 
     def _guarded(
-        self, bench: Bench, case: Case, golden: CaseGolden, seed: int | None, tape: Tape
+        self,
+        runner: SubmissionRunner,
+        case: Case,
+        golden: CaseGolden,
+        seed: int | None,
+        info: RunInfo,
     ) -> CaseResult:
         """Whatever goes wrong on our side is an error, never a wrong answer and never a pass."""
         for last in (False, True):
             try:
-                return bench.run(case, golden, seed=seed, tape=tape)
+                return runner.run(case, golden, seed=seed, info=info)
             except SandboxError as error:
                 # a submission cannot reach the sandbox's own process, so what ended it was not the file: once more
                 if last:

@@ -11,12 +11,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from grader.arrays import Array
 from grader.content import Case, Challenge, ContentError
-from grader.judge.bench import limits_of
-from grader.judge.case import SPARE_BYTES
+from grader.ground.arrays import Array
+from grader.judge.case_run import SPARE_BYTES
 from grader.judge.golden import CaseGolden, Expected, recipe_of
 from grader.judge.script import CREATE, Script
+from grader.judge.worker_reuse import limits_of
 from grader.sandbox import Reply, Sandbox, Session
 
 # What an honest implementation in each dtype may be off by on numbers of size one.

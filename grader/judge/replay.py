@@ -11,7 +11,8 @@ from typing import Any
 
 from grader.content import ContentError
 from grader.content.jsonfile import read_json
-from grader.content.schema import faults, load_schema
+from grader.content.validation import load_schema, schema_errors
+from grader.ground.invocation import command_line
 from grader.judge.result import Result, to_json
 
 
@@ -30,12 +31,11 @@ def read_record(path: Path) -> dict[str, Any]:
         document = read_json(path)
     except ContentError as error:
         raise NoRecord(str(error)) from None
-    lines = faults(document, load_schema("result-v1"), str(path))
+    lines = schema_errors(document, load_schema("result-v1"), str(path))
     if lines:
         raise NoRecord(f"not a result of kvdojo: {lines[0]}")
     if "replay" not in document:
-        raise NoRecord(
-            f"{path} holds no seeds: only `kvdojo grade --record` and `batch` write them"
-        )
+        grade = command_line("grade", "--record")
+        raise NoRecord(f"{path} holds no seeds: only `{grade}` and `batch` write them")
     found: dict[str, Any] = document
     return found

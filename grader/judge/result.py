@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,7 +101,7 @@ def _case(case: CaseResult) -> dict[str, Any]:
         "points": case.points,
         "max_points": case.max_points,
         "seconds": round(case.seconds, 4),
-        "cause": _cause(veiled(case)) if case.cause else None,
+        "cause": _cause(redacted(case)) if case.cause else None,
     }
 
 
@@ -113,7 +113,7 @@ def _cause(cause: Cause) -> dict[str, Any]:
     return {**vars(cause), "where": where}
 
 
-def veiled(case: CaseResult) -> Cause:
+def redacted(case: CaseResult) -> Cause:
     """Return the cause as the learner may see it: of a hidden case no more than that it failed.
 
     Which kind of answer was wrong would tell what was asked; that the file raised or ran out of time does not.
@@ -123,3 +123,29 @@ def veiled(case: CaseResult) -> Cause:
         return case.cause
     kind = case.cause.kind if case.cause.kind in {None, *ENDS} else "wrong_value"
     return Cause(kind, "A hidden case is not passed; its details are not shown.")
+
+
+def most_informative_first(cases: Collection[CaseResult]) -> list[CaseResult]:
+    """Return the cases that are errors or failed, the most telling first.
+
+    Cases that isolate one method stand before scenarios, and of several that are wrong in the same
+    way and place all but the first come later; those that were not even run come last.
+    """
+    order = {("error", "unit"): 0, ("error", "scenario"): 1, ("failed", "unit"): 2}
+    wrong = [case for case in cases if case.status in {"error", "failed"}]
+    wrong.sort(key=lambda case: order.get((case.status, case.kind), 3))
+    firsts = {_fault(case): case for case in reversed(wrong)}
+    return sorted(wrong, key=lambda case: (_not_run(case), firsts[_fault(case)] is not case))
+
+
+def _not_run(case: CaseResult) -> bool:
+    """Whether the case was given up before its turn: what runs out of time by itself has a place."""
+    return bool(case.cause and case.cause.kind == "timeout" and case.cause.where is None)
+
+
+def _fault(case: CaseResult) -> tuple[str | None, ...]:
+    """Return what two cases share that are probably wrong for the same reason."""
+    cause = case.cause
+    if cause is None:
+        return (case.status, case.id)
+    return (case.status, cause.kind, cause.where.output if cause.where else cause.rationale)

@@ -9,11 +9,11 @@ from textwrap import dedent
 
 import pytest
 
-from grader.author.equivalent import load_reviewed, same_by_rule
+from grader.author.equivalent_mutants import load_reviewed, same_by_rule
 from grader.author.mutants import Mutant, function_at, mutants
 from grader.author.mutation import score
 from grader.content import Challenge, ContentError
-from grader.judge.run import usable_golden
+from grader.judge.grade_file import usable_golden
 from grader.sandbox import Sandbox
 
 SOURCE = dedent('''

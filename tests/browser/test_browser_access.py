@@ -11,7 +11,7 @@ from access import AXE, CHROMIUM, FAULTS, OPTIONS
 from made_pages import made_result, pages
 
 from grader.content import load_challenge
-from grader.report.html import Link, index_page
+from grader.report.html_report import Link, index_page
 
 pytestmark = [
     pytest.mark.browser,

@@ -11,7 +11,7 @@ from made_pages import pages
 
 from grader.content import load_challenge
 from grader.judge import grade_source
-from grader.report.html import result_page
+from grader.report.html_report import result_page
 
 pytestmark = [
     pytest.mark.browser,

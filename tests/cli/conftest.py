@@ -102,9 +102,10 @@ def dojo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dojo:
     (folder / "bugs.json").write_text(json.dumps({"bugs": BUGS}))
     (folder / "cases.json").write_text(json.dumps({"cases": CASES}))
     (folder / "brief.md").write_text("# Small sums\n\nMend *every* sum.\n")
-    for module in ("list", "show", "start", "grade", "hint", "reset", "solution", "plant", "names"):
-        __import__(f"grader.cli.{module}")
-        loaded = sys.modules[f"grader.cli.{module}"]
+    commands = ("list", "show", "start", "grade", "hint", "reset", "solution", "plant")
+    for module in (*(f"grader.cli.{name}_command" for name in commands), "grader.cli.arguments"):
+        __import__(module)
+        loaded = sys.modules[module]
         monkeypatch.setattr(loaded, "load_challenge", partial(load_challenge, root=root))
         if hasattr(loaded, "challenge_ids"):
             monkeypatch.setattr(loaded, "challenge_ids", partial(challenge_ids, root))

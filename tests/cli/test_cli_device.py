@@ -6,8 +6,8 @@ import pytest
 
 from grader.cli import device
 from grader.cli.device import on_device
-from grader.cli.exits import UserError
 from grader.content import load_challenge
+from grader.ground.errors import UserError
 
 
 def test_the_cpu_needs_nothing():

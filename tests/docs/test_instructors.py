@@ -17,10 +17,17 @@ import pytest
 import grader.author.gate
 import grader.cli.main
 import grader.judge
-import grader.judge.private
-from grader.cli import case, challenge, check, grade, matrix, plant
+import grader.judge.private_cases
+from grader.cli import (
+    case_command,
+    challenge_command,
+    check_command,
+    grade_command,
+    matrix_command,
+    plant_command,
+)
 from grader.content import load_challenge
-from grader.content.challenge import ROOT
+from grader.ground.paths import ROOT
 from grader.sandbox import Sandbox
 
 PAGE = ROOT / "docs" / "instructors.md"
@@ -46,11 +53,16 @@ def checkout(
     for name in ("challenges/static_cache", "reference"):
         shutil.copytree(ROOT / name, tmp_path / name)
     box = sandbox_for("static_cache")
-    for module in (case, matrix, check, grade, plant):
+    for module in (case_command, matrix_command, check_command, grade_command, plant_command):
         monkeypatch.setattr(module, "load_challenge", partial(load_challenge, root=tmp_path))
-    for package in (grader.judge, grader.judge.run, grader.judge.private, grader.author.gate):
+    for package in (
+        grader.judge,
+        grader.judge.grade_file,
+        grader.judge.private_cases,
+        grader.author.gate,
+    ):
         monkeypatch.setattr(package, "start_sandbox", lambda *_, **__: Lent(box))
-    monkeypatch.setattr(challenge, "ROOT", tmp_path)
+    monkeypatch.setattr(challenge_command, "ROOT", tmp_path)
     monkeypatch.setenv("KVDOJO_WORK", str(tmp_path / "work"))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "120")
@@ -58,6 +70,7 @@ def checkout(
     return tmp_path
 
 
+@pytest.mark.usefixtures("called_by_its_name")
 def test_every_block_runs_and_says_what_is_shown(checkout: Path, capsys: Any) -> None:
     kinds = []
     for block in BLOCK.finditer(PAGE.read_text("utf-8")):

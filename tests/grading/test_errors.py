@@ -13,7 +13,7 @@ import pytest
 
 from grader.content import load_challenge
 from grader.judge import GraderError, grade_source, start_sandbox
-from grader.judge.bench import Bench
+from grader.judge.worker_reuse import SubmissionRunner
 from grader.sandbox import Sandbox, SandboxError
 
 NAME = "multi_head_attention"
@@ -21,14 +21,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_grader_fault_in_one_case_is_an_error_for_that_case(sandbox_for, monkeypatch) -> None:
-    real = Bench.run
+    real = SubmissionRunner.run
 
-    def broken(bench, case, *rest, **options):
+    def broken(runner, case, *rest, **options):
         if case.id == "cross-attention":
             raise ZeroDivisionError("ours")
-        return real(bench, case, *rest, **options)
+        return real(runner, case, *rest, **options)
 
-    monkeypatch.setattr(Bench, "run", broken)
+    monkeypatch.setattr(SubmissionRunner, "run", broken)
     source = load_challenge(NAME).reference.read_bytes()
     result = grade_source(NAME, source, sandbox=sandbox_for(NAME))
     assert result.verdict == "error"
@@ -49,28 +49,28 @@ def test_a_sandbox_that_never_answers_gives_no_verdict(monkeypatch) -> None:
 
 
 def test_a_lost_worker_is_tried_once_more(sandbox_for, monkeypatch) -> None:
-    real, lost = Bench.run, []
+    real, lost = SubmissionRunner.run, []
 
-    def flaky(bench, case, *rest, **options):
+    def flaky(runner, case, *rest, **options):
         if case.id not in lost and len(lost) < 5:
             lost.append(case.id)
             raise SandboxError("the warm process ended")
-        return real(bench, case, *rest, **options)
+        return real(runner, case, *rest, **options)
 
-    monkeypatch.setattr(Bench, "run", flaky)
+    monkeypatch.setattr(SubmissionRunner, "run", flaky)
     source = load_challenge(NAME).reference.read_bytes()
     assert grade_source(NAME, source, sandbox=sandbox_for(NAME)).verdict == "passed"
     assert len(lost) == 5
 
 
-def test_a_killed_zygote_is_replaced(sandbox_for) -> None:
+def test_a_killed_fork_server_is_replaced(sandbox_for) -> None:
     challenge = load_challenge(NAME)
     with start_sandbox(challenge) as sandbox:
         sandbox.ready()
         children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
         names = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in children}
-        zygotes = [int(pid) for pid, line in names.items() if "grader.sandbox" in line]
-        os.kill(max(zygotes), signal.SIGKILL)
+        servers = [int(pid) for pid, line in names.items() if "grader.sandbox" in line]
+        os.kill(max(servers), signal.SIGKILL)
         result = grade_source(challenge, challenge.reference.read_bytes(), sandbox=sandbox)
     assert result.verdict == "passed"
 

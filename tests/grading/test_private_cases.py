@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import grader.judge.private
+import grader.judge.private_cases
 from grader.cli.main import main
 from grader.content import load_challenge
 from grader.sandbox import Sandbox
@@ -36,7 +36,9 @@ def grade(
     sandbox_for: Callable[[str], Sandbox], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Callable[..., int]:
     box = sandbox_for(CHALLENGE)
-    monkeypatch.setattr(grader.judge.private, "start_sandbox", lambda *_, **__: nullcontext(box))
+    monkeypatch.setattr(
+        grader.judge.private_cases, "start_sandbox", lambda *_, **__: nullcontext(box)
+    )
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own").mkdir()

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grader.arrays import array
 from grader.content import ContentError, load_challenge
+from grader.ground.arrays import array
 from grader.judge.golden import CaseGolden, Expected, Golden, load_golden, save_golden
 
 STEP = Expected(

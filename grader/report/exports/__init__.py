@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 
-from grader.report.exports.document import Graded
+from grader.report.exports.result_files import Graded
 
 Render = Callable[[Iterable[Graded]], str]
 
@@ -37,5 +37,5 @@ FORMATS = {
     "check50": Format("check50", ".json", False, "check50 JSON"),
     "prairielearn": Format("prairielearn", ".json", False, "PrairieLearn results.json"),
     "github": Format("github", ".txt", True, "GitHub Actions annotations and step summary"),
-    "csv": Format("table", ".csv", True, "one row per file, for a gradebook"),
+    "csv": Format("gradebook_csv", ".csv", True, "one row per file, for a gradebook"),
 }

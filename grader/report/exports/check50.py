@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from grader import __version__
+from grader.ground.display import escape_for_display
 from grader.judge.result import CaseResult
-from grader.report.exports.document import Graded, dump
-from grader.report.exports.words import rationale, title
-from grader.report.visible import visible
+from grader.report.exports.export_phrases import rationale, title
+from grader.report.exports.result_files import Graded, dump
 
 PASSED = {"passed": True, "failed": False}
 
@@ -44,12 +44,12 @@ def _cause(case: CaseResult) -> dict[str, Any] | None:
     text = rationale(case)
     cause: dict[str, Any] = {
         "rationale": text,
-        "help": visible(case.cause.help, columns=1000) if case.cause.help else None,
+        "help": escape_for_display(case.cause.help, columns=1000) if case.cause.help else None,
     }
     if case.cause.expected is not None and case.cause.actual is not None:
         cause |= {
-            "expected": visible(case.cause.expected),
-            "actual": visible(case.cause.actual),
+            "expected": escape_for_display(case.cause.expected),
+            "actual": escape_for_display(case.cause.actual),
         }
     if case.status == "error":
         cause["error"] = {"type": "NotJudged", "value": text, "traceback": [], "data": {}}

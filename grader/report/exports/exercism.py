@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from grader.judge.result import CaseResult
-from grader.report.exports.document import Graded, dump
-from grader.report.exports.words import CRASHES, LIMITS, NOT_JUDGED, lesson, title
+from grader.report.exports.export_phrases import CRASHES, LIMITS, NOT_JUDGED, lesson, title
+from grader.report.exports.result_files import Graded, dump
 
 VERSION = 3
 LONGEST = 65_535

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from grader.judge.result import CaseResult
-from grader.report.exports.document import Graded
-from grader.report.exports.words import counts, lesson, name, rationale, summary, title
-from grader.report.words import by_use
+from grader.judge.result import CaseResult, most_informative_first
+from grader.report.exports.export_phrases import counts, lesson, name, rationale, summary, title
+from grader.report.exports.result_files import Graded
 
 MOST = 10
 LARGEST = 1000 << 10  # bytes of a summary; the runner refuses more than 1024 KiB
@@ -26,7 +25,7 @@ def render(graded: Iterable[Graded]) -> str:
 
 def _commands(one: Graded) -> Iterator[str]:
     yield _command("notice" if one.judged else "warning", one, "kvdojo", summary(one))
-    errors = [case for case in by_use(one.cases) if case.status == "failed"]
+    errors = [case for case in most_informative_first(one.cases) if case.status == "failed"]
     unjudged = [case for case in one.cases if case.status == "error"]
     for level, cases in (("error", errors), ("warning", unjudged)):
         for case in cases[: MOST - 1]:

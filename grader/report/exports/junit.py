@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from xml.etree import ElementTree as ET
 
 from grader.judge.result import CaseResult
-from grader.report.exports.document import Graded
-from grader.report.exports.words import (
+from grader.report.exports.export_phrases import (
     CRASHES,
     LIMITS,
     NOT_JUDGED,
@@ -20,6 +19,7 @@ from grader.report.exports.words import (
     rationale,
     title,
 )
+from grader.report.exports.result_files import Graded
 
 
 def render(graded: Iterable[Graded]) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from grader.judge.result import CaseResult
-from grader.report.exports.document import Graded, dump
-from grader.report.exports.words import lesson, summary, title
+from grader.report.exports.export_phrases import lesson, summary, title
+from grader.report.exports.result_files import Graded, dump
 
 
 def render(graded: Iterable[Graded]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from grader.report.exports.document import Graded, read
+from grader.report.exports.result_files import Graded, read
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from made_results import NASTY, case, cause, document, every_kind
 
 from grader.report.exports import FORMATS
 from grader.report.exports.classroom50 import NotJudged
-from grader.report.exports.document import Graded, only_isolated
 from grader.report.exports.github import LARGEST, step_summary
+from grader.report.exports.result_files import Graded, only_isolated
 
 Make = Callable[..., Graded]
 XSD = xmlschema.XMLSchema(str(Path(__file__).with_name("junit.xsd")))

@@ -1,0 +1,105 @@
+"""`kvdojo batch`: grade a class of submissions, and say what it says about the class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from grader.cli import terminal
+from grader.cli.arguments import challenge_argument
+from grader.content import load_challenge
+from grader.ground.errors import Exit, UserError
+from grader.ground.invocation import command_line
+
+if TYPE_CHECKING:
+    from grader.classroom.class_summary import ClassSummary
+
+
+@click.command("batch")
+@challenge_argument
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    metavar="DIR",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Put results, journal and reports there.",
+)
+@click.option(
+    "--jobs",
+    metavar="N",
+    type=click.IntRange(1, 1024),
+    help="Grade so many files side by side; as many as there are processors by default.",
+)
+@click.option("--executor", metavar="dask://HOST:PORT", help="Grade on a Dask cluster.")
+@click.option("--resume", is_flag=True, help="Go on with the batch in --out.")
+@click.option("--no-isolation", is_flag=True, help="Run the files unconfined: only for your own.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    challenge: str,
+    folder: Path,
+    out: Path,
+    jobs: int | None,
+    executor: str | None,
+    resume: bool,
+    no_isolation: bool,
+) -> None:
+    """Grade all submissions in DIR: files, a folder per learner, or the archive of a course system.
+
+    \b
+    Example: kvdojo batch CHALLENGE submissions.zip --out results
+    """
+    found = load_challenge(challenge)
+    _check(folder, out)
+    from grader.classroom.class_summary import summarise_class
+    from grader.classroom.run_batch import BatchOptions, run_batch
+    from grader.cli.batch_meter import Meter
+
+    order = BatchOptions(found, folder, out, jobs, executor, resume, isolate=not no_isolation)
+    meter = Meter(again=_again(ctx))
+    try:
+        plan, store = run_batch(order, meter)
+    except KeyboardInterrupt:
+        meter.interrupted()
+        raise
+    summary = summarise_class(found, plan, store)
+    _report(summary, out)
+    ctx.exit(_code(summary))
+
+
+def _check(folder: Path, out: Path) -> None:
+    if not folder.exists():
+        raise UserError(f"{folder} does not exist: name a folder or a zip archive of submissions.")
+    if out.resolve() == folder.resolve():
+        raise UserError("--out must be another folder than the one with the submissions.")
+
+
+def _report(summary: ClassSummary, out: Path) -> None:
+    from grader.ground.files import write_atomically
+    from grader.report.class_report import class_csv, class_page, render
+
+    render(summary, terminal.console())
+    page = out / "class.html"
+    write_atomically(page, class_page(summary))
+    write_atomically(out / "summary.csv", class_csv(summary))
+    terminal.out(f"{page}, {out / 'summary.csv'}, and {out / 'results'} with one document each")
+
+
+def _code(summary: ClassSummary) -> Exit:
+    """Worst first: our own failures, then files that did not pass or could not be read."""
+    if any(row.state == "error" and row.entry.refusal is None for row in summary.rows):
+        return Exit.INTERNAL
+    return Exit.PASSED if summary.counts == {"passed": len(summary.rows)} else Exit.FAILED
+
+
+def _again(ctx: click.Context) -> str:
+    """Return the command that goes on with this batch."""
+    given = {name: value for name, value in ctx.params.items() if value not in (None, False)}
+    words = ["batch", given["challenge"], str(given["folder"]), "--out", str(given["out"])]
+    for name in ("jobs", "executor"):
+        if name in given:
+            words += [f"--{name}", str(given[name])]
+    return command_line(*words, "--resume")

@@ -1,0 +1,128 @@
+"""`kvdojo check`: the author's gate over one challenge or all, and the recording of what follows from content."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from grader.cli import terminal
+from grader.cli.arguments import complete_challenge
+from grader.content import Challenge, ContentError, UnknownChallenge, challenge_ids, load_challenge
+from grader.ground.errors import Exit
+
+if TYPE_CHECKING:
+    from grader.author.gate import Report
+
+
+@click.command("check")
+@click.argument("challenge", required=False, shell_complete=complete_challenge)
+@click.option(
+    "--record", "again", is_flag=True, help="Record goldens, witnesses, schema and starter first."
+)
+@click.option("--sets", default=60, show_default=True, help="Larger seeded sets of bugs to try.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def command(
+    context: click.Context, challenge: str | None, again: bool, sets: int, as_json: bool
+) -> None:
+    """Check that a challenge (or every challenge) is fit for learners.
+
+    Exit status 3 when anything is not.
+    """
+    reports = [
+        _check(name, again, sets) for name in ([challenge] if challenge else challenge_ids())
+    ]
+    if as_json:
+        click.echo(
+            json.dumps({"schema": "kvdojo/check/v1", "challenges": [_plain(r) for r in reports]})
+        )
+    else:
+        _show(reports)
+    context.exit(Exit.CONTENT if any(r.violations for r in reports) else Exit.PASSED)
+
+
+def _check(name: str, again: bool, sets: int) -> Report:
+    from grader.author.gate import Report, check_challenge
+    from grader.author.violation import Violation
+    from grader.judge import GraderError
+    from grader.sandbox import SandboxError
+
+    try:
+        challenge = load_challenge(name)
+        if again:
+            challenge = _record(challenge)
+        return check_challenge(challenge, sets=sets, progress=lambda text: _say(name, text))
+    except UnknownChallenge:
+        raise
+    except ContentError as error:
+        return Report(name, [Violation(name, "content", line) for line in str(error).splitlines()])
+    except SandboxError as error:
+        raise GraderError(str(error)) from error
+
+
+def _record(challenge: Challenge) -> Challenge:
+    from grader.author.recording import record, reload, write_verbs_schema
+    from grader.content.cases_schema import validate_challenge
+    from grader.ground.transaction import locked
+    from grader.judge import start_sandbox
+
+    with locked(challenge.folder), start_sandbox(challenge) as sandbox:
+        challenge = reload(challenge)
+        write_verbs_schema(challenge)
+        validate_challenge(challenge)
+        sandbox.ready()
+        record(sandbox, challenge, lambda done, total: _say(challenge.id, f"record {done}/{total}"))
+    return reload(challenge)
+
+
+def _say(name: str, text: str) -> None:
+    _line(f"{name}: {text}")
+
+
+def _line(text: str) -> None:
+    """Rewrite the progress line; nothing where nobody watches."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
+
+
+def _plain(report: Report) -> dict[str, object]:
+    return {
+        "challenge": report.challenge,
+        "bugs": report.bugs,
+        "decoys": report.decoys,
+        "cases": report.cases,
+        "weakest_margin": report.margin,
+        "weakest": report.weakest,
+        "breaches": [
+            {"file": b.file, "subject": b.subject, "text": b.text} for b in report.violations
+        ],
+    }
+
+
+def _show(reports: list[Report]) -> None:
+    from rich.table import Table
+
+    _line("")
+    out = terminal.console()
+    table = Table(title="The author's gate")
+    for head in ("challenge", "bugs", "decoys", "cases", "margin", "breaches"):
+        justify: Literal["left", "right"] = "left" if head == "challenge" else "right"
+        table.add_column(head, justify=justify, no_wrap=True)
+    for report in reports:
+        margin = "-" if report.margin is None else f"{report.margin:.3g}x"
+        counts = (report.bugs, report.decoys, report.cases)
+        table.add_row(report.challenge, *map(str, counts), margin, str(len(report.violations)))
+    out.print(table)
+    for report in reports:
+        if report.margin is not None:
+            out.print(
+                f"{report.challenge}: the nearest wrong answer is {report.weakest}", soft_wrap=True
+            )
+    for report in reports:
+        for violation in report.violations:
+            where = violation.file or violation.challenge
+            out.print(f"{where}: {violation.subject}: {violation.text}", soft_wrap=True)

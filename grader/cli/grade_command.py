@@ -1,0 +1,233 @@
+"""`kvdojo grade`: judge one file and show the result."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from contextlib import nullcontext
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from grader.cli import terminal
+from grader.cli.arguments import challenge_argument, check_cases, complete_case, file_argument
+from grader.cli.device import on_device
+from grader.cli.submission import locate, read
+from grader.cli.variant import Variant, of_work
+from grader.content import Case, Challenge, load_challenge
+from grader.ground.errors import Exit, UserError
+from grader.ground.invocation import command_line
+from grader.learner.work_folder import WorkError, WorkFolder
+
+if TYPE_CHECKING:
+    from grader.judge.result import Result
+    from grader.sandbox import Sandbox
+
+CODES = {"passed": Exit.PASSED, "failed": Exit.FAILED, "error": Exit.INTERNAL}
+
+
+@click.command("grade")
+@challenge_argument
+@file_argument
+@click.option(
+    "--case",
+    "cases",
+    metavar="ID",
+    multiple=True,
+    shell_complete=complete_case,
+    help="Only this case; may be repeated.",
+)
+@click.option(
+    "--cases",
+    "private",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Also the cases in the JSON files of DIR.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option(
+    "--html",
+    "page",
+    metavar="OUT",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the result as one HTML page.",
+)
+@click.option(
+    "--record",
+    metavar="OUT",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the result with the seeds of its secret inputs; for instructors.",
+)
+@click.option(
+    "--replay",
+    metavar="RECORD",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Grade on the secret inputs of an earlier grading.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where kernels run; cuda takes --no-isolation.",
+)
+@click.option("--no-isolation", is_flag=True, help="Run FILE unconfined: only for your own code.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    challenge: str,
+    file: Path | None,
+    cases: tuple[str, ...],
+    private: Path | None,
+    as_json: bool,
+    page: Path | None,
+    record: Path | None,
+    replay: Path | None,
+    device: str,
+    no_isolation: bool,
+) -> None:
+    """Grade FILE, or the file begun with `kvdojo start`.
+
+    \b
+    Example: kvdojo grade CHALLENGE my_file.py --case ID
+    """
+    asked = on_device(load_challenge(challenge), device, isolated=not no_isolation)
+    found, extra = _with_private(asked, private)
+    check_cases(found, cases)
+    path, work = locate(found, file)
+    source = read(path, found.id)
+    seeds = _seeds(found, source, replay) if replay else {}
+    isolate = not no_isolation
+    with _warm(found, source, isolate=isolate) if page and not extra else nullcontext() as box:
+        result = _judge(found, path, source, cases, seeds, extra, isolate=isolate, sandbox=box)
+        if work and not cases:
+            remember_result(work, source, result)
+        if page is not None:
+            from grader.cli.html_output import write_page
+
+            planted = _planted(found, work)
+            write_page(found, result, source, page, planted=planted, isolate=isolate, sandbox=box)
+    if record is not None:
+        _write_record(result, record)
+    if as_json:
+        from grader.judge.result import to_json
+
+        terminal.out(json.dumps(to_json(result), indent=2, allow_nan=False))
+    else:
+        _show(found, result, work, named=file)
+    ctx.exit(CODES[result.verdict])
+
+
+def _with_private(challenge: Challenge, folder: Path | None) -> tuple[Challenge, list[Case]]:
+    """Return the challenge with the cases of a folder, and these cases."""
+    if folder is None:
+        return challenge, []
+    from grader.judge.private_cases import read_private, with_cases
+
+    extra = read_private(challenge, folder)
+    return with_cases(challenge, extra), extra
+
+
+def _warm(challenge: Challenge, source: bytes, *, isolate: bool) -> Sandbox:
+    """Start a sandbox for both grading and drawing."""
+    from grader.judge import start_sandbox
+
+    return start_sandbox(challenge, isolate=isolate, source=source)
+
+
+def _judge(
+    challenge: Challenge,
+    path: Path,
+    source: bytes,
+    cases: tuple[str, ...],
+    seeds: dict[str, int],
+    extra: list[Case],
+    *,
+    isolate: bool,
+    sandbox: Sandbox | None,
+) -> Result:
+    from grader.judge import grade_source
+    from grader.judge.private_cases import grade_with
+
+    progress = terminal.Progress()
+    progress(0, len(set(cases) or challenge.cases))
+    try:
+        grade = partial(grade_with, extra) if extra else partial(grade_source, sandbox=sandbox)
+        return grade(
+            challenge,
+            source,
+            filename=path.name,
+            cases=list(dict.fromkeys(cases)) or None,
+            isolate=isolate,
+            progress=progress,
+            seeds=seeds,
+            explain=True,
+        )
+    finally:
+        progress.clear()
+
+
+def _seeds(challenge: Challenge, source: bytes, replay: Path) -> dict[str, int]:
+    """Return the seeds of an earlier grading; another file may be graded with them, and that is said."""
+    from grader.judge.replay import NoRecord, read_record
+
+    try:
+        record = read_record(replay)
+    except NoRecord as error:
+        raise UserError(str(error)) from None
+    if record["challenge"] != challenge.id:
+        raise UserError(
+            f"{replay} is a record of {record['challenge']!r}, not of {challenge.id!r}."
+        )
+    if record["submission"]["sha256"] != sha256(source).hexdigest():
+        terminal.err(f"Note: {replay} is the record of another file; only its inputs are used.")
+    seeds: dict[str, int] = record["replay"]["seeds"]
+    return seeds
+
+
+def _write_record(result: Result, record: Path) -> None:
+    from grader.ground.files import write_atomically
+    from grader.judge.replay import to_record
+
+    try:
+        text = json.dumps(to_record(result), indent=2, allow_nan=False) + "\n"
+        write_atomically(record, text)
+    except OSError as error:
+        raise UserError(f"{record}: cannot be written: {error.strerror}") from None
+
+
+def remember_result(work: WorkFolder, source: bytes, result: Result) -> None:
+    """Keep what failed beside the file, so that the next hint is about it."""
+    from grader.judge.result import most_informative_first
+    from grader.learner.hints import LastGrading, remember
+
+    passed = tuple(case.id for case in result.cases if case.status == "passed")
+    remember(
+        work,
+        source,
+        LastGrading(tuple(case.id for case in most_informative_first(result.cases)), passed),
+    )
+
+
+def _show(
+    challenge: Challenge, result: Result, work: WorkFolder | None, *, named: Path | None
+) -> None:
+    from grader.report.terminal_report import render
+
+    levels = {bug.id: bug.difficulty for bug in challenge.bugs.values()}
+    planted = _planted(challenge, work)
+    bugs, decoys = (planted.bugs, planted.decoys) if planted else (None, ())
+    again = f"{challenge.id} {shlex.quote(str(named))}" if named else challenge.id
+    hint = command_line("hint", again)
+    render(result, terminal.console(), bugs, levels=levels, hint=hint, decoys=decoys)
+
+
+def _planted(challenge: Challenge, work: WorkFolder | None) -> Variant | None:
+    """Return what was planted when the work folder tells; a stale state is no reason not to grade."""
+    try:
+        return of_work(challenge, work) if work else None
+    except (WorkError, UserError):
+        return None

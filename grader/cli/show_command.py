@@ -1,0 +1,27 @@
+"""`kvdojo show`: a challenge's brief, rendered for the terminal."""
+
+from __future__ import annotations
+
+import click
+
+from grader.cli import terminal
+from grader.cli.arguments import challenge_argument
+from grader.content import load_challenge
+from grader.ground.invocation import command_line
+
+
+@click.command("show")
+@challenge_argument
+def command(challenge: str) -> None:
+    """Show the brief: what the file must do, and what it promises its callers."""
+    from rich.markdown import Markdown
+    from rich.text import Text
+
+    found = load_challenge(challenge)
+    screen = terminal.console()
+    facts = f"{found.file}, difficulty {found.difficulty} of 5, {len(found.cases)} cases"
+    screen.print(Text.assemble((found.title, "bold"), f" ({facts})"))
+    screen.print()
+    screen.print(Markdown(found.brief))
+    screen.print()
+    screen.print(Text(f"Begin with `{command_line('start', found.id)}`.", "dim"), soft_wrap=True)

@@ -1,0 +1,143 @@
+"""`kvdojo start`: make a work folder with the file to mend, its brief, and the state."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from grader.cli import terminal
+from grader.cli.arguments import challenge_argument, complete_preset
+from grader.cli.submission import shown
+from grader.cli.variant import Variant, by_preset, by_seed
+from grader.content import Challenge, load_challenge
+from grader.ground.errors import UserError
+from grader.ground.files import back_up
+from grader.ground.invocation import command_line
+from grader.learner import work_folder as workfolders
+from grader.learner.work_folder import WorkError, WorkFolder
+
+
+@click.command("start")
+@challenge_argument
+@click.option(
+    "--to",
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Work in DIR instead of work/CHALLENGE.",
+)
+@click.option(
+    "--preset", metavar="NAME", shell_complete=complete_preset, help="A named choice of bugs."
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Draw the bugs by this number.")
+@click.option("--bugs", type=click.IntRange(min=1), metavar="K", help="How many to draw.")
+@click.option("--force", is_flag=True, help="Replace what is there; your files become backups.")
+def command(
+    challenge: str,
+    folder: Path | None,
+    preset: str | None,
+    seed: int | None,
+    bugs: int | None,
+    force: bool,
+) -> None:
+    """Begin a challenge in a work folder of your own.
+
+    \b
+    Example: kvdojo start CHALLENGE --seed 7 --bugs 3
+    """
+    found = load_challenge(challenge)
+    target = (folder or workfolders.default_folder(found.id)).absolute()
+    work, variant = _plan(found, target, preset, seed, bugs)
+    source = variant.source(found)
+    kept = _make_room(found, work, {found.file: source, "README.md": found.brief}, force=force)
+    workfolders.write(work.path, source)
+    workfolders.write(work.folder / "README.md", found.brief)
+    work.save()
+    workfolders.point_to(found.id, work.folder if folder else None)
+    _tell(found, work, variant, kept)
+
+
+def _plan(
+    challenge: Challenge, folder: Path, preset: str | None, seed: int | None, count: int | None
+) -> tuple[WorkFolder, Variant]:
+    """Decide what to plant; raises UserError when both ways of choosing are mixed."""
+    drawn = seed is not None or count is not None
+    if drawn and preset is not None:
+        raise UserError("--preset and --seed/--bugs are two ways to choose: give one of them.")
+    if not drawn:
+        name = preset or "default"
+        variant = by_preset(challenge, name)
+        return WorkFolder(folder, challenge.id, challenge.file, preset=name), variant
+    seed = secrets.randbelow(1_000_000) if seed is None else seed
+    count = len(challenge.presets["default"].bugs) if count is None else count
+    variant = by_seed(challenge, seed, count)
+    work = WorkFolder(folder, challenge.id, challenge.file, preset=None, seed=seed, count=count)
+    return work, variant
+
+
+def _make_room(
+    challenge: Challenge, work: WorkFolder, files: Mapping[str, str], *, force: bool
+) -> list[Path]:
+    """Back up what `start` would overwrite and return the backups; raises UserError without --force."""
+    _refuse_other(work, force=force)
+    taken = [
+        work.folder / name for name, text in files.items() if _differs(work.folder / name, text)
+    ]
+    if taken and not force:
+        path, again = shown(taken[0]), command_line("start", challenge.id, "--force")
+        raise UserError(
+            f"{path} is there already and is not replaced. "
+            f"`{again}` begins anew and keeps it as a backup."
+        )
+    try:
+        return [back_up(path) for path in taken]
+    except OSError as error:
+        raise WorkError(f"{work.folder}: no backup can be made: {error.strerror}") from None
+
+
+def _refuse_other(work: WorkFolder, *, force: bool) -> None:
+    """Refuse a folder in which another challenge was started; a damaged state yields to --force."""
+    try:
+        there = workfolders.load(work.folder)
+    except WorkError:
+        if not force:
+            raise
+        return
+    if there is not None and there.challenge != work.challenge and not force:
+        raise UserError(
+            f"{shown(work.folder)} is the work folder of {there.challenge!r}: choose another --to."
+        )
+
+
+def _differs(path: Path, text: str) -> bool:
+    """Say whether something other than `text` lies at `path`."""
+    if not os.path.lexists(path):
+        return False
+    try:
+        return path.read_bytes() != text.encode()
+    except OSError:
+        return True
+
+
+def _tell(challenge: Challenge, work: WorkFolder, variant: Variant, kept: list[Path]) -> None:
+    from rich.text import Text
+
+    screen = terminal.console()
+    drawn = f", drawn by seed {work.seed}" if work.preset is None else ""
+    count = len(variant.bugs)
+    screen.print(
+        Text.assemble(
+            ("Started ", ""),
+            (challenge.id, "bold"),
+            f": {count} planted bug{'s' * (count != 1)}{drawn}.",
+        )
+    )
+    screen.print(Text(f"  {shown(work.path)}  the file to mend"), soft_wrap=True)
+    screen.print(Text(f"  {shown(work.folder / 'README.md')}  what it must do"), soft_wrap=True)
+    for path in kept:
+        screen.print(Text(f"  {shown(path)}  your earlier file, kept"), soft_wrap=True)
+    screen.print(Text(f"Next: `{command_line('grade', challenge.id)}`.", "dim"), soft_wrap=True)

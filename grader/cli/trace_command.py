@@ -1,0 +1,126 @@
+"""`kvdojo trace`: where a file first departs from the reference in one case, and the steps up to there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from grader.cli import terminal
+from grader.cli.arguments import challenge_argument, check_cases, complete_case, file_argument
+from grader.cli.submission import locate, read
+from grader.content import load_challenge
+from grader.ground.display import escape_for_display
+from grader.ground.errors import Exit
+
+if TYPE_CHECKING:
+    from grader.diagnose.trace_model import FactPair, Trace, TracedStep
+
+
+@click.command("trace")
+@challenge_argument
+@file_argument
+@click.option(
+    "--case",
+    "case",
+    metavar="ID",
+    required=True,
+    shell_complete=complete_case,
+    help="The case to trace.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--no-isolation", is_flag=True, help="Run FILE unconfined: only for your own code.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    challenge: str,
+    file: Path | None,
+    case: str,
+    as_json: bool,
+    no_isolation: bool,
+) -> None:
+    """Show where FILE first departs from the reference in a case.
+
+    The exit status is 1 when it does.
+    """
+    found = load_challenge(challenge)
+    check_cases(found, [case])
+    path, _ = locate(found, file)
+    source = read(path, found.id)
+
+    from grader.diagnose.trace_case import trace_case
+    from grader.diagnose.trace_model import trace_to_json
+    from grader.judge import GraderError, start_sandbox
+    from grader.sandbox import SandboxError
+
+    try:
+        with start_sandbox(found, isolate=not no_isolation, source=source) as sandbox:
+            sandbox.ready()
+            made = trace_case(sandbox, found, found.cases[case], source)
+    except SandboxError as error:
+        raise GraderError(str(error)) from error
+    if as_json:
+        document = {"schema": "kvdojo/trace/v1", **trace_to_json(made)}
+        terminal.out(json.dumps(document, indent=2, allow_nan=False))
+    else:
+        _print(made)
+    ctx.exit(Exit.FAILED if made.divergence or made.ended else Exit.PASSED)
+
+
+def lines(trace: Trace) -> Iterator[str]:
+    """Yield the first divergence and how it looks, as safe text."""
+    first = trace.divergence
+    if first is None:
+        yield escape_for_display(trace.ended or "Nothing differs from the reference in this case.")
+        return
+    sentence = first.sentence()
+    yield escape_for_display(sentence)
+    yield from (escape_for_display(text) for text in first.point.pattern if text not in sentence)
+    if first.looks_like:
+        yield escape_for_display(f"It looks like this: {first.looks_like}")
+
+
+def _print(trace: Trace) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    screen = terminal.console()
+    for number, text in enumerate(lines(trace)):
+        screen.print(Text(text, "bold" if number == 0 else ""))
+    if not trace.steps:
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("step", "cache length", "keys seen", "weights' sum", "differs"):
+        table.add_column(name, overflow="fold")
+    for step in trace.steps:
+        table.add_row(*(Text(text) for text in _row(step)))
+    screen.print()
+    screen.print(table)
+    if trace.divergence and trace.ended:
+        screen.print(Text(escape_for_display(trace.ended), "dim"))
+
+
+def _row(step: TracedStep) -> list[str]:
+    number = "" if step.index < 0 else f"{step.index + 1} "
+    wrong = list(dict.fromkeys(p.title for p in step.points if p.status != "same"))
+    if len(wrong) > 4:
+        wrong = [*wrong[:4], f"{len(wrong) - 4} more"]
+    if step.raised and not step.raised.same:
+        wrong.insert(0, _pair(step.raised))
+    return [
+        f"{number}{escape_for_display(step.title)}",
+        _pair(step.cache_length),
+        _pair(step.scores),
+        _pair(step.weight_sum),
+        escape_for_display(", ".join(wrong) or "-"),
+    ]
+
+
+def _pair(pair: FactPair | None) -> str:
+    if pair is None:
+        return "-"
+    actual = escape_for_display(pair.actual or "none")
+    return actual if pair.same else f"{actual}, not {escape_for_display(pair.expected or 'none')}"

@@ -1,0 +1,120 @@
+"""`kvdojo watch`: grade a file again whenever it is saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from grader.cli import terminal
+from grader.cli.arguments import challenge_argument, file_argument
+from grader.cli.submission import locate, read
+from grader.cli.variant import of_work
+from grader.content import Challenge, load_challenge
+from grader.ground.errors import Exit, UserError
+from grader.learner.work_folder import WorkError, WorkFolder, load
+
+if TYPE_CHECKING:
+    from grader.judge.result import CaseResult, Result
+    from grader.sandbox import Sandbox
+
+CODES = {"passed": Exit.PASSED, "failed": Exit.FAILED, "error": Exit.INTERNAL}
+
+
+@click.command("watch")
+@challenge_argument
+@file_argument
+@click.option("--poll", is_flag=True, help="Look at the file now and then: for network folders.")
+@click.option("--no-isolation", is_flag=True, help="Run FILE unconfined: only for your own code.")
+@click.pass_context
+def command(
+    ctx: click.Context, challenge: str, file: Path | None, poll: bool, no_isolation: bool
+) -> None:
+    """Grade FILE, or the file begun with `kvdojo start`, at every save.
+
+    On one screen, with keys: n next failed case, h hint, t trace, r run again, q quit. Where there is no terminal,
+    one line per save; Ctrl-C ends it.
+    """
+    from grader.learner.watch_loop import watch
+    from grader.learner.watch_options import WatchOptions
+
+    found = load_challenge(challenge)
+    path, work = locate(found, file)
+    read(path, found.id)
+    about = _About(found, work)
+    setting = WatchOptions(
+        challenge=found,
+        path=path.absolute(),
+        planted=about.planted,
+        hint=about.hint,
+        graded=about.remember,
+        trace=about.trace,
+        isolate=not no_isolation,
+        poll=poll,
+    )
+    result = watch(setting, terminal.console())
+    ctx.exit(CODES[result.verdict] if result else Exit.PASSED)
+
+
+class _About:
+    """What the screen asks of other commands: hints, traces, and to remember a grading."""
+
+    def __init__(self, challenge: Challenge, work: WorkFolder | None) -> None:
+        self.challenge, self.work = challenge, work
+        try:
+            self.planted = of_work(challenge, work).bugs if work else None
+        except (WorkError, UserError):
+            self.planted = None  # a stale state is no reason not to grade
+        self._seen: dict[str, int] = dict(work.hints) if work else {}
+
+    def remember(self, source: bytes, result: Result) -> None:
+        """Keep what failed beside the file."""
+        from grader.cli.grade_command import remember_result
+
+        if self.work:
+            remember_result(self.work, source, result)
+
+    def hint(self, source: bytes, case: CaseResult) -> tuple[str, ...]:
+        """Return the next hint about the case on the screen, else about any bug."""
+        from grader.learner.hints import next_hint
+
+        text = source.decode("utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n")
+        for about in (case.id, None):
+            hint = next_hint(
+                self.challenge, text, planted=self.planted, seen=self._seen, case=about
+            )
+            if hint is not None:
+                break
+        else:
+            return (
+                "No planted bug that can be recognised is left: the case above tells the most.",
+            )
+        self._keep(hint.bug.id, hint.level)
+        lines = [f"{hint.level} of {len(hint.bug.hints)}: {hint.text}"]
+        if not hint.last:
+            lines.append("h again for a plainer one")
+        if any(self.challenge.hint_costs):
+            lines.append(f"cost: {hint.cost}")
+        return tuple(lines)
+
+    def _keep(self, bug: str, level: int) -> None:
+        self._seen[bug] = max(level, self._seen.get(bug, 0))
+        if self.work is None:
+            return
+        try:
+            # another command may have written the state since
+            (load(self.work.folder) or self.work).with_hint(bug, level).save()
+        except WorkError:
+            return
+
+    def trace(self, sandbox: Sandbox, source: bytes, case: CaseResult) -> tuple[str, ...]:
+        """Return where the file first departs from the reference in this case."""
+        from grader.cli.trace_command import lines
+        from grader.diagnose.trace_case import trace_case
+
+        if case.visibility != "public":
+            return ("A hidden case is not traced.",)
+        return tuple(
+            lines(trace_case(sandbox, self.challenge, self.challenge.cases[case.id], source))
+        )

@@ -1,0 +1,170 @@
+"""Judge one case in an open session, every step as it is answered; which worker that is, `runner` decides."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from grader.content import Case, Challenge
+from grader.ground.invocation import command_line
+from grader.judge.compare_answers import excess, judge_reply
+from grader.judge.failure_causes import raised_cause, sentence
+from grader.judge.fault_dictionary import Trace, lookup, sketch_of
+from grader.judge.golden import CaseGolden, Expected
+from grader.judge.result import CaseResult, Cause, Where
+from grader.judge.script import CREATE, Script
+from grader.sandbox import Reply, Request, Session, WorkerFailure
+
+SPARE_BYTES = 4 << 20  # room for a reply of the wrong shape, so that it can be named
+
+
+class GraderError(Exception):
+    """Something of ours failed; the submission could not be judged."""
+
+
+@dataclass
+class RunInfo:
+    """What is known of a run beside its verdict.
+
+    `log` is what the submission printed, `loaded` whether it could be imported; with `measure`, `excess` is the largest
+    error seen, in tolerances.
+    """
+
+    log: str = ""
+    loaded: bool = False
+    measure: bool = False
+    excess: float = 0.0
+
+
+def judge_case(
+    session: Session,
+    loaded: Reply,
+    challenge: Challenge,
+    case: Case,
+    golden: CaseGolden,
+    *,
+    seed: int | None = None,
+    info: RunInfo,
+) -> CaseResult:
+    """Return the verdict on one case, in a session that answered `loaded` when it executed the file.
+
+    With a `seed`, the case's inputs are drawn anew from it and `golden` must have been computed for it.
+    """
+    began = time.monotonic()
+    script = Script(challenge, case, seed=seed)
+    cause, trace = _attempt(session, loaded, challenge, script, golden, info)
+    if script.fingerprint != golden.fingerprint and cause is None:
+        again = command_line("check", challenge.id, "--record")
+        raise GraderError(
+            f"case {case.id!r}: its inputs are not those the golden was made with"
+            f" (run `{again}`, or use the versions in constraints.txt)"
+        )
+    return result_of(case, cause, time.monotonic() - began, trace)
+
+
+def result_of(
+    case: Case, cause: Cause | None, seconds: float = 0.0, trace: Trace | None = None
+) -> CaseResult:
+    """Passed without a cause, failed with one, skipped with one that has no kind."""
+    status = "passed" if cause is None else "failed"
+    if cause is not None and cause.kind is None:
+        status = "skipped"
+    return CaseResult(
+        id=case.id,
+        title=case.title,
+        status=status,
+        points=case.points if cause is None else 0,
+        max_points=case.points if status != "skipped" else 0,
+        seconds=seconds,
+        cause=cause,
+        visibility=case.visibility,
+        kind=case.kind,
+        why=case.why,
+        trace=trace,
+    )
+
+
+def cause_of(failure: WorkerFailure, step: int | None) -> Cause:
+    """Say why a worker gave no answer."""
+    kind = _KINDS.get(failure.kind, failure.kind)
+    return Cause(kind, sentence(failure.message), _HELP.get(kind), where=Where(step))
+
+
+def _attempt(
+    session: Session,
+    loaded: Reply,
+    challenge: Challenge,
+    script: Script,
+    golden: CaseGolden,
+    info: RunInfo,
+) -> tuple[Cause | None, Trace | None]:
+    if loaded.raised or loaded.problem:
+        return _load_cause(loaded), None
+    info.loaded = True
+    step: int | None = None
+    settled = list(script.leading())
+    together = session.pipeline(
+        (request, _room(request, expected))
+        for request, expected in zip(settled, golden.steps, strict=False)
+    )
+    announced = iter(settled[:together])
+    try:
+        for index, expected in zip(script.indices, golden.steps, strict=True):
+            step = None if index == CREATE else index
+            request = next(announced, None) or script.request(index)
+            reply = session.ask(request, max_reply_bytes=_room(request, expected))
+            if info.measure:
+                info.excess = max(info.excess, excess(reply, expected))
+            if reply.echo and request.earlier:
+                request = script.request(index)  # what was changed is compared with what was sent
+            cause = _skip(challenge, golden, reply) or judge_reply(
+                index, request, reply, expected, script.may_change(request.do)
+            )
+            if cause:
+                session.drain()
+                trace = sketch_of(index, reply, cause)
+                return lookup(challenge, golden, trace, cause), trace
+            script.answered(index, reply)
+    except WorkerFailure as failure:
+        return cause_of(failure, step), None
+    return None, None
+
+
+def _load_cause(loaded: Reply) -> Cause:
+    """The file could not even be imported."""
+    if loaded.problem:
+        return Cause(loaded.problem.kind, sentence(loaded.problem.message))
+    assert loaded.raised, "called only when something is wrong"
+    cause = raised_cause(None, loaded.raised)
+    if cause.kind == "raised":
+        text = f"The file could not be loaded: {cause.rationale}"
+        return Cause("raised", text, cause.help, None, cause.actual)
+    return cause
+
+
+def _skip(challenge: Challenge, golden: CaseGolden, reply: Reply) -> Cause | None:
+    """A helper that a correct file may leave out, in a case that really needs it."""
+    problem = reply.problem
+    if problem is None or problem.kind != "missing" or problem.name not in challenge.helpers:
+        return None
+    if problem.name not in golden.needs:
+        return None
+    return left_out(problem.name)
+
+
+def left_out(helper: str) -> Cause:
+    """Say that a case is not asked of a file without this helper."""
+    return Cause(None, f"Skipped: the file defines no `{helper}`, which it need not.")
+
+
+def _room(request: Request, expected: Expected) -> int:
+    return 2 * (request.nbytes + expected.nbytes) + SPARE_BYTES
+
+
+# an answer that is no frame at all comes from code that wrote into the worker's pipes: it ended its own process
+_KINDS: Mapping[str, str] = {"protocol": "crashed", "killed": "memory"}
+_HELP: Mapping[str, str] = {
+    "timeout": "Look for a loop that never ends, or for work that grows with the square of the length.",
+    "memory": "Look for a tensor that is far larger than its inputs.",
+}

@@ -1,0 +1,60 @@
+"""A package that a challenge needs and this machine lacks: its cases are skipped, each with the reason.
+
+Nothing is run then, so the verdict is neither passed nor failed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from collections.abc import Sequence
+from importlib import metadata
+
+from grader.content import Case, Challenge
+from grader.judge.result import CaseResult, Cause
+
+
+def missing_package(challenge: Challenge) -> str | None:
+    """Return the first package of `preload` that cannot be imported here, without importing any."""
+    for module in challenge.preload:
+        name = module.partition(".")[0]
+        if importlib.util.find_spec(name) is None:
+            return name
+    return None
+
+
+def skipped(cases: Sequence[Case], package: str) -> list[CaseResult]:
+    """Return the cases as skipped for want of a package."""
+    cause = Cause(None, f"Skipped: {reason(package)}")
+    return [
+        CaseResult(
+            case.id,
+            case.title,
+            "skipped",
+            0,
+            0,
+            0.0,
+            cause,
+            case.visibility,
+            case.kind,
+            case.why,
+        )
+        for case in cases
+    ]
+
+
+def reason(package: str) -> str:
+    """Say what is missing and what to do."""
+    where = "; there are builds for Linux only" if package == "triton" else ""
+    return f"`{package}` is not installed here (pip install -c constraints.txt {package}{where})."
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions a result states, read from the installed packages."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in ("torch", "triton"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found

@@ -1,1 +1,0 @@
-"""A class's results for people: on the terminal, as a table for spreadsheets, as one page."""

@@ -1,0 +1,60 @@
+"""What every export says of a case and of a file, in plain text that can do no harm where it is shown.
+
+Bugs that are still in a file are counted and never named, as on the terminal.
+"""
+
+from __future__ import annotations
+
+from grader.ground.display import escape_for_display
+from grader.judge.result import CaseResult
+from grader.report import phrases
+from grader.report.exports.result_files import Graded
+from grader.report.phrases import count
+
+CRASHES = {"raised", "crashed", "blocked", "missing", "did_not_raise"}
+LIMITS = {"timeout", "memory"}
+NOT_JUDGED = "This file could not be judged. That is not its fault, and no mark has been given."
+
+
+def title(case: CaseResult) -> str:
+    """Return the case's title as one safe line."""
+    return escape_for_display(case.title, columns=200) or escape_for_display(case.id, columns=200)
+
+
+def name(text: str) -> str:
+    """Return a file's or learner's name as one safe line."""
+    return escape_for_display(text, columns=200)
+
+
+def rationale(case: CaseResult) -> str:
+    """Return why a case is not passed, as one line; empty when it is."""
+    return phrases.rationale(case.cause) if case.cause else ""
+
+
+def lesson(case: CaseResult) -> str:
+    """Return the whole cause in a few lines; empty when the case passed."""
+    return phrases.lesson(case.cause) if case.cause else ""
+
+
+def counts(graded: Graded) -> dict[str, int]:
+    """Return how many cases have each status."""
+    states = [case.status for case in graded.cases]
+    return {state: states.count(state) for state in ("passed", "failed", "error", "skipped")}
+
+
+def summary(graded: Graded) -> str:
+    """Return the verdict in a sentence or two."""
+    if not graded.judged:
+        return NOT_JUDGED
+    found = counts(graded)
+    judged = found["passed"] + found["failed"]
+    parts = [f"{found['passed']} of {count(judged, 'case')} passed."]
+    if found["skipped"]:
+        parts.append(f"{found['skipped']} skipped.")
+    if found["error"]:
+        parts.append(f"{found['error']} could not be judged and take no marks away.")
+    if graded.left:
+        parts.append(f"{count(graded.left, 'planted bug')} left in the file.")
+    if graded.changed:
+        parts.append(f"{count(graded.changed, 'planted bug')} changed, but not put right.")
+    return " ".join(parts)

@@ -1,0 +1,184 @@
+"""The result of a grading as one HTML page: no network, no script, the same bytes for the same input.
+
+Times are left out for that reason.  As on the terminal, bugs that are still there are counted and never named,
+and all text that may come from a submission goes through `escape_for_display` and is escaped.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from grader.content import Challenge
+from grader.diagnose.trace_model import FIRST_DIFFERENCE, Trace
+from grader.ground.display import escape_for_display, escape_lines
+from grader.judge.bug_status import needless
+from grader.judge.result import CaseResult, Cause, Result, most_informative_first, redacted
+from grader.report.figures import Figures, figures_of
+from grader.report.phrases import place
+
+MAX_DIFF = 6000  # lines of a submission that are compared with the starter
+MARKS = {"passed": "✓", "failed": "✗", "error": "!", "skipped": "–"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A case and its cause as the page shows them."""
+
+    case: CaseResult
+    cause: Cause | None
+    place: str
+    help: list[str]
+    figures: Figures | None = None
+    also: list[CaseResult] = field(default_factory=list)  # cases with the very same cause
+
+
+@dataclass(frozen=True)
+class Link:
+    """One line of an index: where a page is and what it says."""
+
+    href: str
+    title: str
+    file: str
+    result: Result
+
+
+def result_page(
+    challenge: Challenge,
+    result: Result,
+    source: str,
+    *,
+    traces: Mapping[str, Trace] = MappingProxyType({}),
+    planted: Collection[str] | None = None,
+    decoys: Collection[str] = (),
+    starter: str | None = None,
+) -> str:
+    """Return the page for one graded file; `source` is its text.
+
+    `traces` are those of failed cases by id; `planted` and `decoys` what the file came with and `starter` the text it
+    began as, where they are known, else those of the default preset are taken.
+    """
+    known = planted is not None
+    if planted is None:
+        planted = challenge.presets["default"].bugs if _is_ours(result) else ()
+    fixed = [challenge.bugs[b.id] for b in result.bugs if b.status == "fixed" and b.id in planted]
+    states = ("present", "changed", "unknown", "fixed")
+    counts: dict[str, int | None] = {
+        state: sum(bug.status == state for bug in result.bugs) for state in states
+    }
+    counts |= {"planted": len(planted), "fixed_planted": len(fixed) if known else None}
+    wrong = most_informative_first(result.cases)
+    failed = _merged([_row(case, traces.get(case.id)) for case in wrong])
+    first = next((row.figures.sentence for row in failed if row.figures), None)
+    text = (
+        _environment()
+        .get_template("result.html.j2")
+        .render(
+            challenge=challenge,
+            result=result,
+            failed=failed,
+            drawn=sum(row.figures is not None for row in failed),
+            maps=any(row.figures and row.figures.maps for row in failed),
+            wrong=len(wrong),
+            divergence=first,
+            others=[_row(case) for case in result.cases if case.status in ("passed", "skipped")],
+            marks=MARKS,
+            tally={state: sum(c.status == state for c in result.cases) for state in MARKS},
+            counts=counts,
+            evidence=[b.evidence for b in result.bugs if b.status == "changed" and b.evidence],
+            needless=[decoy.title for decoy in needless(result.decoys, decoys)],
+            fixed=fixed,
+            diff=_highlight(_diff(starter or challenge.starter.read_text("utf-8"), source)),
+            log=escape_lines(result.log) if result.log else [],
+        )
+    )
+    return text + "\n"
+
+
+def index_page(links: list[Link]) -> str:
+    """Return a page that leads to the others."""
+    return _environment().get_template("index.html.j2").render(links=links, marks=MARKS) + "\n"
+
+
+def _row(case: CaseResult, trace: Trace | None = None) -> Row:
+    cause = redacted(case) if case.cause else None
+    figures = figures_of(trace) if trace and case.visibility == "public" else None
+    where = place(cause.where) if cause and cause.where else ""
+    return Row(case, cause, where, _help(cause, figures), figures)
+
+
+def _help(cause: Cause | None, figures: Figures | None) -> list[str]:
+    """Return what to look at; the first difference is left to the figures where there are some."""
+    text = (cause.help or "") if cause else ""
+    if figures and figures.sentence:
+        text = text.partition(FIRST_DIFFERENCE)[0]
+    return escape_lines(text) if text.strip() else []
+
+
+def _merged(rows: list[Row]) -> list[Row]:
+    """Tell a cause that several cases share once: a file that cannot be loaded fails all of them alike."""
+    first: dict[Cause | None, Row] = {}
+    kept: list[Row] = []
+    for row in rows:
+        if row.figures is None and row.cause in first:
+            first[row.cause].also.append(row.case)
+            continue
+        kept.append(row)
+        if row.figures is None:
+            first[row.cause] = row
+    return kept
+
+
+def _is_ours(result: Result) -> bool:
+    """Whether the file came from a starter: some of the starter's bugs are in it still, or were."""
+    return any(bug.status in ("present", "changed") for bug in result.bugs)
+
+
+def _diff(starter: str, source: str) -> str:
+    lines = difflib.unified_diff(
+        starter.splitlines(),
+        escape_lines(source, lines=MAX_DIFF),
+        "starter",
+        "submission",
+        lineterm="",
+        n=3,
+    )
+    return "\n".join(lines)
+
+
+def _highlight(diff: str) -> Markup:
+    """Mark added and removed lines by class; pygments escapes the text."""
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers import DiffLexer
+
+    if not diff:
+        return Markup("")
+    body: str = highlight(diff, DiffLexer(), HtmlFormatter(nowrap=True))
+    return Markup(re.sub(r"\n+\Z", "", body))
+
+
+def _coded(text: str) -> Markup:
+    """Make what stands between backticks code, after everything else was escaped."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(escape_for_display(text)))))
+
+
+@lru_cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("grader", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["display"] = escape_for_display
+    made.filters["coded"] = _coded
+    return made

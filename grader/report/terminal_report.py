@@ -1,0 +1,173 @@
+"""The result of a grading, for the terminal.
+
+Order: verdict, planted bugs, what failed (cases that isolate one method first, a few of them in
+full), what passed, what to do next. Bugs that are still there are counted and never named, for a
+name is half the answer. All text that may come from a submission goes through `escape_for_display`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.box import ASCII, ROUNDED
+from rich.console import Console, RenderableType
+from rich.panel import Panel
+from rich.text import Text
+
+from grader.diagnose.trace_model import FIRST_DIFFERENCE
+from grader.ground.display import escape_for_display, escape_lines
+from grader.ground.invocation import command_line
+from grader.judge.result import CaseResult, Result, most_informative_first, redacted
+from grader.report.bug_status_lines import PLAIN, UNICODE, Line, Symbols, bug_lines, decoy_lines
+from grader.report.case_details import STYLES, cause_of, details, heading, line
+from grader.report.phrases import count
+
+IN_FULL = 4  # cases told in full, about a screen; of the others only the id is given
+
+
+def render(
+    result: Result,
+    console: Console,
+    planted: Collection[str] | None = None,
+    *,
+    levels: Mapping[str, int] | None = None,
+    hint: str | None = None,
+    decoys: Collection[str] = (),
+) -> None:
+    """Print `result`.
+
+    `planted` are the ids of the bugs that were planted, where that is known, and `decoys` those of
+    the decoys; `levels` the difficulty of each; `hint` the command that gives the next hint.
+    """
+    page = _Page(console, PLAIN if console.options.ascii_only else UNICODE)
+    page.headline(result)
+    page.notices(result.notices)
+    page.standing(bug_lines(result.bugs, planted, levels or {}, page.marks))
+    page.standing(decoy_lines(result.decoys, decoys, page.marks))
+    page.failures(result)
+    page.skipped([case for case in result.cases if case.status == "skipped"])
+    page.passed([case for case in result.cases if case.status == "passed"])
+    page.log(result.log)
+    page.next_step(result, hint or command_line("hint", result.challenge))
+
+
+@dataclass(frozen=True)
+class _Page:
+    """The parts of the report, each a few lines."""
+
+    console: Console
+    marks: Symbols
+
+    def headline(self, result: Result) -> None:
+        verdict = "could not be judged" if result.verdict == "error" else result.verdict
+        judged = [case for case in result.cases if case.status != "skipped"]
+        passed = sum(case.status == "passed" for case in judged)
+        style = f"bold {STYLES[result.verdict]}"
+        facts = f" {self.marks.dash} ".join(
+            [
+                f"{result.score} of {count(result.max_score, 'point')}",
+                f"{passed} of {count(len(judged), 'case')} passed",
+                f"{result.seconds:.2f} s",
+            ]
+        )
+        self.console.print(
+            Text.assemble(
+                (
+                    f"{self.marks.of(result.verdict)} {escape_for_display(result.file)}: {verdict}",
+                    style,
+                ),
+                f"   {facts}",
+            )
+        )
+
+    def notices(self, notices: Collection[str]) -> None:
+        for notice in notices:
+            self._line(f"note: {escape_for_display(notice)}", style="yellow")
+
+    def standing(self, lines: Sequence[Line]) -> None:
+        if lines:
+            self.console.print()
+        for part in lines:
+            self._line(part.text, part.indent, part.style)
+
+    def failures(self, result: Result) -> None:
+        """Tell the first few in full and name the others."""
+        cases = most_informative_first(result.cases)
+        if 1 < len(cases) == len(result.cases) and len({case.cause for case in cases}) == 1:
+            # a file that cannot be imported fails every case in the same way
+            self.console.print()
+            head = f"{self.marks.of(cases[0].status)} {len(cases)} cases, all for the same reason"
+            self._line(head, style=f"bold {STYLES[cases[0].status]}")
+            self._all(cause_of(cases[0]))
+            return
+        traced = [case for case in cases[IN_FULL:] if _is_traced(case)]
+        for case in [*cases[:IN_FULL], *traced]:
+            self.console.print()
+            self.console.print(heading(case, self.marks))
+            self._all(details(case))
+        others = [case for case in cases[IN_FULL:] if case not in traced]
+        if others:
+            self.console.print()
+            head = f"{self.marks.failed} {count(len(others), 'more case')} not passed"
+            self._line(head, style="bold red")
+            self._line(", ".join(case.id for case in others), 4)
+            one = command_line("grade", result.challenge, "--case", "ID")
+            self._line(f"One of them: `{one}`.", 4, "dim")
+
+    def _all(self, parts: Iterable[RenderableType]) -> None:
+        for part in parts:
+            self.console.print(part)
+
+    def skipped(self, cases: Collection[CaseResult]) -> None:
+        """Group the skipped cases by reason: one missing helper skips several."""
+        reasons: dict[str, list[str]] = {}
+        for case in cases:
+            reasons.setdefault(redacted(case).rationale, []).append(case.id)
+        if reasons:
+            self.console.print()
+        for reason, ids in reasons.items():
+            head = f"{self.marks.skipped} {count(len(ids), 'case')} skipped: {escape_for_display(reason)}"
+            self._line(head, style="yellow")
+            self._line(", ".join(ids), 4, "dim")
+
+    def passed(self, cases: Collection[CaseResult]) -> None:
+        if cases:
+            self.console.print()
+            self._line(f"{self.marks.passed} {count(len(cases), 'case')} passed", style="green")
+
+    def log(self, log: str) -> None:
+        """Show what the submission printed, in a box that says so."""
+        if not log.strip():
+            return
+        self.console.print()
+        self.console.print(
+            Panel(
+                Text("\n".join(escape_lines(log, lines=20)), overflow="fold"),
+                title="printed by your file",
+                title_align="left",
+                box=ASCII if self.marks is PLAIN else ROUNDED,
+                border_style="dim",
+            )
+        )
+
+    def next_step(self, result: Result, hint: str) -> None:
+        self.console.print()
+        if result.verdict == "passed":
+            self._line("All cases pass.", style="bold green")
+        elif result.verdict == "error":
+            self._line(
+                "This says nothing about your file: the grader could not judge it.", style="bold"
+            )
+        else:
+            self._line(
+                f"Next: read the first failing case above, or ask `{escape_for_display(hint)}`.",
+                style="dim",
+            )
+
+    def _line(self, text: str, indent: int = 0, style: str = "") -> None:
+        self.console.print(line(text, indent, style))
+
+
+def _is_traced(case: CaseResult) -> bool:
+    return bool(case.cause and case.cause.help and FIRST_DIFFERENCE in case.cause.help)
