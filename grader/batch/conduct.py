@@ -16,7 +16,7 @@ from grader.batch.plan import BatchError, Entry, Plan
 from grader.batch.runner import Run
 from grader.batch.store import Store
 from grader.content import Challenge
-from grader.judge.grade_file import prepare
+from grader.judge.golden_check import prepare
 
 
 @dataclass(frozen=True)

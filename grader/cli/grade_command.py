@@ -112,9 +112,7 @@ def command(
     if record is not None:
         _write_record(result, record)
     if as_json:
-        from grader.judge.result import to_json
-
-        terminal.out(json.dumps(to_json(result), indent=2, allow_nan=False))
+        terminal.out(json.dumps(result.document(), indent=2, allow_nan=False))
     else:
         _show(found, result, work, named=file)
     ctx.exit(CODES[result.verdict])

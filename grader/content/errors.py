@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from grader.ground.errors import Exit, KvdojoError
 
-class ContentError(Exception):
+
+class ContentError(KvdojoError):
     """A challenge, case or bug file that cannot be used; the text is one line per fault."""
+
+    exit_code = Exit.CONTENT
 
 
 class UnknownName(ContentError):
     """A challenge, case or bug id that does not exist; `suggestion` is the closest one that does."""
+
+    exit_code = Exit.USAGE
 
     def __init__(self, kind: str, name: str, known: Iterable[str], command: str = "") -> None:
         close = get_close_matches(name, list(known), n=1, cutoff=0.5)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -22,7 +22,7 @@ from grader.judge.bug_status import needless
 from grader.judge.result import CaseResult, Cause, Result, most_informative_first, redacted
 from grader.report.figures import Figures, figures_of
 from grader.report.phrases import place
-from grader.trace.model import FIRST_DIFFERENCE, Trace
+from grader.trace.model import Trace
 
 MAX_DIFF = 6000  # lines of a submission that are compared with the starter
 MARKS = {"passed": "✓", "failed": "✗", "error": "!", "skipped": "–"}
@@ -116,10 +116,9 @@ def _row(case: CaseResult, trace: Trace | None = None) -> Row:
 
 def _help(cause: Cause | None, figures: Figures | None) -> list[str]:
     """Return what to look at; the first difference is left to the figures where there are some."""
-    text = (cause.help or "") if cause else ""
-    if figures and figures.sentence:
-        text = text.partition(FIRST_DIFFERENCE)[0]
-    return escape_lines(text) if text.strip() else []
+    if cause and figures and figures.sentence:
+        cause = replace(cause, divergence=None)
+    return escape_lines(cause.advice) if cause and cause.advice else []
 
 
 def _merged(rows: list[Row]) -> list[Row]:

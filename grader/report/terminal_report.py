@@ -20,7 +20,6 @@ from grader.judge.result import CaseResult, Result, most_informative_first, reda
 from grader.report.bug_status_lines import PLAIN, UNICODE, Line, Symbols, bug_lines, decoy_lines
 from grader.report.case_details import STYLES, cause_of, details, heading, line
 from grader.report.phrases import count
-from grader.trace.model import FIRST_DIFFERENCE
 
 IN_FULL = 4  # cases told in full, about a screen; of the others only the id is given
 
@@ -100,7 +99,7 @@ class _Page:
             self._line(head, style=f"bold {STYLES[cases[0].status]}")
             self._all(cause_of(cases[0]))
             return
-        traced = [case for case in cases[IN_FULL:] if _is_traced(case)]
+        traced = [case for case in cases[IN_FULL:] if case.cause and case.cause.divergence]
         for case in [*cases[:IN_FULL], *traced]:
             self.console.print()
             self.console.print(heading(case, self.marks))
@@ -165,7 +164,3 @@ class _Page:
 
     def _line(self, text: str, indent: int = 0, style: str = "") -> None:
         self.console.print(line(text, indent, style))
-
-
-def _is_traced(case: CaseResult) -> bool:
-    return bool(case.cause and case.cause.help and FIRST_DIFFERENCE in case.cause.help)

@@ -11,7 +11,7 @@ from grader.content import Challenge, ContentError
 from grader.judge.golden import Golden
 from grader.judge.result import CaseResult, Result
 from grader.sandbox import Sandbox, SandboxError
-from grader.trace.model import FIRST_DIFFERENCE, Divergence
+from grader.trace.model import Divergence
 from grader.trace.trace import trace_case
 
 TRACEABLE = (
@@ -39,16 +39,14 @@ def explained(
         return result  # the verdict stands without it
     if trace.divergence is None:
         return result
-    text = told(trace.divergence)
-    parts = [failed.cause.help, text] if failed.cause.help else [text]
-    told_case = replace(failed, cause=replace(failed.cause, help="\n".join(parts)))
+    told_case = replace(failed, cause=replace(failed.cause, divergence=told(trace.divergence)))
     cases = tuple(told_case if case is failed else case for case in result.cases)
     return replace(result, cases=cases)
 
 
 def told(first: Divergence) -> str:
     """Say in two lines where and how."""
-    where = f"{FIRST_DIFFERENCE} {first.sentence().rstrip('.')}."
+    where = f"{first.sentence().rstrip('.')}."
     how = " ".join(first.point.pattern)
     return where if first.point.place is None or not how else f"{where}\n{how}"
 

@@ -12,7 +12,7 @@ from grader.author.breach import Breach, located
 from grader.author.gate import check_challenge
 from grader.content import Challenge, ContentError
 from grader.judge import grade_source
-from grader.judge.grade_file import usable_golden
+from grader.judge.golden_check import usable_golden
 from grader.sandbox import Sandbox
 
 Make = Callable[..., Challenge]
