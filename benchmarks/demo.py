@@ -16,6 +16,7 @@ from benchmarks.options import parser
 from grader.content import Challenge, challenge_ids, load_challenge
 from grader.content.challenge import ROOT
 from grader.files import write_atomically
+from grader.ground.invocation import command_line
 from grader.judge import grade_source, start_sandbox
 from grader.judge.result import Result
 from grader.report.html_report import Link, index_page, result_page
@@ -44,9 +45,8 @@ def main() -> int:
     write_atomically(REPORT / "index.html", index_page(links))
     Console().print(table)
     print(f"The same as pages: {REPORT.name}/index.html")
-    print(
-        "Begin with: .venv/bin/kvdojo start multi_head_attention" if good else "NOT as it must be"
-    )
+    begin = command_line("start", "multi_head_attention")
+    print(f"Begin with: {begin}" if good else "NOT as it must be")
     return 0 if good else 1
 
 

@@ -33,7 +33,8 @@ from grader.ground.arrays import array, pack
 from grader.ground.display import escape_for_display, escape_lines
 from grader.judge import start_sandbox
 from grader.judge.oracle import Oracle
-from grader.sandbox import Sandbox, WorkerFailure, schema, wire
+from grader.sandbox import Sandbox, WorkerFailure
+from grader.sandbox.protocol import codec, frames
 
 NAME = "decode_positions"
 EXAMPLE = {
@@ -79,7 +80,7 @@ def _frame() -> bytes:
         "out/x": array(np.arange(6, dtype=np.float32)),
         "in/y": array(np.zeros((2, 1), dtype=np.int64)),
     }
-    return pack(arrays, {wire.META_KEY: '{"values":{"a":[1,{"float":"nan"}]},"needed":["_f"]}'})
+    return pack(arrays, {frames.META_KEY: '{"values":{"a":[1,{"float":"nan"}]},"needed":["_f"]}'})
 
 
 def _headers() -> st.SearchStrategy[bytes]:
@@ -95,7 +96,7 @@ def _headers() -> st.SearchStrategy[bytes]:
 
 
 def _read_reply(blob: bytes) -> None:
-    reply = schema.read_reply(blob)
+    reply = codec.read_reply(blob)
     for item in (*reply.tensors.values(), *reply.echo.values()):
         assert item.values.shape == item.shape
 
@@ -115,7 +116,7 @@ def _read_challenge(given: tuple[str, Any]) -> None:
 
 
 def _challenge_files() -> st.SearchStrategy[tuple[str, Any]]:
-    names = ("challenge.json", "bugs.json", "cases.json", "verbs.schema.json")
+    names = ("challenge.json", "bugs.json", "cases.json", "verbs.codec.json")
     folder = ROOT / "challenges" / NAME
     return st.one_of(
         *(
@@ -227,9 +228,9 @@ def close() -> None:
 
 
 TARGETS = {
-    "wire-bytes": Target(lambda: st.binary(max_size=600), _read_reply, (wire.WireError,)),
-    "wire-frames": Target(lambda: changed_bytes(_frame()), _read_reply, (wire.WireError,)),
-    "wire-headers": Target(_headers, _read_reply, (wire.WireError,)),
+    "wire-bytes": Target(lambda: st.binary(max_size=600), _read_reply, (frames.FrameError,)),
+    "wire-frames": Target(lambda: changed_bytes(_frame()), _read_reply, (frames.FrameError,)),
+    "wire-headers": Target(_headers, _read_reply, (frames.FrameError,)),
     "json-bytes": Target(
         lambda: st.one_of(st.binary(max_size=200), changed_bytes(json.dumps(EXAMPLE).encode())),
         lambda raw: parse_json(raw, "fuzz"),

@@ -15,7 +15,8 @@ import pytest
 from grader.content import load_challenge
 from grader.judge.case_run import RunInfo, judge_case
 from grader.judge.golden import load_golden
-from grader.sandbox import Reply, Request, compiled, schema
+from grader.sandbox import Reply, Request
+from grader.sandbox.protocol import codec
 
 CHALLENGE = load_challenge(os.environ.get("KVDOJO_CHALLENGE", "multi_head_attention"))
 GOLDEN = load_golden(CHALLENGE)
@@ -28,28 +29,28 @@ class Here:
     log = ""
 
     def __init__(self) -> None:
-        from grader.sandbox.desk import Desk
+        from grader.sandbox.worker.host import WorkerHost
 
-        self.desk = Desk(CHALLENGE.file, isolated=False)
+        self.desk = WorkerHost(CHALLENGE.file, isolated=False)
         self.loaded = reply(
-            self.desk.load(SUBMISSION.read_bytes(), compiled.pack(CHALLENGE.driver))
+            self.desk.load(SUBMISSION.read_bytes(), codec.pack_driver(CHALLENGE.driver))
         )
 
-    def announce(self, requests: object) -> int:
+    def pipeline(self, requests: object) -> int:
         """Send nothing together: nothing would be gained here by that."""
         return 0
 
-    def disregard(self) -> None:
+    def drain(self) -> None:
         """Forget what was announced."""
 
     def ask(self, request: Request, *, max_reply_bytes: int) -> Reply:
         """Call one verb."""
-        return reply(self.desk.answer(schema.pack_request(request, max_reply_bytes)))
+        return reply(self.desk.answer(codec.pack_request(request, max_reply_bytes)))
 
 
 def reply(blob: bytes) -> Reply:
     """Read a frame."""
-    return schema.read_reply(blob)
+    return codec.read_reply(blob)
 
 
 @pytest.mark.parametrize("name", CHALLENGE.cases)

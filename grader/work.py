@@ -16,6 +16,8 @@ from typing import Any
 
 from grader.content.challenge import ROOT
 from grader.files import write_atomically
+from grader.ground.errors import Exit, KvdojoError
+from grader.ground.invocation import command_line
 
 STATE = ".kvdojo.json"
 SCHEMA = "kvdojo/work/v1"
@@ -23,8 +25,10 @@ STARTED = ".started.json"  # in the work root: folders made by `start --to`
 STARTED_SCHEMA = "kvdojo/started/v1"
 
 
-class WorkError(Exception):
+class WorkError(KvdojoError):
     """A work folder that cannot be used; the text is one line ending with what to do."""
+
+    exit_code = Exit.USAGE
 
 
 @dataclass(frozen=True)
@@ -183,7 +187,8 @@ def _is_count(value: object) -> bool:
 
 
 def _broken(path: Path, why: str) -> str:
+    again = command_line("start", "CHALLENGE", "--force")
     return (
-        f"{path} is damaged ({why}). Delete it, then run `kvdojo start CHALLENGE --force`; "
+        f"{path} is damaged ({why}). Delete it, then run `{again}`; "
         "your own file is kept as a backup."
     )

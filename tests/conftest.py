@@ -1,8 +1,9 @@
-"""What several folders of tests share: warm sandboxes, one per challenge and test process."""
+"""What several folders of tests share: warm sandboxes, one per challenge and test process, and more."""
 
 from __future__ import annotations
 
 import os
+import sys
 
 os.environ.setdefault("TRITON_INTERPRET", "1")
 
@@ -29,3 +30,9 @@ def sandbox_for() -> Iterator[Callable[[str], Sandbox]]:
     yield get
     for box in boxes.values():
         box.close()
+
+
+@pytest.fixture
+def called_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let messages say `kvdojo`, as if it had been found on the PATH, wherever the tests run."""
+    monkeypatch.setattr(sys, "argv", ["kvdojo"])

@@ -19,6 +19,7 @@ from grader.content import Case, Challenge, ContentError
 from grader.content.jsonfile import parse_json
 from grader.content.schema import digest_of
 from grader.content.together import locked, replace_together
+from grader.ground.invocation import command_line
 from grader.judge.golden import CaseGolden, Golden
 from grader.judge.golden_check import usable_golden
 from grader.judge.oracle import Oracle
@@ -174,7 +175,8 @@ def _same_versions(sandbox: Sandbox, challenge: Challenge, golden: Golden) -> No
     for name, recorded_with in golden.versions.items():
         here = str(sandbox.versions[name])
         if here != recorded_with:
+            again = command_line("check", challenge.id, "--record")
             raise ContentError(
                 f"{challenge.golden}: was recorded with {name} {recorded_with}, this is {here}."
-                f" Use the versions in constraints.txt, or record all of it: `kvdojo check {challenge.id} --record`."
+                f" Use the versions in constraints.txt, or record all of it: `{again}`."
             )

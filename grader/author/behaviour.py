@@ -14,6 +14,7 @@ from grader.author.constants import accepts_nan, constant_answers
 from grader.author.faults import bug_ids, compatible, decoy_ids, pairs, planted, sample
 from grader.author.matrix import Matrix, first_kill, kill_matrix, loudest_first, row
 from grader.content import Case, Challenge, ContentError
+from grader.ground.invocation import command_line
 from grader.judge.golden import CaseGolden, Expected, Golden
 from grader.judge.grading import PARALLEL
 from grader.judge.oracle import Oracle
@@ -84,7 +85,8 @@ class Behaviour:
                     f"no {kind} case fails when it is planted alone; add one that isolates it",
                 )
             if list(self.challenge.bugs[name].witnesses) != witnesses:
-                yield name, "bugs.json lists other witnesses; run `kvdojo check --record`"
+                again = command_line("check", self.challenge.id, "--record")
+                yield name, f"bugs.json lists other witnesses; run `{again}`"
 
     def _cases(self, matrix: Matrix) -> Faults:
         bugs = set(bug_ids(self.challenge))
@@ -152,9 +154,10 @@ class Behaviour:
                     yield case.id, str(error)
                     continue
                 if not _agree(made, self.golden.cases[case.id]):
+                    again = command_line("check", self.challenge.id, "--record")
                     yield (
                         case.id,
-                        "another golden comes out when it is recorded again; run `kvdojo check --record`",
+                        f"another golden comes out when it is recorded again; run `{again}`",
                     )
 
     def _map(self, function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:

@@ -15,6 +15,7 @@ from grader.author.record import schema_bytes
 from grader.content import Challenge, load_challenge
 from grader.content.schema import validate_challenge
 from grader.files import write_atomically
+from grader.ground.errors import Exit, KvdojoError
 
 FILES = (
     "challenge.json",
@@ -28,8 +29,10 @@ FILES = (
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
-class CannotMake(Exception):
+class CannotMake(KvdojoError):
     """A scaffold that cannot be written; the text is one line ending with what to do."""
+
+    exit_code = Exit.USAGE
 
 
 def scaffold(name: str, root: Path) -> Challenge:

@@ -13,6 +13,7 @@ from grader.author.record import schema_bytes, starter_bytes
 from grader.content import Bug, Challenge, ContentError
 from grader.content.casefile import slips
 from grader.content.plant import line_span, plant
+from grader.ground.invocation import command_line
 from grader.judge.price import price_of
 
 GIVEAWAY = re.compile(r"#.*\b(bug|wrong|broken|incorrect|should be|fixme|xxx)\b", re.IGNORECASE)
@@ -119,7 +120,10 @@ def _references(challenge: Challenge) -> Faults:
             if name not in challenge.cases:
                 yield bug.id, f"names the witness {name!r}, which is no case; record again"
         if bug.kind == "bug" and not bug.witnesses:
-            yield bug.id, "has no witnesses; run `kvdojo check --record`"
+            yield (
+                bug.id,
+                f"has no witnesses; run `{command_line('check', challenge.id, '--record')}`",
+            )
 
 
 def _generated(challenge: Challenge) -> Faults:
@@ -129,7 +133,8 @@ def _generated(challenge: Challenge) -> Faults:
     }
     for path, content in wanted.items():
         if not path.exists() or path.read_bytes() != content:
-            yield path.name, "is not what the content gives; run `kvdojo check --record`"
+            again = command_line("check", challenge.id, "--record")
+            yield path.name, f"is not what the content gives; run `{again}`"
     known = {challenge.file}
     for path in challenge.starter.parent.glob("*"):
         if path.name not in known and path.name != "__pycache__":

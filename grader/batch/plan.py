@@ -17,12 +17,15 @@ from typing import Any
 from grader.batch.find import Found
 from grader.batch.names import slug
 from grader.files import write_atomically
+from grader.ground.errors import Exit, KvdojoError
 
 SCHEMA = "kvdojo/batch/v1"
 
 
-class BatchError(Exception):
+class BatchError(KvdojoError):
     """A batch that cannot begin or go on; the text ends with what to do."""
+
+    exit_code = Exit.USAGE
 
 
 @dataclass(frozen=True)

@@ -136,8 +136,10 @@ def _row(challenge: Challenge, entry: Entry, store: Store, begun: set[str]) -> R
 
 
 def _why(document: dict[str, Any]) -> str:
-    reasons = [case["cause"]["rationale"] for case in document["cases"] if case["cause"]]
-    return str(reasons[0]).removeprefix("Could not be judged: ") if reasons else ""
+    causes = [case for case in document["cases"] if case["cause"]]
+    if not causes:
+        return ""
+    return str(causes[0].get("unjudged_because", causes[0]["cause"]["rationale"]))
 
 
 def _bins(judged: Sequence[Row]) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from grader.cli import terminal
 from grader.cli.arguments import challenge_argument
 from grader.content import load_challenge
 from grader.ground.errors import Exit, UserError
+from grader.ground.invocation import command_line
 
 if TYPE_CHECKING:
     from grader.batch.summary import Summary
@@ -97,8 +98,8 @@ def _code(summary: Summary) -> Exit:
 def _again(ctx: click.Context) -> str:
     """Return the command that goes on with this batch."""
     given = {name: value for name, value in ctx.params.items() if value not in (None, False)}
-    words = ["kvdojo batch", given["challenge"], str(given["folder"]), "--out", str(given["out"])]
+    words = ["batch", given["challenge"], str(given["folder"]), "--out", str(given["out"])]
     for name in ("jobs", "executor"):
         if name in given:
             words += [f"--{name}", str(given[name])]
-    return " ".join([*words, "--resume"])
+    return command_line(*words, "--resume")

@@ -15,6 +15,7 @@ from grader.cli.submission import shown
 from grader.content import Case, Challenge, ContentError, load_challenge
 from grader.content.casefile import read_case, read_cases, slips
 from grader.ground.errors import Exit, UserError
+from grader.ground.invocation import command_line
 
 if TYPE_CHECKING:
     from grader.author.addition import Measured
@@ -49,8 +50,8 @@ def new(challenge: str, file: Path, force: bool) -> None:
         raise UserError(f"{shown(file)} cannot be written: {error.strerror}.") from None
     _list_verbs(found)
     terminal.out(f"\nWritten to {shown(file)}. Change it, then:")
-    terminal.out(f"  kvdojo case lint {challenge} {shown(file)}")
-    terminal.out(f"  kvdojo case add {challenge} {shown(file)}")
+    for verb in ("lint", "add"):
+        terminal.out(f"  {command_line('case', verb, challenge, shown(file))}")
 
 
 @command.command("lint")
@@ -154,9 +155,8 @@ def _agree(force: bool, because: str | None) -> None:
 
 def _exists(file: Path) -> None:
     if not file.exists():
-        raise UserError(
-            f"{shown(file)} does not exist. `kvdojo case new CHALLENGE {file}` begins one."
-        )
+        new = command_line("case", "new", "CHALLENGE", str(file))
+        raise UserError(f"{shown(file)} does not exist. `{new}` begins one.")
     if file.is_dir():
         raise UserError(f"{shown(file)} is a folder: name a file.")
 

@@ -8,6 +8,7 @@ from grader.cli import terminal
 from grader.cli.submission import shown
 from grader.content.challenge import ROOT
 from grader.ground.errors import UserError
+from grader.ground.invocation import command_line
 
 
 @click.group("challenge")
@@ -23,17 +24,15 @@ def new(name: str) -> None:
     \b
     Example: kvdojo challenge new my_cache
     """
-    from grader.author.scaffold import CannotMake, scaffold
+    from grader.author.scaffold import scaffold
 
     try:
         made = scaffold(name, ROOT)
-    except CannotMake as error:
-        raise UserError(str(error)) from None
     except OSError as error:
         raise UserError(f"{name} cannot be written: {error.strerror}.") from None
     terminal.out(f"Written: {shown(made.reference)} and {shown(made.folder)}/")
     for path in sorted(made.folder.iterdir()):
         terminal.out(f"  {path.name}")
     terminal.out("\nRecord its golden, witnesses and starter, and pass the author's gate:")
-    terminal.out(f"  kvdojo check {name} --record")
+    terminal.out(f"  {command_line('check', name, '--record')}")
     terminal.out("How to make it yours: docs/instructors.md")

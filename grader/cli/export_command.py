@@ -12,6 +12,7 @@ import click
 from grader.cli import terminal
 from grader.cli.arguments import complete_challenge
 from grader.ground.errors import Exit, UserError
+from grader.ground.invocation import command_line
 from grader.report.exports import FORMATS, Format, NotJudged
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def command(
         _package(kind, challenge, out)
         return
     if results is None or wanted is None:
-        raise UserError("name RESULTS and --format, e.g. `kvdojo export result.json --format csv`.")
+        example = command_line("export", "result.json", "--format", "csv")
+        raise UserError(f"name RESULTS and --format, e.g. `{example}`.")
     ctx.exit(_export(results, wanted, out, require_isolation))
 
 
@@ -102,7 +104,8 @@ def _export(results: Path, wanted: str, out: Path | None, require_isolation: boo
     from grader.report.exports.result_files import only_isolated, read
 
     if not results.exists():
-        raise UserError(f"{results} does not exist: make it with `kvdojo grade CHALLENGE --json`.")
+        grade = command_line("grade", "CHALLENGE", "--json")
+        raise UserError(f"{results} does not exist: make it with `{grade}`.")
     files = only_isolated(read(results)) if require_isolation else read(results)
     form = FORMATS[wanted]
     if not form.many:

@@ -19,9 +19,11 @@ from grader.cli.submission import locate, read
 from grader.cli.variant import Variant, of_work
 from grader.content import Case, Challenge, load_challenge
 from grader.ground.errors import Exit, UserError
+from grader.ground.invocation import command_line
 from grader.work import Work, WorkError
 
 if TYPE_CHECKING:
+    from grader.judge.golden import Golden
     from grader.judge.result import Result
     from grader.sandbox import Sandbox
 
@@ -161,20 +163,29 @@ def _judge(
             isolate=isolate,
             progress=progress,
             seeds=seeds,
-            explain=True,
+            afterwards=partial(_explained, challenge, source),
         )
     finally:
         progress.clear()
 
 
+def _explained(
+    challenge: Challenge, source: bytes, sandbox: Sandbox, golden: Golden, result: Result
+) -> Result:
+    """Add to a failed result where the file departs from the reference."""
+    if result.verdict != "failed":
+        return result
+    # a passing grade does not even read the code that traces
+    from grader.trace.explain import explained
+
+    return explained(sandbox, challenge, golden, source, result)
+
+
 def _seeds(challenge: Challenge, source: bytes, replay: Path) -> dict[str, int]:
     """Return the seeds of an earlier grading; another file may be graded with them, and that is said."""
-    from grader.judge.replay import NoRecord, read_record
+    from grader.judge.replay import read_record
 
-    try:
-        record = read_record(replay)
-    except NoRecord as error:
-        raise UserError(str(error)) from None
+    record = read_record(replay)
     if record["challenge"] != challenge.id:
         raise UserError(
             f"{replay} is a record of {record['challenge']!r}, not of {challenge.id!r}."
@@ -216,7 +227,7 @@ def _show(challenge: Challenge, result: Result, work: Work | None, *, named: Pat
     planted = _planted(challenge, work)
     bugs, decoys = (planted.bugs, planted.decoys) if planted else (None, ())
     again = f"{challenge.id} {shlex.quote(str(named))}" if named else challenge.id
-    hint = f"kvdojo hint {again}"
+    hint = command_line("hint", again)
     render(result, terminal.console(), bugs, levels=levels, hint=hint, decoys=decoys)
 
 

@@ -18,6 +18,7 @@ from grader.content import Challenge, load_challenge
 from grader.content.statements import statements
 from grader.ground.display import escape_for_display
 from grader.ground.errors import UserError
+from grader.ground.invocation import command_line
 from grader.hints import Hint, next_hint, recall, spent, states_of
 
 
@@ -46,9 +47,8 @@ def command(challenge: str, file: Path | None, level: int | None, case: str | No
     source = text(path, found.id)
     if statements(source) is None:
         language = "JSON" if found.file.endswith(".json") else "Python"
-        raise UserError(
-            f"{path.name} is not valid {language} yet: `kvdojo grade {found.id}` shows the line."
-        )
+        grade = command_line("grade", found.id)
+        raise UserError(f"{path.name} is not valid {language} yet: `{grade}` shows the line.")
     planted = of_work(found, work).bugs if work else None
     seen = dict(work.hints) if work else {}
     graded = recall(work, read(path, found.id)) if work else None
@@ -72,11 +72,12 @@ def command(challenge: str, file: Path | None, level: int | None, case: str | No
 def _nothing_left(challenge: Challenge, states: list[str], case: str | None) -> str:
     if case and {"present", "changed"}.intersection(states):
         return f"None of the bugs that are left is found by {case!r} alone: ask without --case."
+    grade = command_line("grade", challenge.id)
     if not {"present", "changed", "unknown"}.intersection(states):
-        return f"No planted bug is left. `kvdojo grade {challenge.id}` has the last word."
+        return f"No planted bug is left. `{grade}` has the last word."
     return (
         "None of the planted bugs can be recognised: the code was written anew. "
-        f"`kvdojo grade {challenge.id}` says which cases fail, and where."
+        f"`{grade}` says which cases fail, and where."
     )
 
 
@@ -100,14 +101,16 @@ def _print(named: str, hint: Hint, case: str | None) -> None:
         screen.print(
             Text(
                 "You have changed this place, but not to what the reference has. "
-                f"If `kvdojo grade {named}` passes, it is right all the same."
+                f"If `{command_line('grade', named)}` passes, it is right all the same."
             )
         )
     screen.print(Text(hint.text))
     if not hint.last:
-        again = f"{named} --case {case}" if case else named
-        screen.print(
-            Text(f"For a plainer one: `kvdojo hint {again} --level {hint.level + 1}`.", "dim")
-        )
+        choice = ["--case", case] if case else []
+        again = command_line("hint", named, *choice, "--level", str(hint.level + 1))
+        screen.print(Text(f"For a plainer one: `{again}`.", "dim"), soft_wrap=True)
     else:
-        screen.print(Text(f"The answer: `kvdojo solution {named} --diff`.", "dim"))
+        screen.print(
+            Text(f"The answer: `{command_line('solution', named, '--diff')}`.", "dim"),
+            soft_wrap=True,
+        )

@@ -13,6 +13,7 @@ from grader.cli import terminal
 from grader.cli.submission import shown
 from grader.content import Challenge, ContentError, challenge_ids, load_challenge
 from grader.ground.errors import Exit
+from grader.ground.invocation import command_line
 from grader.work import WorkError
 
 
@@ -76,4 +77,6 @@ def _print(challenges: list[Challenge]) -> None:
         started = _started(challenge)
         if started:
             screen.print(Text(f"  started in {shown(Path(started))}", "green"), soft_wrap=True)
-    screen.print(Text("Begin one with `kvdojo start CHALLENGE`.", "dim"))
+    screen.print(
+        Text(f"Begin one with `{command_line('start', 'CHALLENGE')}`.", "dim"), soft_wrap=True
+    )

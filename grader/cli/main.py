@@ -9,6 +9,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,7 +21,8 @@ from click.shell_completion import shell_complete
 from grader import __version__
 from grader.cli import terminal
 from grader.ground.display import escape_for_display
-from grader.ground.errors import Exit, UserError
+from grader.ground.errors import Exit, KvdojoError, UserError
+from grader.ground.invocation import program
 
 # what `kvdojo --help` lists, in the order a newcomer meets them; `grader.cli.NAME_command` is the module of NAME
 COMMANDS = {
@@ -42,18 +44,6 @@ COMMANDS = {
     "export": "Hand results to a course system.",
 }
 
-# exception -> exit code and kind of error; the first that fits counts, so subclasses stand first
-ENDINGS = (
-    ("grader.ground.errors", "UserError", Exit.USAGE, "usage"),
-    ("grader.work", "WorkError", Exit.USAGE, "usage"),
-    ("grader.batch.plan", "BatchError", Exit.USAGE, "usage"),
-    ("grader.content", "UnknownName", Exit.USAGE, "usage"),
-    ("grader.judge", "Unreadable", Exit.USAGE, "usage"),
-    ("grader.content", "ContentError", Exit.CONTENT, "content"),
-    ("grader.judge", "GraderError", Exit.INTERNAL, "grader"),
-    ("grader.sandbox", "SandboxError", Exit.INTERNAL, "grader"),
-)
-
 COMPLETE = "_KVDOJO_COMPLETE"  # set by the shell when it completes a line
 
 # what no program can help; anything else that reaches `main` as an OSError is our bug
@@ -61,6 +51,9 @@ SYSTEM = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS),
     *(errno.EMFILE, errno.ENFILE),
 }
+
+# in help texts, the program's name at the beginning of an example
+EXAMPLE = re.compile(r"(?<![\w./\\-])kvdojo (?=[a-z])")
 
 EPILOG = """\b
 Begin with:
@@ -86,6 +79,7 @@ class LazyGroup(click.Group):
             return None
         command = import_module(f"grader.cli.{cmd_name}_command").command
         assert isinstance(command, click.Command), f"{cmd_name} is not a command"
+        _name_as_called(command)
         return command
 
     def resolve_command(
@@ -101,6 +95,21 @@ class LazyGroup(click.Group):
         """Write the table of commands without importing any of them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what to begin with."""
+        _name_as_called(self)
+        super().format_epilog(ctx, formatter)
+
+
+def _name_as_called(command: click.Command) -> None:
+    """Let the examples in a command's help name the program as the reader called it."""
+    for text in ("help", "epilog"):
+        if written := getattr(command, text):
+            setattr(command, text, EXAMPLE.sub(lambda _: f"{program()} ", written))
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            _name_as_called(inner)
 
 
 @click.group(
@@ -136,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     """Run the command; click's own `main` would end with 1, a verdict here, on any broken pipe."""
     try:
-        with cli.make_context("kvdojo", arguments) as ctx:
+        with cli.make_context(program(), arguments) as ctx:
             returned = cli.invoke(ctx)
     except click.exceptions.Exit as ended:
         return ended.exit_code
@@ -159,7 +168,8 @@ def _explain(error: BaseException, *, as_json: bool) -> Exit:
     """Tell the user about a failure and choose the exit code."""
     code, kind, message = _classify(error)
     if as_json:
-        document = {"schema": "kvdojo/error/v1", "error": {"kind": kind, "message": message}}
+        fault = {"kind": kind, "message": message}
+        document = {"schema": "kvdojo/error/v1", "verdict": "error", "error": fault}
         # standard output may be what failed; the exit code still tells
         with contextlib.suppress(OSError):
             terminal.out(json.dumps(document, indent=2))
@@ -179,36 +189,25 @@ def _classify(error: BaseException) -> tuple[Exit, str, str]:
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return Exit.INTERRUPTED, "interrupted", "interrupted"
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        return Exit.USAGE, "usage", "which command? See 'kvdojo --help'"
+        return Exit.USAGE, "usage", f"which command? See '{program()} --help'"
     if isinstance(error, click.UsageError):
         return Exit.USAGE, "usage", _usage_line(error)
     if isinstance(error, click.ClickException):
         return Exit.USAGE, "usage", error.format_message()
     if isinstance(error, OSError) and error.errno in SYSTEM:
         return Exit.INTERNAL, "system", f"the system refused: {error.strerror}"
-    for module, name, code, kind in ENDINGS:
-        if _is(error, module, name):
-            return code, kind, str(error)
+    if isinstance(error, KvdojoError):
+        return error.exit_code, error.kind, str(error)
     return Exit.INTERNAL, "bug", f"{type(error).__name__}: {error}"
 
 
 def _usage_line(error: click.UsageError) -> str:
     """Return click's message with a pointer to the help of the command at fault."""
     message = error.format_message()
-    path = error.ctx.command_path if error.ctx else "kvdojo"
+    path = error.ctx.command_path if error.ctx else program()
     if not message.endswith((".", "?", ")")):
         message += "."
     return f"{message} See '{path} --help'."
-
-
-def _is(error: BaseException, module: str, name: str) -> bool:
-    """Test for an exception class without importing the module that would define it.
-
-    An error can only be of a class whose module is already loaded, and loading the content or the
-    judge here would make every usage error slow.
-    """
-    found = getattr(sys.modules.get(module), name, None)
-    return isinstance(found, type) and isinstance(error, found)
 
 
 def _traceback(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from grader.cli.variant import of_work
 from grader.content import load_challenge
 from grader.files import back_up
 from grader.ground.errors import UserError
+from grader.ground.invocation import command_line
 from grader.work import Work, WorkError
 
 
@@ -25,7 +26,8 @@ def command(challenge: str, force: bool) -> None:
     found = load_challenge(challenge)
     work = workfolders.find(found.id)
     if work is None:
-        raise UserError(f"{found.id!r} is not started: run `kvdojo start {found.id}`.")
+        start = command_line("start", found.id)
+        raise UserError(f"{found.id!r} is not started: run `{start}`.")
     source = of_work(found, work).source(found)
     path = shown(work.path)
     changed = _changed(work, source)
@@ -33,8 +35,9 @@ def command(challenge: str, force: bool) -> None:
         terminal.out(f"{path} is the starter already.")
         return
     if changed and not force:
+        again = command_line("reset", found.id, "--force")
         raise UserError(
-            f"{path} holds your changes. `kvdojo reset {found.id} --force` puts the starter back "
+            f"{path} holds your changes. `{again}` puts the starter back "
             "and keeps your file as a backup."
         )
     if changed:

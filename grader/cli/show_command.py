@@ -7,6 +7,7 @@ import click
 from grader.cli import terminal
 from grader.cli.arguments import challenge_argument
 from grader.content import load_challenge
+from grader.ground.invocation import command_line
 
 
 @click.command("show")
@@ -23,4 +24,4 @@ def command(challenge: str) -> None:
     screen.print()
     screen.print(Markdown(found.brief))
     screen.print()
-    screen.print(Text(f"Begin with `kvdojo start {found.id}`.", "dim"))
+    screen.print(Text(f"Begin with `{command_line('start', found.id)}`.", "dim"), soft_wrap=True)

@@ -17,6 +17,7 @@ from grader.cli.variant import Variant, by_preset, by_seed
 from grader.content import Challenge, load_challenge
 from grader.files import back_up
 from grader.ground.errors import UserError
+from grader.ground.invocation import command_line
 from grader.work import Work, WorkError
 
 
@@ -87,7 +88,7 @@ def _make_room(
         work.folder / name for name, text in files.items() if _differs(work.folder / name, text)
     ]
     if taken and not force:
-        path, again = shown(taken[0]), f"kvdojo start {challenge.id} --force"
+        path, again = shown(taken[0]), command_line("start", challenge.id, "--force")
         raise UserError(
             f"{path} is there already and is not replaced. "
             f"`{again}` begins anew and keeps it as a backup."
@@ -139,4 +140,4 @@ def _tell(challenge: Challenge, work: Work, variant: Variant, kept: list[Path]) 
     screen.print(Text(f"  {shown(work.folder / 'README.md')}  what it must do"), soft_wrap=True)
     for path in kept:
         screen.print(Text(f"  {shown(path)}  your earlier file, kept"), soft_wrap=True)
-    screen.print(Text(f"Next: `kvdojo grade {challenge.id}`.", "dim"))
+    screen.print(Text(f"Next: `{command_line('grade', challenge.id)}`.", "dim"), soft_wrap=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from grader import work as workfolders
 from grader.content import Challenge
 from grader.ground.errors import UserError
+from grader.ground.invocation import command_line
 from grader.work import Work, WorkError
 
 MAX_BYTES = 256 << 10
@@ -23,9 +24,8 @@ def locate(challenge: Challenge, file: Path | None) -> tuple[Path, Work | None]:
     if file is None:
         work = workfolders.find(challenge.id)
         if work is None:
-            raise UserError(
-                f"{challenge.id!r} is not started: name a FILE or run `kvdojo start {challenge.id}`."
-            )
+            start = command_line("start", challenge.id)
+            raise UserError(f"{challenge.id!r} is not started: name a FILE or run `{start}`.")
         return work.path, work
     if os.path.isdir(file):
         if not os.path.isfile(file / challenge.file):
@@ -40,8 +40,9 @@ def read(path: Path, challenge: str) -> bytes:
         # a FIFO would block for ever when opened without O_NONBLOCK
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
+        start = command_line("start", challenge)
         raise UserError(
-            f"{shown(path)} does not exist. `kvdojo start {challenge}` makes a file to begin with."
+            f"{shown(path)} does not exist. `{start}` makes a file to begin with."
         ) from None
     except OSError as error:
         raise UserError(f"{shown(path)} cannot be read: {error.strerror}.") from None

@@ -51,16 +51,12 @@ def command(
     path, _ = locate(found, file)
     source = read(path, found.id)
 
-    from grader.judge import GraderError, start_sandbox
-    from grader.sandbox import SandboxError
+    from grader.judge import start_sandbox
     from grader.trace import to_json, trace_case
 
-    try:
-        with start_sandbox(found, isolate=not no_isolation, source=source) as sandbox:
-            sandbox.ready()
-            made = trace_case(sandbox, found, found.cases[case], source)
-    except SandboxError as error:
-        raise GraderError(str(error)) from error
+    with start_sandbox(found, isolate=not no_isolation, source=source) as sandbox:
+        sandbox.ready()
+        made = trace_case(sandbox, found, found.cases[case], source)
     if as_json:
         document = {"schema": "kvdojo/trace/v1", **to_json(made)}
         terminal.out(json.dumps(document, indent=2, allow_nan=False))

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from grader.content import Challenge, ContentError, UnknownName
 from grader.content.plant import PlantError, choose, plant
 from grader.ground.errors import UserError
+from grader.ground.invocation import command_line
 from grader.work import Work, WorkError
 
 
@@ -69,9 +70,10 @@ def of_work(challenge: Challenge, work: Work) -> Variant:
             return by_preset(challenge, work.preset)
         return by_seed(challenge, work.seed or 0, work.count or 0)
     except UserError as error:
+        again = command_line("start", challenge.id, "--force")
         raise WorkError(
             f"{work.folder} was started with something this version does not have: {error} "
-            f"Run `kvdojo start {challenge.id} --force`; your own file is kept as a backup."
+            f"Run `{again}`; your own file is kept as a backup."
         ) from None
 
 

@@ -19,6 +19,7 @@ from grader.content.entries import Case, case_of
 from grader.content.errors import ContentError
 from grader.content.jsonfile import parse_json
 from grader.content.schema import case_schema, faults
+from grader.ground.invocation import command_line
 
 MAX_BYTES = 256 << 10
 Entry = dict[str, Any]
@@ -93,7 +94,8 @@ def _entries(document: Any, name: str) -> list[tuple[str, Entry]]:
     elif isinstance(document, dict):
         return [("$", {key: value for key, value in document.items() if key != "$schema"})]
     if not isinstance(document, list):
-        raise ContentError(f"{name}: $: a case is a JSON object; `kvdojo case new` writes one")
+        writes = command_line("case", "new")
+        raise ContentError(f"{name}: $: a case is a JSON object; `{writes}` writes one")
     return [(f"$.cases[{index}]", entry) for index, entry in enumerate(document)]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from grader.ground.errors import Exit, KvdojoError
+from grader.ground.invocation import command_line
 
 
 class ContentError(KvdojoError):
@@ -32,4 +33,4 @@ class UnknownChallenge(UnknownName):
     """A challenge id that does not exist."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
-        super().__init__("challenge", name, known, "`kvdojo list` shows them all.")
+        super().__init__("challenge", name, known, f"`{command_line('list')}` shows them all.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from grader.content import Case, Challenge
 from grader.ground.errors import GraderError
+from grader.ground.invocation import command_line
 from grader.judge.compare_answers import excess, judge_reply
 from grader.judge.failure_causes import raised_cause, sentence
 from grader.judge.fault_dictionary import OutputSketch, lookup, sketch_of
@@ -67,9 +68,10 @@ def judge_case(
         return replace(CaseResult.skipped(case, found.why), seconds=seconds)
     cause, sketch = found
     if script.fingerprint != golden.fingerprint and cause is None:
+        again = command_line("check", challenge.id, "--record")
         raise GraderError(
             f"case {case.id!r}: its inputs are not those the golden was made with"
-            f" (run `kvdojo check {challenge.id} --record`, or use the versions in constraints.txt)"
+            f" (run `{again}`, or use the versions in constraints.txt)"
         )
     return CaseResult.judged(case, cause, seconds, sketch)
 
@@ -93,7 +95,7 @@ def _attempt(
     info.loaded = True
     step: int | None = None
     settled = list(script.settled())
-    together = session.announce(
+    together = session.pipeline(
         (request, _room(request, expected))
         for request, expected in zip(settled, golden.steps, strict=False)
     )
@@ -108,11 +110,11 @@ def _attempt(
             if reply.echo and request.earlier:
                 request = script.request(index)  # what was changed is compared with what was sent
             if (left_out := _left_out(challenge, golden, reply)) is not None:
-                session.disregard()
+                session.drain()
                 return left_out
             cause = judge_reply(index, request, reply, expected, script.may_change(request.do))
             if cause:
-                session.disregard()
+                session.drain()
                 return _recognised(challenge, golden, index, reply, cause)
             script.answered(index, reply)
     except WorkerFailure as failure:

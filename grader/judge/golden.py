@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from grader.content import Case, Challenge, ContentError
 from grader.ground.arrays import Array, pack, unpack
+from grader.ground.invocation import command_line
 
 KEY = "kvdojo"
 SCHEMA = "kvdojo/golden/v1"
@@ -76,7 +77,7 @@ def oracle_digest(challenge: Challenge) -> str:
 def load_golden(challenge: Challenge) -> Golden:
     """Read the golden file; raises ContentError when it is absent, broken or of another format."""
     path = challenge.golden
-    remake = f"Run `kvdojo check {challenge.id} --record` to make it anew."
+    remake = f"Run `{command_line('check', challenge.id, '--record')}` to make it anew."
     if not path.exists():
         raise ContentError(f"{path}: does not exist. {remake}")
     try:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from grader.content import Case, Challenge, ContentError
 from grader.content.schema import cases_digest, validate_cases
+from grader.ground.invocation import command_line
 from grader.judge.golden import Golden, load_golden, oracle_digest, recipe_of
 
 
@@ -40,7 +41,7 @@ def usable_golden(challenge: Challenge, cases: Iterable[Case]) -> Golden:
 
 def check_belongs(challenge: Challenge, golden: Golden, cases: Iterable[Case]) -> None:
     """Raise ContentError unless the golden was made for these cases, with this oracle and driver."""
-    again = f"run `kvdojo check {challenge.id} --record`"
+    again = f"run `{command_line('check', challenge.id, '--record')}`"
     if golden.oracle != oracle_digest(challenge):
         raise ContentError(
             f"{challenge.golden}: was made by another {challenge.oracle.name}; {again}"

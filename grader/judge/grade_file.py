@@ -6,7 +6,7 @@ A verdict of `passed` needs a judged, right answer to every step of every case t
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from hashlib import sha256
 from typing import Any
@@ -26,6 +26,8 @@ from grader.judge.sandbox_start import start_sandbox
 from grader.judge.secret_inputs import SecretInputs
 from grader.sandbox import Sandbox, SandboxError
 from grader.sandbox.environment import DEVICE
+
+Afterwards = Callable[[Sandbox, Golden, Result], Result]
 
 
 class Unreadable(KvdojoError):
@@ -47,6 +49,7 @@ def grade_source(
     parallel: int = PARALLEL,
     seeds: Mapping[str, int] | None = None,
     fresh: SecretInputs | None = None,
+    afterwards: Afterwards | None = None,
 ) -> Result:
     """Grade the bytes of one file.
 
@@ -54,7 +57,8 @@ def grade_source(
     `cases` restricts the run; `sandbox` reuses a warm one, else one is started and closed again.
     `golden` is what `prepare` returned for this challenge; `parallel` cases are run side by side.
     `seeds` of secret inputs repeat an earlier grading (its `secrets`); the others are drawn anew, unless `fresh` brings
-    inputs and answers that several files share.
+    inputs and answers that several files share.  `afterwards` may add to the result while the sandbox is still there,
+    e.g. where a file departs from the reference.
     """
     began = time.monotonic()
     if isinstance(challenge, str):
@@ -95,7 +99,7 @@ def grade_source(
         )
         results, log = grading.run(chosen)
         device = challenge.environment.get(DEVICE, "cpu")
-        return _judged(
+        result = _judged(
             *(challenge, source, filename, results, states),
             environment_of(box.versions, device, box.layers),
             seconds=time.monotonic() - began,
@@ -103,6 +107,7 @@ def grade_source(
             log=log,
             secrets=fresh.seeds,
         )
+        return afterwards(box, golden, result) if afterwards else result
 
 
 def _judged(

@@ -13,6 +13,7 @@ from grader.content import ContentError
 from grader.content.jsonfile import read_json
 from grader.content.schema import faults, load_schema
 from grader.ground.errors import Exit, KvdojoError
+from grader.ground.invocation import command_line
 from grader.judge.result import Result
 
 
@@ -37,8 +38,7 @@ def read_record(path: Path) -> dict[str, Any]:
     if lines:
         raise NoRecord(f"not a result of kvdojo: {lines[0]}")
     if "replay" not in document:
-        raise NoRecord(
-            f"{path} holds no seeds: only `kvdojo grade --record` and `batch` write them"
-        )
+        grade = command_line("grade", "--record")
+        raise NoRecord(f"{path} holds no seeds: only `{grade}` and `batch` write them")
     found: dict[str, Any] = document
     return found

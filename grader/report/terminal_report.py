@@ -16,6 +16,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from grader.ground.display import escape_for_display, escape_lines
+from grader.ground.invocation import command_line
 from grader.judge.result import CaseResult, Result, most_informative_first, redacted
 from grader.report.bug_status_lines import PLAIN, UNICODE, Line, Symbols, bug_lines, decoy_lines
 from grader.report.case_details import STYLES, cause_of, details, heading, line
@@ -47,7 +48,7 @@ def render(
     page.skipped([case for case in result.cases if case.status == "skipped"])
     page.passed([case for case in result.cases if case.status == "passed"])
     page.log(result.log)
-    page.next_step(result, hint or f"kvdojo hint {result.challenge}")
+    page.next_step(result, hint or command_line("hint", result.challenge))
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ class _Page:
             head = f"{self.marks.failed} {count(len(others), 'more case')} not passed"
             self._line(head, style="bold red")
             self._line(", ".join(case.id for case in others), 4)
-            self._line(f"One of them: `kvdojo grade {result.challenge} --case ID`.", 4, "dim")
+            one = command_line("grade", result.challenge, "--case", "ID")
+            self._line(f"One of them: `{one}`.", 4, "dim")
 
     def _all(self, parts: Iterable[RenderableType]) -> None:
         for part in parts:

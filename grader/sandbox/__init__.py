@@ -3,7 +3,7 @@
 It knows nothing of goldens or verdicts, and importing it does not import torch.
 """
 
-from grader.sandbox.messages import (
+from grader.sandbox.protocol.messages import (
     MAX_SOURCE,
     Earlier,
     Limits,

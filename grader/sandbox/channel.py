@@ -10,11 +10,39 @@ import select
 import time
 from collections.abc import Callable, Iterable
 
-from grader.sandbox.logs import Log
-from grader.sandbox.wire import LENGTH, WireError, framed
+from grader.ground.display import escape_characters
+from grader.sandbox.protocol.frames import LENGTH, FrameError, framed
 
 CHUNK = 1 << 20
+LOG_CHUNK, LOG_KEPT = 64 << 10, 16 << 10
 PIPE = 60 << 10  # bytes that an empty pipe of the usual size takes
+
+
+class Log:
+    """The first `LOG_KEPT` bytes of a stream, and how many more there were."""
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+        self._dropped = 0
+
+    def add(self, data: bytes) -> None:
+        """Keep what still fits, count the rest."""
+        room = LOG_KEPT - len(self._kept)
+        self._kept += data[:room]
+        self._dropped += max(0, len(data) - room)
+
+    def read_from(self, fd: int) -> bool:
+        """Take one chunk from a non-blocking descriptor; False when nothing was there."""
+        try:
+            data = os.read(fd, LOG_CHUNK)
+        except BlockingIOError:
+            return False
+        self.add(data)
+        return bool(data)
+
+    def __str__(self) -> str:
+        text = escape_characters(bytes(self._kept).decode("utf-8", "backslashreplace"))
+        return text + (f"\n[{self._dropped} more bytes not kept]" if self._dropped else "")
 
 
 def no_more() -> float:
@@ -37,7 +65,7 @@ class Channel:
             os.set_blocking(fd, False)
         self.log = Log()
         self.patient = True
-        self.together = PIPE
+        self.max_in_flight_bytes = PIPE
         self._held = bytearray()  # read from the answers and not yet taken
         self._in, self._out = select.poll(), select.poll()
         self._in.register(answers, select.POLLIN)
@@ -55,10 +83,10 @@ class Channel:
                 self._wait(self._out, self.requests, deadline)
 
     def receive(self, limit: int, deadline: float) -> bytes:
-        """Read one frame; EOFError at the end, WireError when it is longer than `limit`."""
+        """Read one frame; EOFError at the end, FrameError when it is longer than `limit`."""
         (size,) = LENGTH.unpack(self._take(LENGTH.size, deadline))
         if size > limit:
-            raise WireError(f"an answer of {size} bytes, where {limit} are the most")
+            raise FrameError(f"an answer of {size} bytes, where {limit} are the most")
         return self._take(size, deadline)
 
     def _take(self, size: int, deadline: float) -> bytes:
@@ -87,7 +115,7 @@ class Channel:
             if fd in ready:
                 return
 
-    def drain(self) -> None:
+    def drain_log(self) -> None:
         """Take what the log still holds, without waiting."""
         for _ in range(16):
             if not self.log.read_from(self.log_fd):

@@ -15,21 +15,21 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
+from grader.sandbox.channel import CHUNK, Log
 from grader.sandbox.environment import ENVIRONMENT, ROOT
-from grader.sandbox.logs import CHUNK, Log
-from grader.sandbox.messages import Limits, SandboxError, WorkerFailure
-from grader.sandbox.wire import LENGTH, WireError, framed
+from grader.sandbox.protocol.frames import LENGTH, FrameError, framed
+from grader.sandbox.protocol.messages import Limits, SandboxError, WorkerFailure
 
 BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]);"
-    " from grader.sandbox.portable_worker import main; main(sys.argv[2:])"
+    " from grader.sandbox.warm.portable_process import main; main(sys.argv[2:])"
 )
 LARGEST = 1 << 28
 START_SECONDS = 120.0
 KEPT_BY_SYSTEM = ("SYSTEMROOT", "TEMP", "TMP", "PATH")  # Windows starts no program without them
 
 
-class Household:
+class ProcessPool:
     """A few warm processes; `worker` lends one to a session."""
 
     def __init__(self, *, preload: Sequence[str], env: Mapping[str, str]) -> None:
@@ -38,8 +38,13 @@ class Household:
         self._idle = [self._start()]
         self._all = list(self._idle)
 
-    def _start(self) -> Resident:
-        return Resident(self._preload, self._env)
+    def _start(self) -> PoolProcess:
+        return PoolProcess(self._preload, self._env)
+
+    @property
+    def pid(self) -> int:
+        """The process id of the oldest process."""
+        return self._all[0].pid
 
     def greet(self, timeout: float) -> dict[str, Any]:
         """Wait for the first process; say that the kernel offers nothing."""
@@ -48,16 +53,16 @@ class Household:
     def arm(self, bpf: bytes | None, *, closed_book: bool) -> None:
         """Nothing can be loaded here."""
 
-    def worker(self, filename: str, limits: Limits) -> Lodger:
+    def worker(self, filename: str, limits: Limits) -> Lease:
         """Lend an idle process, or a new one."""
         with self._lock:
             resident = self._idle.pop() if self._idle else self._start()
             self._all = [item for item in self._all if item.alive]
             if resident not in self._all:
                 self._all.append(resident)
-        return Lodger(self, resident, filename, limits)
+        return Lease(self, resident, filename, limits)
 
-    def take_back(self, resident: Resident) -> None:
+    def take_back(self, resident: PoolProcess) -> None:
         """Keep a process that answered everything; end any other."""
         if resident.alive and not resident.waiting:
             resident.send((b"",), time.monotonic() + 1.0)
@@ -72,7 +77,7 @@ class Household:
             resident.end()
 
 
-class Resident:
+class PoolProcess:
     """One process with two reader threads, because pipes cannot be polled everywhere."""
 
     def __init__(self, preload: Sequence[str], env: Mapping[str, str]) -> None:
@@ -90,11 +95,16 @@ class Resident:
         self.log = Log()
         self.waiting = False
         self.patient = True
-        self.together = 0  # else it could be given back while it owes answers
+        self.max_in_flight_bytes = 0  # else it could be given back while it owes answers
         self._frames: queue.Queue[bytes | None] = queue.Queue()
         self._hello: dict[str, Any] | None = None
         for target in (self._read_frames, self._read_log):
             threading.Thread(target=target, daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
 
     @property
     def alive(self) -> bool:
@@ -121,7 +131,7 @@ class Resident:
             raise TimeoutError
 
     def receive(self, limit: int, deadline: float) -> bytes:
-        """Read one frame; EOFError when the process ended, WireError when it is too long."""
+        """Read one frame; EOFError when the process ended, FrameError when it is too long."""
         try:
             blob = self._frames.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
@@ -129,11 +139,11 @@ class Resident:
         if blob is None:
             raise EOFError
         if len(blob) > limit:
-            raise WireError(f"an answer of {len(blob)} bytes, where {limit} are the most")
+            raise FrameError(f"an answer of {len(blob)} bytes, where {limit} are the most")
         self.waiting = False
         return blob
 
-    def drain(self) -> None:
+    def drain_log(self) -> None:
         """The reader thread takes the log."""
 
     def end(self) -> int:
@@ -178,12 +188,19 @@ class Resident:
                 self.log.add(data)
 
 
-class Lodger:
+class Lease:
     """A process while one session uses it."""
 
-    def __init__(self, house: Household, resident: Resident, filename: str, limits: Limits) -> None:
-        self._house, self.channel, self._filename = house, resident, filename
+    def __init__(
+        self, pool: ProcessPool, resident: PoolProcess, filename: str, limits: Limits
+    ) -> None:
+        self._pool, self.channel, self._filename = pool, resident, filename
         self._limits = limits
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self.channel.pid
 
     def born(self) -> None:
         """Wait for the process and tell it the file's name."""
@@ -199,7 +216,7 @@ class Lodger:
 
     def finish(self) -> None:
         """Give the process back, or end it when it still owes an answer."""
-        self._house.take_back(self.channel)
+        self._pool.take_back(self.channel)
 
 
 def _exactly(stream: IO[bytes], size: int) -> bytes | None:

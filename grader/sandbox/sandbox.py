@@ -1,6 +1,6 @@
 """The grader's door to the sandbox: start it, wait until it is proven, open sessions.
 
-On Linux a warm zygote forks one confined worker per session; elsewhere whole processes are used,
+On Linux a fork server forks one confined worker per session; elsewhere whole processes are used,
 without isolation and saying so.
 """
 
@@ -13,14 +13,13 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
-from grader.sandbox import seccomp, selftest
-from grader.sandbox.messages import MAX_SOURCE, Limits, SandboxError, WorkerFailure
-from grader.sandbox.process import ZygoteDied
+from grader.sandbox.layers import seccomp, selftest
+from grader.sandbox.process import ForkServerClient, ForkServerDied
+from grader.sandbox.protocol.messages import MAX_SOURCE, Limits, SandboxError, WorkerFailure
 from grader.sandbox.session import Session
-from grader.sandbox.spawn import Zygote
 
 if TYPE_CHECKING:
-    from grader.sandbox.portable import Household
+    from grader.sandbox.portable import ProcessPool
 
 READY_SECONDS = 60.0
 NO_FILTERS = "its kernel has no seccomp filters"
@@ -64,7 +63,7 @@ class Sandbox:
         self.versions: Mapping[str, str | None] = MappingProxyType({})
         self.isolated = False
         self.notice: str | None = None if isolate else CHOSEN
-        self._zygote = self._spawn()
+        self._server = self._spawn()
 
     @classmethod
     def start(
@@ -83,12 +82,12 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _spawn(self) -> Zygote | Household:
+    def _spawn(self) -> ForkServerClient | ProcessPool:
         if not self._forks:
-            from grader.sandbox.portable import Household
+            from grader.sandbox.portable import ProcessPool
 
-            return Household(preload=self._preload, env=self._env)
-        return Zygote(
+            return ProcessPool(preload=self._preload, env=self._env)
+        return ForkServerClient(
             isolate=self._isolate,
             preload=self._preload,
             env=self._env,
@@ -114,7 +113,7 @@ class Sandbox:
     def _prove(self, timeout: float) -> None:
         # compiling the filter first: the warm process is still importing torch
         bpf = seccomp.build() if self._isolate and self._forks else None
-        hello = self._zygote.greet(timeout)
+        hello = self._server.greet(timeout)
         self.versions = {name: hello[name] for name in ("python", "torch", "triton")}
         if self._isolate and not hello["seccomp"]:
             self.notice = UNABLE.format(NO_FILTERS if self._forks else NO_FORK)
@@ -123,11 +122,16 @@ class Sandbox:
         if closed_book:
             self.notice = CLOSED_BOOK
             bpf = seccomp.build(closed_book=True)
-        self._zygote.arm(None if "seccomp" in self._without else bpf, closed_book=closed_book)
+        self._server.arm(None if "seccomp" in self._without else bpf, closed_book=closed_book)
         self.layers = UNISOLATED if self._forks else UNISOLATED[:1]
         if bpf is not None:
             self.layers = selftest.run(self._unproven)
         self.isolated = bpf is not None
+
+    @property
+    def pid(self) -> int:
+        """The process id of the fork server, the parent of all workers; it changes when a dead one is replaced."""
+        return self._server.pid
 
     def open(
         self,
@@ -141,29 +145,31 @@ class Sandbox:
         if len(source) > MAX_SOURCE:
             raise WorkerFailure("protocol", f"the file is larger than {MAX_SOURCE >> 10} KiB")
         limits = limits or Limits()
-        zygote = self._warm()
+        server = self._warm()
         try:
-            process = zygote.worker(filename, limits)
-        except ZygoteDied:
-            process = self._warm(instead_of=zygote).worker(filename, limits)
+            process = server.worker(filename, limits)
+        except ForkServerDied:
+            process = self._warm(instead_of=server).worker(filename, limits)
         return Session(process, source, driver, limits)
 
     def _unproven(self, source: bytes, driver: bytes) -> Session:
         limits = Limits(seconds=READY_SECONDS)
-        return Session(self._zygote.worker("submission.py", limits), source, driver, limits)
+        return Session(self._server.worker("submission.py", limits), source, driver, limits)
 
-    def _warm(self, instead_of: Zygote | Household | None = None) -> Zygote | Household:
+    def _warm(
+        self, instead_of: ForkServerClient | ProcessPool | None = None
+    ) -> ForkServerClient | ProcessPool:
         """Return the proven warm process; another thread may be replacing a dead one at this moment."""
         with self._lock:
-            if self._zygote is instead_of:
+            if self._server is instead_of:
                 instead_of.close()
-                self._zygote = self._spawn()
+                self._server = self._spawn()
                 self._proven = False
             self.ready()
-            return self._zygote
+            return self._server
 
     def close(self) -> None:
         """End the warm process and every worker still alive."""
         with self._lock:
             self._closed = True
-            self._zygote.close()
+            self._server.close()

@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Protocol, Self
 
-from grader.sandbox import compiled, schema, wire
-from grader.sandbox.logs import Log
-from grader.sandbox.messages import Limits, Reply, Request, SandboxError, WorkerFailure
+from grader.sandbox.channel import Log
+from grader.sandbox.protocol import codec, frames
+from grader.sandbox.protocol.messages import Limits, Reply, Request, SandboxError, WorkerFailure
 
 HELLO_SECONDS = 20.0
 LOAD_ROOM = 64 << 10
@@ -24,7 +24,7 @@ class Pipe(Protocol):
 
     log: Log
     patient: bool  # whether a worker that got too little processor is waited for
-    together: int  # bytes of frames that may be sent before an answer is read
+    max_in_flight_bytes: int  # bytes of frames that may be sent before an answer is read
 
     def send(self, blobs: Iterable[bytes], deadline: float) -> None:
         """Write frames before the deadline."""
@@ -32,12 +32,16 @@ class Pipe(Protocol):
     def receive(self, limit: int, deadline: float) -> bytes:
         """Read one frame before the deadline."""
 
-    def drain(self) -> None:
+    def drain_log(self) -> None:
         """Take what the log still holds."""
 
 
 class Worker(Protocol):
     """A process that can be killed, and can explain why it ended."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id, once it is born."""
 
     @property
     def channel(self) -> Pipe:
@@ -58,7 +62,7 @@ class Session:
 
     def __init__(self, worker: Worker, source: bytes, driver: bytes, limits: Limits) -> None:
         self._worker = worker
-        self._source, self._driver = source, compiled.pack(driver)
+        self._source, self._driver = source, codec.pack_driver(driver)
         self._limits = limits
         self._left = limits.seconds
         self._log = ""
@@ -83,9 +87,14 @@ class Session:
             return
         self._open = False
         channel = self._worker.channel
-        channel.drain()
+        channel.drain_log()
         self._log = str(channel.log)
         self._worker.finish()
+
+    @property
+    def pid(self) -> int:
+        """The process id of the worker; 0 before `load`."""
+        return self._worker.pid
 
     @property
     def log(self) -> str:
@@ -96,7 +105,7 @@ class Session:
         """Execute the submission and the driver; the reply says whether they raised."""
         self._worker.born()
         # forking and confinement are ours: they do not run on the submission's clock
-        self.layers = schema.read_hello(self._receive_hello())
+        self.layers = codec.read_hello(self._receive_hello())
         return self._exchange([self._source, self._driver], LOAD_ROOM)
 
     def reload(self, seconds: float) -> None:
@@ -108,18 +117,18 @@ class Session:
         self._used = True
         channel = self._worker.channel
         channel.patient = False
-        channel.drain()
+        channel.drain_log()
         channel.log = Log()
-        self._first = [wire.RELOAD]
+        self._first = [frames.RELOAD]
 
-    def announce(self, requests: Iterable[tuple[Request, int]]) -> int:
+    def pipeline(self, requests: Iterable[tuple[Request, int]]) -> int:
         """Name the requests that will be asked next, each with its `max_reply_bytes`; return how many go out together.
 
         A new worker gets them one by one: should it die, it must be known of which.
         """
-        room = self._worker.channel.together if self._used else 0
+        room = self._worker.channel.max_in_flight_bytes if self._used else 0
         for request, most in requests:
-            blob = schema.pack_request(request, most)
+            blob = codec.pack_request(request, most)
             room -= len(blob)
             if room < 0:
                 break
@@ -134,11 +143,11 @@ class Session:
             announced, limit = self._ahead.popleft()
             assert announced is request, "what is announced is asked first"
         else:
-            blobs.append(schema.pack_request(request, max_reply_bytes))
+            blobs.append(codec.pack_request(request, max_reply_bytes))
             limit = _limit(request, max_reply_bytes)
         return self._exchange(blobs, limit)
 
-    def disregard(self) -> None:
+    def drain(self) -> None:
         """Take the answers to what was announced and is not asked any more; a worker that gives none is broken."""
         while self._ahead and not self.broken:
             _, limit = self._ahead.popleft()
@@ -148,7 +157,7 @@ class Session:
     def _receive_hello(self) -> bytes:
         try:
             return self._worker.channel.receive(LOAD_ROOM, time.monotonic() + HELLO_SECONDS)
-        except (EOFError, TimeoutError, wire.WireError) as error:
+        except (EOFError, TimeoutError, frames.FrameError) as error:
             raise SandboxError("a worker could not confine itself and gave up") from error
 
     def _exchange(self, blobs: list[bytes], limit: int) -> Reply:
@@ -158,8 +167,8 @@ class Session:
         try:
             if blobs:
                 channel.send(blobs, deadline)
-            answer = channel.receive(limit + wire.MAX_HEADER, deadline)
-            return schema.read_reply(answer)
+            answer = channel.receive(limit + frames.MAX_HEADER, deadline)
+            return codec.read_reply(answer)
         except TimeoutError:
             self.broken = True
             raise WorkerFailure("timeout", f"no answer within {self._limits.seconds:g} s") from None
@@ -168,7 +177,7 @@ class Session:
             failure = self._worker.failure()
             self.killed = failure.kind == "killed"
             raise failure from None
-        except wire.WireError as error:
+        except frames.FrameError as error:
             self.broken = True
             raise WorkerFailure("protocol", str(error)) from None
         finally:

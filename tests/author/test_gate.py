@@ -173,7 +173,7 @@ STATIC = {
         "no step before saves 'none'",
     ),
     "a case that is too dear": (change(lambda f: cases(f)[2], setup={"d": 10**8}), "are allowed"),
-    "not recorded": (lambda f: None, "run `kvdojo check --record`"),
+    "not recorded": (lambda f: None, "check tiny --record`"),
 }
 
 

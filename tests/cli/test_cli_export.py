@@ -105,7 +105,7 @@ def test_github_prints_commands_and_appends_the_summary(tmp_path, capsys, monkey
     [
         ("", "broken JSON"),
         ("[" * 100_000, "nested too deeply"),
-        ("[]", "not a result of `kvdojo grade --json`"),
+        ("[]", "kvdojo grade --json`: "),
         ('{"schema": "kvdojo/result/v1"}', "is a required property"),
         ('{"schema": "kvdojo/error/v1", "error": {}}', "not a result"),
         ("\udcff", "not UTF-8"),

@@ -34,6 +34,7 @@ def failing(monkeypatch):
     return install
 
 
+@pytest.mark.usefixtures("called_by_its_name")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name, capsys):
     assert main([name, "--help"]) == 0

@@ -7,7 +7,7 @@ import pytest
 from grader.content import load_challenge
 from grader.content.documents import document_statements
 from grader.content.fragments import status
-from grader.sandbox.document import as_python
+from grader.sandbox.worker.json_submission import as_python
 
 
 def test_named_entries_are_scopes_and_members_statements() -> None:

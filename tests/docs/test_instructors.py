@@ -70,6 +70,7 @@ def checkout(
     return tmp_path
 
 
+@pytest.mark.usefixtures("called_by_its_name")
 def test_every_block_runs_and_says_what_is_shown(checkout: Path, capsys: Any) -> None:
     kinds = []
     for block in BLOCK.finditer(PAGE.read_text("utf-8")):

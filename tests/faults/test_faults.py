@@ -47,19 +47,19 @@ def once(act: Callable[[], None]) -> Callable[[int, int], None]:
 
 
 def workers(box: Sandbox) -> list[int]:
-    pid = box._zygote.pid
+    pid = box.pid
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_a_killed_zygote_is_replaced_and_no_case_lost(sandbox_for) -> None:
+def test_a_killed_fork_server_is_replaced_and_no_case_lost(sandbox_for) -> None:
     box = sandbox_for(NAME)
-    first = box._zygote.pid
+    first = box.pid
     result = grade(box, once(lambda: os.kill(first, signal.SIGKILL)))
     assert result.verdict == "passed", result.cases
-    assert box._zygote.pid != first
+    assert box.pid != first
 
 
-def test_nobody_is_given_the_new_zygote_before_it_is_proven(
+def test_nobody_is_given_the_new_fork_server_before_it_is_proven(
     sandbox_for, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One thread replaces the dead process at the moment another has just seen that all is ready."""
@@ -85,7 +85,7 @@ def test_nobody_is_given_the_new_zygote_before_it_is_proven(
     late, other = threading.Thread(target=ask), threading.Thread(target=ask)
     monkeypatch.setattr(box, "ready", slow_ready)
     monkeypatch.setattr(box, "_spawn", told_spawn)
-    os.kill(box._zygote.pid, signal.SIGKILL)
+    os.kill(box.pid, signal.SIGKILL)
     late.start()
     time.sleep(0.05)
     other.start()
@@ -117,8 +117,8 @@ def test_a_worker_that_the_system_kills_at_its_first_case_is_asked_again(
 
     def killing(self, request, **room):
         if len(deaths) < 1:
-            deaths.append(self._worker.pid)
-            os.kill(self._worker.pid, signal.SIGKILL)
+            deaths.append(self.pid)
+            os.kill(self.pid, signal.SIGKILL)
         return ask(self, request, **room)
 
     monkeypatch.setattr(Session, "ask", killing)

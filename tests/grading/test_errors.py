@@ -79,14 +79,14 @@ def test_a_worker_lost_twice_is_an_error_of_that_case(sandbox_for, monkeypatch) 
     assert case.unjudged_because == "the fork server ended"
 
 
-def test_a_killed_zygote_is_replaced(sandbox_for) -> None:
+def test_a_killed_fork_server_is_replaced(sandbox_for) -> None:
     challenge = load_challenge(NAME)
     with start_sandbox(challenge) as sandbox:
         sandbox.ready()
         children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
         names = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in children}
-        zygotes = [int(pid) for pid, line in names.items() if "grader.sandbox" in line]
-        os.kill(max(zygotes), signal.SIGKILL)
+        servers = [int(pid) for pid, line in names.items() if "grader.sandbox" in line]
+        os.kill(max(servers), signal.SIGKILL)
         result = grade_source(challenge, challenge.reference.read_bytes(), sandbox=sandbox)
     assert result.verdict == "passed"
 

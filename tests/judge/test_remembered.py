@@ -9,7 +9,8 @@ from grader.content import load_challenge
 from grader.ground.arrays import Array, array
 from grader.judge.remembered import Answers
 from grader.judge.script import CREATE, Script
-from grader.sandbox import Earlier, Reply, schema
+from grader.sandbox import Earlier, Reply
+from grader.sandbox.protocol import codec
 
 CHALLENGE = load_challenge("multi_head_attention")
 CASE = next(
@@ -24,7 +25,7 @@ def requests(shift: float, seed: int | None = None) -> tuple[list[bytes], str]:
     script, frames = Script(CHALLENGE, CASE, seed=seed), []
     for index in script.indices:
         request = script.request(index)
-        frames.append(schema.pack_request(request, 0))
+        frames.append(codec.pack_request(request, 0))
         tokens = request.tensors["query"].shape if "query" in request.tensors else (1, 1, 1)
         filled = Array("float32", np.full(tokens, shift, np.float32))
         script.answered(index, Reply(tensors={"cache/key": filled, "cache/value": filled}))

@@ -100,6 +100,7 @@ def page(result: Result, width: int = 100, planted=PLANTED, **options) -> str:
     return "".join(f"{line.rstrip()}\n" for line in console.export_text().splitlines())
 
 
+@pytest.mark.usefixtures("called_by_its_name")
 @pytest.mark.parametrize("name", RESULTS)
 def test_pages(name):
     stored = PAGES / f"{name}.txt"

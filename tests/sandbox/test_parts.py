@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from grader.sandbox import Limits, trees
+from grader.sandbox import Limits
+from grader.sandbox.channel import LOG_KEPT, Log
 from grader.sandbox.driverkit import Wrong, need
-from grader.sandbox.landlock import READ, READ_DIR
-from grader.sandbox.logs import KEEP, Log
-from grader.sandbox.messages import OUT_OF_MEMORY
+from grader.sandbox.layers import trees
+from grader.sandbox.layers.landlock import READ, READ_DIR
 from grader.sandbox.process import End, explain, starved
-from grader.sandbox.values import nest
+from grader.sandbox.protocol.messages import OUT_OF_MEMORY
+from grader.sandbox.worker.tensors import nest
 
 
 def test_nothing_of_the_repository_but_its_environment_is_readable():
@@ -38,7 +39,7 @@ def test_a_hidden_folder_is_carved_out_of_a_readable_tree(tmp_path: Path):
 
 def test_a_log_counts_what_it_does_not_keep():
     log = Log()
-    log.add(b"a" * (KEEP - 1))
+    log.add(b"a" * (LOG_KEPT - 1))
     log.add(b"\xffbc")
     assert str(log).endswith("\\xff\n[2 more bytes not kept]")
 

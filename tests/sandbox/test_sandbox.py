@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from grader.sandbox import Limits, Request, Sandbox, SandboxError, WorkerFailure, seccomp
+from grader.sandbox import Limits, Request, Sandbox, SandboxError, WorkerFailure
+from grader.sandbox.layers import seccomp
 from grader.sandbox.sandbox import Sandbox as Configurable
 from tests.sandbox.conftest import DRIVER
 
@@ -38,7 +39,7 @@ def test_the_layers_in_force_are_told(sandbox):
 
 
 def test_the_worker_of_root_has_no_capabilities(sandbox):
-    with open(f"/proc/{sandbox._zygote.pid}/status", encoding="ascii") as file:
+    with open(f"/proc/{sandbox.pid}/status", encoding="ascii") as file:
         status = dict(line.split(":\t", 1) for line in file.read().splitlines())
     held = [name for name in ("CapInh", "CapPrm", "CapEff", "CapAmb") if int(status[name], 16)]
     assert held == []
@@ -82,7 +83,7 @@ def test_a_missing_libseccomp_is_one_clear_line(monkeypatch):
 def test_a_dead_warm_process_is_replaced_once(sandbox):
     with Sandbox.start() as box:
         assert answer(box) == 1
-        os.kill(box._zygote.pid, signal.SIGKILL)
+        os.kill(box.pid, signal.SIGKILL)
         time.sleep(0.1)
         assert answer(box) == 1
 
@@ -90,7 +91,7 @@ def test_a_dead_warm_process_is_replaced_once(sandbox):
 def test_a_session_in_flight_is_not_blamed_for_it(sandbox):
     with Sandbox.start() as box, box.open(SOURCE, DRIVER) as session:
         session.load()
-        os.kill(box._zygote.pid, signal.SIGKILL)
+        os.kill(box.pid, signal.SIGKILL)
         time.sleep(0.5)
         with pytest.raises(SandboxError):
             session.ask(Request("call"), max_reply_bytes=1024)
@@ -101,7 +102,7 @@ def test_closing_ends_workers_and_descriptors(sandbox):
     with Sandbox.start() as box:
         session = box.open(SOURCE, DRIVER)
         session.load()
-        pid = session._worker.pid
+        pid = session.pid
         assert os.path.exists(f"/proc/{pid}")
     session.close()
     time.sleep(0.2)

@@ -209,7 +209,7 @@ def test_many_sessions_leave_nothing_behind(sandbox):
         return len(os.listdir("/proc/self/fd"))
 
     def children() -> str:
-        pid = sandbox._zygote.pid
+        pid = sandbox.pid
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
             return file.read()
 

@@ -16,6 +16,7 @@ from grader.content import Challenge, ContentError, load_challenge
 from grader.content.jsonfile import read_json
 from grader.content.schema import faults, load_schema
 from grader.ground.errors import Exit, KvdojoError
+from grader.ground.invocation import command_line
 from grader.judge.result import SCHEMA, CaseResult, Result, redacted
 
 ISOLATED = {"seccomp", "seccomp-closed-book"}
@@ -31,7 +32,8 @@ class Unusable(KvdojoError):
 class Exported:
     """One graded file as it is handed over.
 
-    `name` is the learner's or the file's, unique among those exported together; `content` is the challenge, or None where this checkout does not have it.
+    `name` is the learner's or the file's, unique among those exported together;
+    `content` is the challenge, or None where this checkout does not have it.
     """
 
     name: str
@@ -94,7 +96,7 @@ def _valid(document: Any, path: Path) -> dict[str, Any]:
     lines = faults(document, load_schema("result-v1"), str(path))
     if lines:
         more = f" (and {len(lines) - 1} more faults)" if len(lines) > 1 else ""
-        raise Unusable(f"not a result of `kvdojo grade --json`: {lines[0]}{more}")
+        raise Unusable(f"not a result of `{command_line('grade', '--json')}`: {lines[0]}{more}")
     assert isinstance(document, dict), "the schema asks for an object"
     return document
 

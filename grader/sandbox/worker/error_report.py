@@ -10,7 +10,7 @@ import errno
 from collections.abc import Sequence
 
 from grader.sandbox.driverkit import Wrong
-from grader.sandbox.schema import ProblemText, RaisedText
+from grader.sandbox.protocol.codec import ProblemText, RaisedText
 
 MESSAGE = 2000
 REFUSED = (errno.EPERM, errno.EACCES)

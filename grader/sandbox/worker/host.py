@@ -16,18 +16,19 @@ from typing import Any
 import numpy
 import torch
 
-from grader.sandbox import compiled, driverkit, faults, schema, wire
-from grader.sandbox.document import as_python
+from grader.sandbox import driverkit
 from grader.sandbox.driverkit import Wrong
 from grader.sandbox.environment import DEVICE
-from grader.sandbox.messages import Earlier
-from grader.sandbox.tensors import Inputs, frame
-from grader.sandbox.values import Answer, nest
+from grader.sandbox.protocol import codec, frames
+from grader.sandbox.protocol.messages import Earlier
+from grader.sandbox.worker import error_report
+from grader.sandbox.worker.json_submission import as_python
+from grader.sandbox.worker.tensors import Answer, Inputs, frame, nest
 
 SEED = 1
 
 
-class Desk:
+class WorkerHost:
     """One submission and its driver, answering one blob with one blob."""
 
     def __init__(self, filename: str, *, isolated: bool) -> None:
@@ -47,10 +48,10 @@ class Desk:
         self._seed_torch()
 
     def load(self, source: bytes, driver: bytes) -> bytes:
-        """Execute the submission, then the driver (a frame of `compiled`), and make the driver's `Verbs`."""
+        """Execute the submission, then the driver (a frame of `codec.pack_driver`), and make the driver's `Verbs`."""
         try:
             self.code["submission"] = self._compile(as_python(self.filename, self._text(source)))
-            self.code["driver"] = compiled.unpack(driver)
+            self.code["driver"] = codec.unpack_driver(driver)
         except BaseException as error:
             return self._break(error)
         return self._load()
@@ -88,8 +89,8 @@ class Desk:
         """Call the verb a request names; after a failed load, repeat that failure."""
         if self.broken is not None:
             return self.broken
-        request_frame = wire.parse(blob)
-        request = schema.read_request(request_frame.meta)
+        request_frame = frames.parse(blob)
+        request = codec.read_request(request_frame.meta)
         inputs = Inputs(request_frame, self.device)
         driverkit.asked.clear()
         answer = Answer(request.room)
@@ -108,7 +109,7 @@ class Desk:
         cut = whole[tuple(slice(*bounds) for bounds in part.bounds)]
         return cut.to(getattr(torch, part.dtype)) if cut.is_floating_point() else cut
 
-    def _call(self, request: schema.RequestText, inputs: Inputs) -> dict[str, Any]:
+    def _call(self, request: codec.RequestText, inputs: Inputs) -> dict[str, Any]:
         arguments = nest(request.args, inputs.tensors)
         if request.live is not None:
             arguments["live"] = self.kept[request.live]
@@ -146,15 +147,17 @@ class Desk:
     ) -> bytes:
         answer.clear()
         if isinstance(error, Wrong):
-            answer.problem = faults.problem(error)
+            answer.problem = error_report.problem(error)
         else:
-            answer.raised = faults.raised(error, self.filename, self.lines, isolated=self.isolated)
+            answer.raised = error_report.raised(
+                error, self.filename, self.lines, isolated=self.isolated
+            )
         return _frame(answer, changed)
 
 
 def _frame(answer: Answer, changed: dict[str, torch.Tensor] | None = None) -> bytes:
-    tensors = {schema.OUTPUT + name: value for name, value in answer.tensors.items()}
-    tensors |= {schema.ECHO + name: value for name, value in (changed or {}).items()}
+    tensors = {codec.OUTPUT + name: value for name, value in answer.tensors.items()}
+    tensors |= {codec.ECHO + name: value for name, value in (changed or {}).items()}
     needed = list(dict.fromkeys(driverkit.asked))[:64]
-    text = schema.ReplyText(answer.values, answer.raised, answer.problem, needed)
-    return frame(tensors, schema.encode(text))
+    text = codec.ReplyText(answer.values, answer.raised, answer.problem, needed)
+    return frame(tensors, codec.encode(text))

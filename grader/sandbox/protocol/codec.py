@@ -5,19 +5,22 @@ A reply is learner-controlled: every list, string and dictionary in it is bounde
 
 from __future__ import annotations
 
+import marshal
+from functools import lru_cache
+from types import CodeType
 from typing import Annotated, Any
 
 import msgspec
 
 from grader.ground.arrays import pack
 from grader.ground.display import escape_characters
-from grader.sandbox import wire
-from grader.sandbox.messages import Earlier, Problem, Raised, Reply, Request
+from grader.sandbox.protocol import frames
+from grader.sandbox.protocol.messages import Earlier, Problem, Raised, Reply, Request
 
 Word = Annotated[str, msgspec.Meta(max_length=256)]
 Text = Annotated[str, msgspec.Meta(max_length=4096)]
 Integer = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
-Scalar = None | bool | Integer | float | Text | wire.NonFinite
+Scalar = None | bool | Integer | float | Text | frames.NonFinite
 Row = Annotated[list[Scalar], msgspec.Meta(max_length=65536)]
 Table = Annotated[list[Scalar | Row], msgspec.Meta(max_length=65536)]
 Value = Scalar | Table
@@ -92,34 +95,34 @@ def pack_request(request: Request, room: int) -> bytes:
 def _request_frame(request: Request, room: int) -> bytes:
     text = RequestText(
         do=request.do,
-        args=wire.to_json(request.args),
+        args=frames.to_json(request.args),
         save=request.save,
         live=request.live,
         room=room,
         earlier=request.earlier,
     )
-    return pack(request.tensors, {wire.META_KEY: encode(text)})
+    return pack(request.tensors, {frames.META_KEY: encode(text)})
 
 
 def read_request(meta: str) -> RequestText:
     """Decode a request in the worker."""
     request = _request.decode(meta)
-    request.args = wire.from_json(request.args)
+    request.args = frames.from_json(request.args)
     return request
 
 
 def read_hello(blob: bytes) -> tuple[str, ...]:
     """Return the layers a worker says are in force."""
-    return tuple(_hello.decode(wire.parse(blob).meta).layers)
+    return tuple(_hello.decode(frames.parse(blob).meta).layers)
 
 
 def read_reply(blob: bytes) -> Reply:
-    """Check and decode a worker's frame; WireError for anything an honest worker never sends."""
-    meta, arrays = wire.read(blob)
+    """Check and decode a worker's frame; FrameError for anything an honest worker never sends."""
+    meta, arrays = frames.read(blob)
     try:
         text = _reply.decode(meta)
     except (ValueError, RecursionError) as error:
-        raise wire.WireError(f"the reply is malformed ({type(error).__name__})") from None
+        raise frames.FrameError(f"the reply is malformed ({type(error).__name__})") from None
     tensors, echo = {}, {}
     for name, array in arrays.items():
         if name.startswith(OUTPUT):
@@ -127,9 +130,9 @@ def read_reply(blob: bytes) -> Reply:
         elif name.startswith(ECHO):
             echo[name.removeprefix(ECHO)] = array
         else:
-            raise wire.WireError("a tensor of the reply is neither an output nor an input")
+            raise frames.FrameError("a tensor of the reply is neither an output nor an input")
     return Reply(
-        values=wire.from_json(text.values),
+        values=frames.from_json(text.values),
         tensors=tensors,
         echo=echo,
         raised=_raised(text.raised),
@@ -157,3 +160,22 @@ def _problem(text: ProblemText | None) -> Problem | None:
     return Problem(
         kind=escape_characters(text.kind), message=escape_characters(text.message), name=name
     )
+
+
+@lru_cache(maxsize=8)
+def pack_driver(driver: bytes) -> bytes:
+    """Return the frame of a driver: its code or, where it is not valid Python, its text for the worker to refuse."""
+    try:
+        return marshal.dumps(_compiled(driver.decode()))
+    except (SyntaxError, ValueError):
+        return marshal.dumps(driver)
+
+
+def unpack_driver(frame: bytes) -> CodeType:
+    """Return the code of a driver, in the worker; raises SyntaxError or ValueError for one that is not valid Python."""
+    made = marshal.loads(frame)
+    return made if isinstance(made, CodeType) else _compiled(made.decode())
+
+
+def _compiled(text: str) -> CodeType:
+    return compile(text, "driver.py", "exec", dont_inherit=True)

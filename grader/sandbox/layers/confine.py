@@ -9,7 +9,7 @@ import ctypes
 import resource
 from dataclasses import dataclass
 
-from grader.sandbox import landlock
+from grader.sandbox.layers import landlock
 
 SET_PDEATHSIG, SET_DUMPABLE, GET_SECCOMP, SET_SECCOMP = 1, 4, 21, 22
 CAPBSET_DROP, SET_NO_NEW_PRIVS, CAP_AMBIENT = 24, 38, 47

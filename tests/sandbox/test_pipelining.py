@@ -1,4 +1,4 @@
-"""Requests that go out together: the answers are those of one by one, and none is taken for another's."""
+"""Requests that go out max_in_flight_bytes: the answers are those of one by one, and none is taken for another's."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from grader.ground.arrays import array
 from grader.sandbox import Earlier, Request, Session, WorkerFailure
 from grader.sandbox.channel import PIPE
-from grader.sandbox.line import MOST_HELD, Line
-from grader.sandbox.wire import framed
+from grader.sandbox.protocol.frames import framed
+from grader.sandbox.worker.serve import MOST_HELD, FrameStream
 from tests.sandbox.conftest import DRIVER
 
 DOUBLES = b"def f(n, x=None): return 2 * n"
@@ -62,7 +62,7 @@ def used(sandbox):
 def test_announced_requests_go_out_at_once_and_are_answered_in_order(used) -> None:
     session, writes = used(DOUBLES)
     asked = calls(1, 2, 3)
-    session.announce((request, 64) for request in asked)
+    session.pipeline((request, 64) for request in asked)
     assert [told(session, request) for request in asked] == [2, 4, 6]
     assert told(session, calls(7)[0]) == 14
     assert writes == [4, 1]  # the reload, the three; then the one that nobody announced
@@ -72,7 +72,7 @@ def test_a_new_worker_is_asked_one_by_one(sandbox) -> None:
     with sandbox.open(DOUBLES, DRIVER) as session:
         session.load()
         asked = calls(1, 2)
-        assert session.announce((request, 64) for request in asked) == 0
+        assert session.pipeline((request, 64) for request in asked) == 0
         assert [told(session, request) for request in asked] == [2, 4]
 
 
@@ -80,7 +80,7 @@ def test_what_does_not_fit_into_the_pipe_is_sent_when_it_is_asked(used) -> None:
     session, writes = used(DOUBLES)
     large = array(np.zeros(PIPE // 3 // 4, np.float32))
     asked = [Request("call", {"n": n}, {"x": large}) for n in range(4)]
-    session.announce((request, 64) for request in asked)
+    session.pipeline((request, 64) for request in asked)
     assert [told(session, request) for request in asked] == [0, 2, 4, 6]
     assert writes == [3, 1, 1]
 
@@ -88,9 +88,9 @@ def test_what_does_not_fit_into_the_pipe_is_sent_when_it_is_asked(used) -> None:
 def test_answers_nobody_asks_for_are_not_taken_for_those_of_the_next_case(used) -> None:
     session, _ = used(DOUBLES)
     asked = calls(1, 2, 3)
-    session.announce((request, 64) for request in asked)
+    session.pipeline((request, 64) for request in asked)
     assert told(session, asked[0]) == 2
-    session.disregard()
+    session.drain()
     assert not session.broken
     session.reload(5)
     assert told(session, calls(50)[0]) == 100
@@ -100,7 +100,7 @@ def test_answers_nobody_asks_for_are_not_taken_for_those_of_the_next_case(used) 
 def test_a_worker_that_ends_before_its_last_answer_is_broken(used, end: str) -> None:
     session, _ = used(ENDS_ON_3.replace(b"END", end.encode()), seconds=0.5)
     asked = calls(1, 3, 5)
-    session.announce((request, 64) for request in asked)
+    session.pipeline((request, 64) for request in asked)
     with pytest.raises(WorkerFailure):
         _ = [told(session, request) for request in asked]
     assert session.broken
@@ -112,9 +112,9 @@ def test_a_worker_that_ends_unasked_is_broken_too(used) -> None:
     )
     session, _ = used(source.encode(), seconds=0.5)
     asked = calls(1, 3, 5)
-    session.announce((request, 8 * MOST_HELD) for request in asked)
+    session.pipeline((request, 8 * MOST_HELD) for request in asked)
     assert session.ask(asked[0], max_reply_bytes=8 * MOST_HELD).tensors["out"].values.all()
-    session.disregard()
+    session.drain()
     assert session.broken
 
 
@@ -143,7 +143,7 @@ def test_a_worker_puts_in_what_it_answered_not_what_became_of_it(used, bounds, e
     session, writes = used(ACCUMULATES)
     part = Earlier("first", "out", "float32", bounds)
     asked = [Request("call", save="first"), *[Request("call", earlier={"x": part})] * 2]
-    session.announce((request, 999) for request in asked)
+    session.pipeline((request, 999) for request in asked)
     replies = [session.ask(request, max_reply_bytes=999) for request in asked]
     for reply in replies[1:]:
         assert np.array_equal(reply.tensors["out"].values, np.array(expected, np.float32))
@@ -175,7 +175,7 @@ def line():
     """A line, and the ends of its pipes that are ours: where requests are written and answers are read."""
     theirs, requests = os.pipe()
     answers, ours = os.pipe()
-    yield Line(theirs, ours), requests, answers
+    yield FrameStream(theirs, ours), requests, answers
     for fd in (theirs, requests, answers, ours):
         try:
             os.close(fd)

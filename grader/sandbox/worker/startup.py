@@ -10,10 +10,10 @@ import os
 import signal
 from typing import NoReturn
 
-from grader.sandbox import confine, schema
-from grader.sandbox.line import Line
-from grader.sandbox.serve import fresh_streams, serve
-from grader.sandbox.tensors import frame
+from grader.sandbox.layers import confine
+from grader.sandbox.protocol import codec
+from grader.sandbox.worker.serve import FrameStream, fresh_streams, serve
+from grader.sandbox.worker.tensors import frame
 
 REQUESTS, ANSWERS = 3, 4
 FIRST_FREE, ABOVE, MANY = 5, 64, 65536
@@ -28,9 +28,9 @@ def run(policy: confine.Policy, pipes: tuple[int, int, int], null: int, filename
     layers = confine.apply(policy)
     if policy.ruleset is not None:
         os.close(policy.ruleset)
-    line = Line(REQUESTS, ANSWERS)
-    line.write(frame({}, schema.encode(schema.Hello(layers))))
-    serve(line, filename, isolated=policy.bpf is not None)
+    stream = FrameStream(REQUESTS, ANSWERS)
+    stream.write(frame({}, codec.encode(codec.Hello(layers))))
+    serve(stream, filename, isolated=policy.bpf is not None)
     os._exit(0)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from grader.sandbox.environment import ROOT
-from grader.sandbox.messages import Request, SandboxError, WorkerFailure
+from grader.sandbox.protocol.messages import Request, SandboxError, WorkerFailure
 from grader.sandbox.session import Session
 
 PROBE = b'''
@@ -72,7 +72,7 @@ ATTEMPTS = 10  # beside one per file and folder
 
 def run(open_session: Callable[[bytes, bytes], Session]) -> tuple[str, ...]:
     """Return the layers that were in force; SandboxError naming whatever was not denied."""
-    files = ["/etc/passwd", str(ROOT / "grader" / "arrays.py"), *_secrets()]
+    files = ["/etc/passwd", __file__, *_secrets()]
     scratch = _scratch()
     folders = [str(ROOT), str(ROOT / "grader"), scratch]
     target = os.path.join(scratch, f"kvdojo-probe-{os.getpid()}")

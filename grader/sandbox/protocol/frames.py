@@ -38,7 +38,7 @@ Name = Annotated[str, msgspec.Meta(max_length=256)]
 Tag = Literal["F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"]
 
 
-class WireError(Exception):
+class FrameError(Exception):
     """A frame that no honest worker sends."""
 
 
@@ -97,19 +97,19 @@ class Frame:
 
 
 def parse(blob: bytes) -> Frame:
-    """Take a blob apart; raise WireError for one that is not well-formed."""
+    """Take a blob apart; raise FrameError for one that is not well-formed."""
     if len(blob) < 8:
-        raise WireError("the frame is too short")
+        raise FrameError("the frame is too short")
     (size,) = LENGTH.unpack_from(blob)
     if size > MAX_HEADER or 8 + size > len(blob):
-        raise WireError("the header's length is out of range")
+        raise FrameError("the header's length is out of range")
     view = memoryview(blob)
     try:
         entries = _header.decode(view[8 : 8 + size])
         meta = entries.pop("__metadata__", _NO_METADATA).text()
         tensors = {name: entry.tensor() for name, entry in entries.items()}
     except (ValueError, RecursionError) as error:
-        raise WireError(f"the header is malformed ({type(error).__name__})") from None
+        raise FrameError(f"the header is malformed ({type(error).__name__})") from None
     _check_tiling(list(tensors.values()), len(blob) - 8 - size)
     return Frame(meta, tensors, view[8 + size :])
 
@@ -122,13 +122,13 @@ def _check_tiling(tensors: list[TensorHeader], payload: int) -> None:
     for entry in sorted(tensors, key=_offsets):
         start, end = end, end + math.prod(entry.shape) * SIZES[entry.dtype]
         if entry.data_offsets != (start, end):
-            raise WireError("the tensors' offsets do not tile the payload")
+            raise FrameError("the tensors' offsets do not tile the payload")
     if end != payload:
-        raise WireError("the tensors do not cover the payload")
+        raise FrameError("the tensors do not cover the payload")
 
 
 def read(blob: bytes) -> tuple[str, dict[str, Array]]:
-    """Return the metadata string and the arrays of a blob; raise WireError for one that is not well-formed."""
+    """Return the metadata string and the arrays of a blob; raise FrameError for one that is not well-formed."""
     frame = parse(blob)
     arrays = {name: _array(entry, frame.data(entry)) for name, entry in frame.tensors.items()}
     return frame.meta, arrays
@@ -138,9 +138,9 @@ def _array(entry: TensorHeader, data: bytes) -> Array:
     try:
         array = from_bytes(entry.dtype, entry.shape, data)
     except ValueError as error:  # a shape with a zero in it can be larger than numpy allows
-        raise WireError(f"the tensors cannot be read ({type(error).__name__})") from None
+        raise FrameError(f"the tensors cannot be read ({type(error).__name__})") from None
     if array.dtype == "bool" and array.values.size and array.values.view("u1").max() > 1:
-        raise WireError("a boolean is neither 0 nor 1")
+        raise FrameError("a boolean is neither 0 nor 1")
     return array
 
 

@@ -8,7 +8,7 @@ import sysconfig
 from pathlib import Path
 
 from grader.sandbox.environment import ROOT
-from grader.sandbox.landlock import READ, READ_DIR, READ_FILE, WRITE_FILE
+from grader.sandbox.layers.landlock import READ, READ_DIR, READ_FILE, WRITE_FILE
 
 HIDDEN = tuple(
     ROOT / name

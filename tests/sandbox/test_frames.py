@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grader.ground.arrays import array, pack
-from grader.sandbox import Request, schema, wire
+from grader.sandbox import Request
+from grader.sandbox.protocol import codec, frames
 
-GOOD = pack({"out/x": array(np.arange(6, dtype=np.float32))}, {wire.META_KEY: '{"values":{}}'})
+GOOD = pack({"out/x": array(np.arange(6, dtype=np.float32))}, {frames.META_KEY: '{"values":{}}'})
 
 
 def frame(header: object, payload: bytes = b"") -> bytes:
@@ -25,11 +26,11 @@ def entry(dtype="F32", shape=(1,), offsets=(0, 4)) -> dict[str, object]:
     return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
 
 
-META = {"__metadata__": {wire.META_KEY: '{"values":{}}'}}
+META = {"__metadata__": {frames.META_KEY: '{"values":{}}'}}
 
 
 def test_a_good_frame_is_read():
-    reply = schema.read_reply(GOOD)
+    reply = codec.read_reply(GOOD)
     assert np.array_equal(reply.tensors["x"].values, np.arange(6, dtype=np.float32))
 
 
@@ -44,7 +45,7 @@ def test_a_good_frame_is_read():
         frame(b"not json"),
         frame({}),
         frame({"__metadata__": {"other": "1"}}),
-        frame({"__metadata__": {wire.META_KEY: '{"values":{}}', "more": "1"}}),
+        frame({"__metadata__": {frames.META_KEY: '{"values":{}}', "more": "1"}}),
         frame({**META, "out/x": entry(shape=[-1])}, b"\0" * 4),
         frame({**META, "out/x": entry(shape=[1.0])}, b"\0" * 4),
         frame({**META, "out/x": entry(shape=[1 << 40, 1 << 40])}, b"\0" * 4),
@@ -56,27 +57,27 @@ def test_a_good_frame_is_read():
         frame({**META, "out/x": entry()}, b"\0" * 5),
         frame({**META, "out/x": {**entry(), "extra": 1}}, b"\0" * 4),
         frame({**META, "elsewhere": entry()}, b"\0" * 4),
-        frame({**META, "out/x": {**entry(), wire.META_KEY: ""}}, b"\0" * 4),
+        frame({**META, "out/x": {**entry(), frames.META_KEY: ""}}, b"\0" * 4),
         frame({**META, "out/x": {**entry(), "dtype": None}}, b"\0" * 4),
         frame({"__metadata__": {**META["__metadata__"], "shape": []}}),
         frame({**META, "x" * 300: entry()}, b"\0" * 4),
         frame({**META, "out/b": entry("BOOL", [1], (0, 1))}, b"\x02"),
-        frame({"__metadata__": {wire.META_KEY: '{"values":{"a":' + "[" * 99 + "]" * 99 + "}}"}}),
-        frame({"__metadata__": {wire.META_KEY: '{"values":{"a":' + "9" * 5000 + "}}"}}),
-        frame({"__metadata__": {wire.META_KEY: '{"values":{"a":"' + "x" * 5000 + '"}}'}}),
-        frame({"__metadata__": {wire.META_KEY: '{"values":{},"verdict":"passed"}'}}),
-        frame({"__metadata__": {wire.META_KEY: '{"values":{},"raised":{"types":[]}}'}}),
+        frame({"__metadata__": {frames.META_KEY: '{"values":{"a":' + "[" * 99 + "]" * 99 + "}}"}}),
+        frame({"__metadata__": {frames.META_KEY: '{"values":{"a":' + "9" * 5000 + "}}"}}),
+        frame({"__metadata__": {frames.META_KEY: '{"values":{"a":"' + "x" * 5000 + '"}}'}}),
+        frame({"__metadata__": {frames.META_KEY: '{"values":{},"verdict":"passed"}'}}),
+        frame({"__metadata__": {frames.META_KEY: '{"values":{},"raised":{"types":[]}}'}}),
     ],
 )
 def test_what_no_honest_worker_sends_is_refused(blob):
-    with pytest.raises(wire.WireError):
-        schema.read_reply(blob)
+    with pytest.raises(frames.FrameError):
+        codec.read_reply(blob)
 
 
 def read_or_refuse(blob: bytes) -> None:
     try:
-        schema.read_reply(blob)
-    except wire.WireError:
+        codec.read_reply(blob)
+    except frames.FrameError:
         return
 
 
@@ -115,7 +116,7 @@ ENTRY = st.fixed_dictionaries(
 @settings(max_examples=400, deadline=None)
 @given(st.dictionaries(st.text(max_size=8), ENTRY | JSON, max_size=3), JSON, st.binary(max_size=8))
 def test_structured_headers_raise_nothing_else(tensors, reply, payload):
-    text = {wire.META_KEY: json.dumps(reply)}
+    text = {frames.META_KEY: json.dumps(reply)}
     read_or_refuse(frame({**tensors, "__metadata__": text}, payload))
 
 
@@ -123,8 +124,8 @@ def test_structured_headers_raise_nothing_else(tensors, reply, payload):
 def test_non_finite_floats_survive_json(value):
     request = Request("call", {"a": value, "b": float("-inf")})
     try:
-        blob = schema.pack_request(request, 0)
+        blob = codec.pack_request(request, 0)
     except (OverflowError, UnicodeEncodeError):
         return
-    args = schema.read_request(wire.parse(blob).meta).args
+    args = codec.read_request(frames.parse(blob).meta).args
     assert args["b"] == float("-inf")

@@ -11,7 +11,7 @@ import errno
 import functools
 import os
 
-from grader.sandbox.messages import SandboxError
+from grader.sandbox.protocol.messages import SandboxError
 
 ALLOWED = """
 read write readv writev pread64 pwrite64 close lseek dup dup2 dup3 fstat newfstatat stat lstat statx

@@ -17,9 +17,10 @@ import numpy as np
 import torch
 
 from grader.ground.arrays import Array
-from grader.sandbox import compiled, interpreter, schema
-from grader.sandbox.desk import Desk
-from grader.sandbox.messages import Request
+from grader.sandbox.protocol import codec
+from grader.sandbox.protocol.messages import Request
+from grader.sandbox.warm import triton_interpreter
+from grader.sandbox.worker.host import WorkerHost
 
 SUBMISSION = b"""
 import math
@@ -127,7 +128,7 @@ def warm_up(preload: list[str]) -> dict[str, Any]:
         importlib.import_module(name)
     if interpreted():
         importlib.import_module("triton.runtime.interpreter")
-        interpreter.quicken()
+        triton_interpreter.quicken()
     run()
     triton = sys.modules.get("triton")
     return {
@@ -157,17 +158,17 @@ def interpreted() -> bool:
 
 
 def _rehearse(submission: bytes, driver: bytes, requests: list[Request], rounds: int) -> None:
-    desk = Desk("submission.py", isolated=True)
-    desk.load(submission, compiled.pack(driver))
-    blobs = [schema.pack_request(request, 1 << 20) for request in requests]
+    desk = WorkerHost("submission.py", isolated=True)
+    desk.load(submission, codec.pack_driver(driver))
+    blobs = [codec.pack_request(request, 1 << 20) for request in requests]
     for _ in range(rounds):
         desk.reload()
         for blob in blobs:
-            reply = schema.read_reply(desk.answer(blob))
+            reply = codec.read_reply(desk.answer(blob))
             if reply.raised or reply.problem:
                 raise RuntimeError(f"the rehearsal failed: {reply.raised or reply.problem}")
     for name in ("fail", "absent"):
-        desk.answer(schema.pack_request(Request(name), 1 << 20))
+        desk.answer(codec.pack_request(Request(name), 1 << 20))
 
 
 def _layer_requests() -> list[Request]:

@@ -1,4 +1,4 @@
-"""The process behind `portable`: warm up once, then serve one session after another on its pipes."""
+"""The whole process behind `portable`: warm up once, then serve one session after another on its pipes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import os
 import sys
 from typing import Any, cast
 
-from grader.sandbox import schema
-from grader.sandbox.line import Line
-from grader.sandbox.rehearsal import warm_up
-from grader.sandbox.serve import NULL, OUT, fresh_streams, serve
-from grader.sandbox.tensors import frame
-
-HIGH = 16
+from grader.sandbox.protocol import codec
+from grader.sandbox.warm.warmup import warm_up
+from grader.sandbox.worker.serve import NULL, OUT, FrameStream, fresh_streams, serve
+from grader.sandbox.worker.tensors import frame
 
 
 def main(preload: list[str]) -> None:
@@ -25,17 +22,17 @@ def main(preload: list[str]) -> None:
     _binary(requests, answers)
     fresh_streams()
     hello = warm_up(preload)
-    line = Line(requests, answers)
-    line.write(json.dumps(hello).encode())
-    ready = frame({}, schema.encode(schema.Hello(["process"])))
+    stream = FrameStream(requests, answers)
+    stream.write(json.dumps(hello).encode())
+    ready = frame({}, codec.encode(codec.Hello(["process"])))
     more = True
     while more:
         try:
-            filename = line.read().decode()
+            filename = stream.read().decode()
         except EOFError:
             return
-        line.write(ready)
-        more = serve(line, filename, isolated=False)
+        stream.write(ready)
+        more = serve(stream, filename, isolated=False)
 
 
 def _binary(*fds: int) -> None:

@@ -6,7 +6,9 @@ child's pidfd and, later, how it ended. It never runs learner code and never see
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
+import gc
 import json
 import os
 import select
@@ -16,12 +18,18 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from grader.sandbox import confine, landlock, pages, rehearsal, trees, worker
 from grader.sandbox.environment import ROOT
+from grader.sandbox.layers import confine, landlock, trees
+from grader.sandbox.warm import warmup
+from grader.sandbox.worker import startup
 
 CONTROL = 3
 MESSAGE = 64 << 10
 ABOVE = 16
+HUGE = 2 << 20
+MADV_HUGEPAGE, MADV_COLLAPSE = 14, 25
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass
@@ -37,13 +45,13 @@ def main() -> None:
     """Warm up, tell what this machine has, take the filter, then fork on demand for ever."""
     control = socket.socket(fileno=CONTROL)
     config = json.loads(control.recv(MESSAGE))
-    hello = rehearsal.warm_up(config["preload"])
+    hello = warmup.warm_up(config["preload"])
     template = prepare(config["isolate"], config["without"], hello)
     control.send(json.dumps(hello).encode())
     filter_and_mode = control.recv(MESSAGE)
     bpf = filter_and_mode[1:] or None
     closed_book = filter_and_mode[:1] == b"c"
-    Nursery(control, {**template, "bpf": bpf, "closed_book": closed_book}).serve()
+    ForkServer(control, {**template, "bpf": bpf, "closed_book": closed_book}).serve()
 
 
 def prepare(isolate: bool, without: list[str], hello: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +71,7 @@ def prepare(isolate: bool, without: list[str], hello: dict[str, Any]) -> dict[st
     threads = os.listdir("/proc/self/task")
     if len(threads) != 1:
         raise RuntimeError(f"the zygote has {len(threads)} threads; forking would not be safe")
-    pages.settle()
+    settle()
     return {"ruleset": rules, "landlock_abi": version}
 
 
@@ -85,7 +93,7 @@ def forget_repository() -> None:
             module.__path__ = []
 
 
-class Nursery:
+class ForkServer:
     """Forks workers, hands out their pidfds and reports how they ended."""
 
     def __init__(self, control: socket.socket, template: dict[str, Any]) -> None:
@@ -128,7 +136,7 @@ class Nursery:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             policy = confine.Policy(**self.template, **job["limits"])
             requests, answers, log = pipes
-            worker.run(policy, (requests, answers, log), self.null, job["filename"])
+            startup.run(policy, (requests, answers, log), self.null, job["filename"])
         finally:
             os._exit(113)
 
@@ -147,3 +155,23 @@ def _tell(report: socket.socket, message: dict[str, Any], fds: list[int] | None 
         socket.send_fds(report, [json.dumps(message).encode()], fds or [])
     except OSError:
         return  # the session is over and nobody listens
+
+
+def settle() -> None:
+    """Collect garbage, freeze the rest, and fold private memory into huge pages where possible."""
+    gc.collect()
+    gc.freeze()
+    with open("/proc/self/maps", encoding="ascii", errors="replace") as file:
+        lines = file.read().splitlines()
+    for line in lines:
+        span, rights, _, _, _, *name = line.split()
+        if rights.startswith("rw") and (not name or name[0].startswith(("[heap", "[anon"))):
+            start, end = (int(number, 16) for number in span.split("-"))
+            if end - start >= HUGE:
+                _fold(start, end - start)
+
+
+def _fold(start: int, size: int) -> None:
+    # advice: a kernel without it refuses, and forks are slower
+    for advice in (MADV_HUGEPAGE, MADV_COLLAPSE):
+        _libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), advice)

@@ -1,0 +1,1 @@
+"""What runs inside a worker, beside a learner's code: nothing that it says is evidence of anything."""
