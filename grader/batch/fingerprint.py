@@ -12,7 +12,7 @@ from pathlib import Path
 from grader.content import Challenge
 
 ENGINE = Path(__file__).resolve().parents[1]
-PARTS = ("content", "judge", "sandbox", "schemas")
+PARTS = ("ground", "content", "judge", "sandbox", "schemas")
 
 
 def fingerprint(challenge: Challenge) -> str:
@@ -31,7 +31,7 @@ def _engine() -> str:
     """Digest the engine once: what this process runs is what was on disk when it began."""
     total = sha256()
     paths = [path for part in PARTS for path in (ENGINE / part).rglob("*") if path.is_file()]
-    for path in sorted([ENGINE / "arrays.py", *paths]):
+    for path in sorted(paths):
         if path.suffix in (".py", ".json"):
             total.update(path.relative_to(ENGINE).as_posix().encode() + b"\0")
             total.update(sha256(path.read_bytes()).digest())
