@@ -154,7 +154,7 @@ def _each(files: Iterable[Exported], wanted: str, out: Path | None, *, folder: b
 
 
 def _write(path: Path, content: str | bytes) -> None:
-    from grader.files import write_atomically
+    from grader.ground.files import write_atomically
 
     try:
         write_atomically(path, content)

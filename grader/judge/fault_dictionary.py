@@ -62,7 +62,7 @@ def lookup(challenge: Challenge, golden: CaseGolden, seen: OutputSketch | None) 
 
 
 def _symptom(challenge: Challenge, fault: str) -> str:
-    known: Mapping[str, Any] = {**challenge.impostors, **challenge.bugs}
+    known: Mapping[str, Any] = {**challenge.trivial_solutions, **challenge.bugs}
     return str(known[fault].symptom) if fault in known else fault
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from grader.content import Case, Challenge, ContentError
-from grader.content.schema import cases_digest, validate_cases
+from grader.content.cases_schema import cases_digest, validate_cases
 from grader.ground.invocation import command_line
 from grader.judge.golden import Golden, load_golden, oracle_digest, recipe_of
 

@@ -12,10 +12,10 @@ from hashlib import sha256
 from typing import Any
 
 from grader.content import Case, Challenge, UnknownName, load_challenge
-from grader.content.fragments import entries
+from grader.content.bug_detection import entry_status
 from grader.content.signatures import foreign_helpers
-from grader.content.statements import MAX_BYTES
 from grader.ground.errors import Exit, GraderError, KvdojoError
+from grader.ground.limits import MAX_SOURCE_BYTES
 from grader.judge.bug_status import bug_statuses, decoy_statuses
 from grader.judge.golden import Golden
 from grader.judge.golden_check import prepare
@@ -63,12 +63,12 @@ def grade_source(
     began = time.monotonic()
     if isinstance(challenge, str):
         challenge = load_challenge(challenge)
-    if len(source) > MAX_BYTES:
-        raise Unreadable(f"the file has {len(source)} bytes; at most {MAX_BYTES} are graded")
+    if len(source) > MAX_SOURCE_BYTES:
+        raise Unreadable(f"the file has {len(source)} bytes; at most {MAX_SOURCE_BYTES} are graded")
     if (package := missing_package(challenge)) is not None:
         why = reason(package)
         skipped = [CaseResult.skipped(case, why) for case in _chosen(challenge, cases)]
-        states = entries(challenge, source.decode("utf-8", "replace"))
+        states = entry_status(challenge, source.decode("utf-8", "replace"))
         return _judged(
             *(challenge, source, filename, skipped, states),
             environment_of(versions()),
@@ -83,7 +83,7 @@ def grade_source(
         chosen = _chosen(challenge, cases)
         golden = golden or prepare(challenge, chosen)
         text = source.decode("utf-8", "replace")
-        states = entries(challenge, text)
+        states = entry_status(challenge, text)
         try:
             box.ready()
         except SandboxError as error:

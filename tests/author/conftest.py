@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from grader.author.record import record, reload
+from grader.author.recording import record, reload
 from grader.content import Challenge, load_challenge
 from grader.sandbox import Sandbox
 

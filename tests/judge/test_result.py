@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from grader.content import load_challenge
-from grader.content.schema import faults, load_schema
+from grader.content.validation import load_schema, schema_errors
 from grader.judge.result import (
     ENDS,
     BugStatus,
@@ -95,7 +95,7 @@ def test_what_is_written_is_valid_and_is_read_back_as_the_same_class() -> None:
         CaseResult.unjudged(case("ours"), "the disk is full"),
     )
     document = json.loads(json.dumps(made.document(), allow_nan=False))
-    assert faults(document, SCHEMA, "result") == []
+    assert schema_errors(document, SCHEMA, "result") == []
     back = Result.from_document(document)
     assert back.document() == document
     assert [one.status for one in back.cases] == [one.status for one in made.cases]
@@ -112,7 +112,7 @@ def test_what_is_written_is_valid_and_is_read_back_as_the_same_class() -> None:
 def test_a_file_that_was_never_run_is_an_error_everywhere() -> None:
     challenge = load_challenge("multi_head_attention")
     made = Result.unjudged(challenge, "mine.py", "0" * 64, "the archive is damaged.")
-    assert faults(made.document(), SCHEMA, "result") == []
+    assert schema_errors(made.document(), SCHEMA, "result") == []
     assert (made.verdict, made.score) == ("error", 0)
     assert {one.unjudged_because for one in made.cases} == {"the archive is damaged."}
     assert made.max_score == sum(one.points for one in challenge.cases.values())
