@@ -24,7 +24,7 @@ OURS = {"grader", "reference", "kernels", "challenges", "benchmarks"}
 EXTRAS = {
     "grader/author/mutants.py": "mutation",
     "kernels/transformers_client.py": "bench",
-    "cluster.py": "cluster",
+    "grader/classroom/dask_pool.py": "cluster",
 }
 
 
@@ -69,10 +69,8 @@ def distributions(modules: set[str]) -> set[str]:
 
 
 def extra_of(path: Path) -> str | None:
-    name = path.relative_to(ROOT).as_posix()
-    return next(
-        (extra for end, extra in EXTRAS.items() if name.endswith(f"/{end}") or name == end), None
-    )
+    """The extra that a file needs."""
+    return EXTRAS.get(path.relative_to(ROOT).as_posix())
 
 
 RUN_TIME = named(PROJECT["dependencies"])
