@@ -173,18 +173,18 @@ def _zip() -> bytes:
 
 
 def _archive(data: bytes) -> None:
-    from grader.batch.leaves import Refused, archive_leaves
+    from grader.classroom.archive_entries import SubmissionRefused, archive_entries
 
     for bulk in (False, True):
         try:
-            leaves = archive_leaves(data, bulk=bulk)
-        except Refused:
+            leaves = archive_entries(data, bulk=bulk)
+        except SubmissionRefused:
             continue
         for leaf in leaves:
             assert not {"..", "", "/"} & set(leaf.parts), leaf.parts
             try:
                 assert len(leaf.read(1000)) <= 1000
-            except Refused:
+            except SubmissionRefused:
                 continue
 
 

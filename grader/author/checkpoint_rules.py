@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from grader.content import Challenge
 from grader.content.jsonfile import read_json
 from grader.content.validation import load_schema, schema_errors
-from grader.trace.family import ANYWHERE, LATE
-from grader.trace.points import Points, Spec, load_points
+from grader.diagnose.bug_class import ANYWHERE, LATE
+from grader.diagnose.checkpoints import Checkpoints, CheckpointSpec, load_checkpoints
 
 Faults = Iterator[tuple[str, str]]
 
@@ -26,13 +26,13 @@ def checkpoint_faults(challenge: Challenge) -> Faults:
     lines = schema_errors(read_json(path), load_schema("points-v1"), str(path))
     yield from (("points.json", line) for line in lines)
     if not lines:
-        points = load_points(challenge)
+        points = load_checkpoints(challenge)
         yield from _methods(challenge, points)
         yield from _words(challenge, points)
         yield from _names(challenge, points)
 
 
-def _methods(challenge: Challenge, points: Points) -> Faults:
+def _methods(challenge: Challenge, points: Checkpoints) -> Faults:
     defined = set(re.findall(r"\bdef\s+(\w+)", challenge.reference_text))
     for spec in points.specs:
         missing = [name for name in re.split("[.>]", spec.method)[-1:] if name not in defined]
@@ -41,7 +41,7 @@ def _methods(challenge: Challenge, points: Points) -> Faults:
             yield "points.json", text
 
 
-def _words(challenge: Challenge, points: Points) -> Faults:
+def _words(challenge: Challenge, points: Checkpoints) -> Faults:
     known = {bug.family for bug in challenge.bugs.values()} | {*ANYWHERE.values(), *LATE.values()}
     for spec in (*points.specs, *points.outputs.values()):
         for family in (spec.family, *spec.families.values()):
@@ -49,7 +49,7 @@ def _words(challenge: Challenge, points: Points) -> Faults:
                 yield "points.json", f"point {spec.name!r}: no bug is of the family {family!r}"
 
 
-def _names(challenge: Challenge, points: Points) -> Faults:
+def _names(challenge: Challenge, points: Checkpoints) -> Faults:
     names = Counter(spec.name for spec in points.specs)
     stages = {spec.stage for spec in (*points.specs, *points.outputs.values())}
     for name, count in names.items():
@@ -67,7 +67,7 @@ def _names(challenge: Challenge, points: Points) -> Faults:
         yield from _settled(spec, names)
 
 
-def _settled(spec: Spec, names: Counter[str]) -> Faults:
-    for other in spec.settles:
+def _settled(spec: CheckpointSpec, names: Counter[str]) -> Faults:
+    for other in spec.supersedes:
         if other not in names:
             yield "points.json", f"point {spec.name!r} settles {other!r}, which is no point"

@@ -101,9 +101,9 @@ def _explained(
     if result.verdict != "failed":
         return result
     # a passing grade does not even read the code that traces
-    from grader.trace.explain import explained
+    from grader.diagnose.explain_failures import with_first_divergence
 
-    return explained(box, challenge, golden, source, result)
+    return with_first_divergence(box, challenge, golden, source, result)
 
 
 def unconfined(source: bytes | None) -> tuple[str, ...]:
