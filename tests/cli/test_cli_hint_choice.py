@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from grader.hints import GRADED, next_hint, recall, remember
-from grader.work import load
 
 from grader.content import load_challenge
 from grader.content.witnesses import witnesses_bytes
