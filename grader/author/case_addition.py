@@ -18,10 +18,10 @@ from grader.content import Case, Challenge, ContentError
 from grader.content.cases_schema import cases_digest
 from grader.ground.invocation import command_line
 from grader.ground.transaction import locked, replace_files
+from grader.judge.cost import estimate_cost
 from grader.judge.golden import CaseGolden, Golden
-from grader.judge.grade_file import usable_golden
+from grader.judge.golden_check import usable_golden
 from grader.judge.oracle import Oracle
-from grader.judge.price import price_of
 from grader.judge.worker_reuse import SubmissionRunner
 from grader.sandbox import Sandbox
 
@@ -46,7 +46,7 @@ def measure(
 
     Raises ContentError for what cannot be a case.
     """
-    price = price_of(challenge, case)
+    price = estimate_cost(challenge, case)
     golden, known = _caught_up(sandbox, challenge)
     made = expect(sandbox, challenge, case)
     _honest(sandbox, challenge, case, made)
@@ -71,8 +71,8 @@ def _caught_up(sandbox: Sandbox, challenge: Challenge) -> tuple[Golden, dict[str
         for case, item in row(sandbox, challenge, golden, source, order).items():
             if item.result.status == "failed":
                 witnesses[name].append(case)
-            if item.result.trace:
-                symptoms = {**cases[case].symptoms, name: list(item.result.trace)}
+            if item.result.sketch:
+                symptoms = {**cases[case].symptoms, name: list(item.result.sketch)}
                 cases[case] = replace(cases[case], symptoms=symptoms)
     return replace(golden, cases=cases), witnesses
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from grader.author.checkpoint_rules import checkpoint_faults
-from grader.author.recording import content_digest, schema_bytes, starter_bytes
+from grader.author.recording import content_digest, schema_bytes, starter_bytes, verbs_schema_bytes
 from grader.author.violation import Violation
 from grader.author.wrong_variants import bug_ids, planted, trivial_solution
 from grader.content import Bug, Challenge, ContentError
@@ -16,8 +16,8 @@ from grader.content.casefile import semantic_errors
 from grader.content.planting import line_span, plant
 from grader.content.witnesses import read_witnesses
 from grader.ground.invocation import command_line
+from grader.judge.cost import estimate_cost
 from grader.judge.golden import recipe_of
-from grader.judge.price import price_of
 
 GIVEAWAY = re.compile(r"#.*\b(bug|wrong|broken|incorrect|should be|fixme|xxx)\b", re.IGNORECASE)
 NAME = re.compile(r"`([A-Za-z_][A-Za-z0-9_.]*)(?:\(\))?`")
@@ -135,6 +135,8 @@ def _generated(challenge: Challenge) -> Faults:
         challenge.cases_schema: schema_bytes(challenge),
     }
     again = f"run `{command_line('check', challenge.id, '--record')}`"
+    if verbs := verbs_schema_bytes(challenge):
+        wanted[challenge.verbs_schema] = verbs
     for path, content in wanted.items():
         if not path.exists() or path.read_bytes() != content:
             yield _within(challenge, path), f"is not what the content gives; {again}"
@@ -157,7 +159,7 @@ def _recipes(challenge: Challenge) -> Faults:
         for text in semantic_errors(case):
             yield case.id, text.removeprefix(".")
         try:
-            price_of(challenge, case)
+            estimate_cost(challenge, case)
         except ContentError as error:
             yield case.id, str(error)
 

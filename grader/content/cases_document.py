@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from grader.content.errors import ContentError
+from grader.content.content_errors import ContentError
 
 Entry = dict[str, Any]
 HEAD = ("id", "title", "seed", "kind", "dtype", "points", "visibility", "tags")  # on one line

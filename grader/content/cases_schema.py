@@ -20,7 +20,7 @@ from jsonschema.exceptions import SchemaError
 
 from grader.content.cases_document import expand
 from grader.content.catalogue import Challenge
-from grader.content.errors import ContentError
+from grader.content.content_errors import ContentError
 from grader.content.jsonfile import read_json
 from grader.content.validation import Schema, load_schema, schema_errors
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from grader.content.cases_document import expand
+from grader.content.content_errors import ContentError, UnknownChallenge
 from grader.content.entries import (
     Bug,
     Case,
@@ -23,7 +24,6 @@ from grader.content.entries import (
     explained,
     trivial_solution_of,
 )
-from grader.content.errors import ContentError, UnknownChallenge
 from grader.content.jsonfile import read_json
 from grader.content.witnesses import read_witnesses
 from grader.ground.paths import ROOT

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from grader.content.errors import ContentError
+from grader.content.content_errors import ContentError
 from grader.content.jsonfile import read_json
 from grader.ground.invocation import command_line
 
