@@ -115,11 +115,17 @@ def tokens(case, tokens: Tokens, samples: Samples = 1):
     return case.draw(samples, tokens, case.embed_dim)
 
 
+def predicted_in(name):
+    """The step that predicted a state: `s` for `s.1`, none for a state drawn by its name."""
+    step, _, row = name.partition(".")
+    return step if row else None
+
+
 @made("states")
 def states(
     case,
     states: listed(
-        text("Name of a state.", 40, r"^[a-z][a-z0-9_-]*(\.[0-9])?$"),
+        text("Name of a state.", 40, r"^[a-z][a-z0-9_-]*(\.[0-9])?$", names_saved=predicted_in),
         "States by name, one per row; `s.1` is row 1 of what the step saved as `s` predicted."
         " Or the numbers themselves.",
         (1, 8), numbers=True,

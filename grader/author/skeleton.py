@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from grader.content import Challenge
-from grader.content.jsonfile import read_json
+from grader.content.driver_loading import load_driver
+from grader.kit.driver import Driver
+from grader.kit.json_schema import setup_schema, verb_schemas
 
 Document = dict[str, Any]
 
 
 def skeleton(challenge: Challenge, file: Path) -> Document:
     """Return a document that is valid as it stands; its `$schema` leads from `file` to the challenge's schema."""
-    schema = os.path.relpath(challenge.folder / "cases.schema.json", file.absolute().parent)
+    schema = os.path.relpath(challenge.cases_schema, file.absolute().parent)
     name = _free("my-case", challenge)
     case = {
         "id": name,
@@ -32,11 +34,15 @@ def skeleton(challenge: Challenge, file: Path) -> Document:
 
 def verbs(challenge: Challenge) -> dict[str, tuple[str, dict[str, str]]]:
     """Return per verb its description, and its parameters with theirs; a required one is marked by a star."""
-    known = read_json(challenge.folder / "verbs.schema.json")["$defs"]["verbs"]
+    known = verb_schemas(_driver(challenge))
     return {
         name: (str(schema.get("description", "")), _parameters(schema))
         for name, schema in known.items()
     }
+
+
+def _driver(challenge: Challenge) -> Driver:
+    return load_driver(challenge).driver
 
 
 def _parameters(schema: Mapping[str, Any]) -> dict[str, str]:
@@ -63,9 +69,9 @@ def _recipe(challenge: Challenge) -> Document:
             "dtype": model.dtype,
             "steps": steps,
         }
-    definitions = read_json(challenge.folder / "verbs.schema.json")["$defs"]
-    verb, schema = next(iter(definitions["verbs"].items()))
-    setup = _least(definitions["setup"])
+    driver = _driver(challenge)
+    verb, schema = next(iter(verb_schemas(driver).items()))
+    setup = _least(setup_schema(driver))
     return {
         "setup": setup,
         "seed": 1,

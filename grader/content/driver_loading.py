@@ -2,47 +2,51 @@
 
 from __future__ import annotations
 
-import importlib.util
+import types
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from grader.content.catalogue import Challenge
 from grader.content.content_errors import ContentError
 from grader.kit.mistakes import DriverError
 from grader.kit.trusted_side import Plan
 
 
-@lru_cache
-def load_driver(path: Path) -> type[Plan]:
-    """Return the `Plan` of a driver, whose `driver` describes its verbs; it is checked once.
+def load_driver(challenge: Challenge) -> type[Plan]:
+    """Return the `Plan` of a challenge's driver, whose `driver` describes its verbs; it is checked once.
 
     Raises ContentError, with file and line, for a driver that cannot be imported or makes no sense.
     """
-    plan = getattr(_imported(path), "Plan", None)
+    return load_driver_text(challenge.folder / "driver.py", challenge.driver)
+
+
+@lru_cache(64)
+def load_driver_text(path: Path, text: bytes) -> type[Plan]:
+    """Return the `Plan` of a driver with this text, as `load_driver` does."""
+    plan = _executed(path, text).get("Plan")
     if not (isinstance(plan, type) and issubclass(plan, Plan)):
         raise ContentError(f"{path}: its last line must be `Plan, Verbs = both_sides(globals())`")
     try:
         plan.driver.check()
     except DriverError as error:
-        raise _told(path, error.line, error.message) from None
+        raise _located(path, error.line, error.message) from None
     return plan
 
 
-def _imported(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(f"driver_{path.parent.name}", path)
-    assert spec is not None, f"{path} is a Python file"
-    assert spec.loader is not None, f"{path} is a Python file"
-    module = importlib.util.module_from_spec(spec)
+def _executed(path: Path, text: bytes) -> dict[str, Any]:
+    module = types.ModuleType(f"driver_{path.parent.name}")
+    module.__dict__.update(__file__=str(path), __source__=text.decode("utf-8", "replace"))
     try:
-        spec.loader.exec_module(module)
+        exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)
     except DriverError as error:
-        raise _told(path, error.line, error.message) from None
+        raise _located(path, error.line, error.message) from None
     except SyntaxError as error:
-        raise _told(path, error.lineno, f"is no Python: {error.msg}") from None
+        raise _located(path, error.lineno, f"is no Python: {error.msg}") from None
     except Exception as error:
         told = f"cannot be loaded: {type(error).__name__}: {error}"
-        raise _told(path, _line(error, path), told) from error
-    return module
+        raise _located(path, _line(error, path), told) from error
+    return module.__dict__
 
 
 def _line(error: BaseException, path: Path) -> int | None:
@@ -55,5 +59,5 @@ def _line(error: BaseException, path: Path) -> int | None:
     return line
 
 
-def _told(path: Path, line: int | None, message: str) -> ContentError:
+def _located(path: Path, line: int | None, message: str) -> ContentError:
     return ContentError(f"{path}:{line}: {message}" if line else f"{path}: {message}")

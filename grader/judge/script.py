@@ -47,7 +47,7 @@ class Script:
         self.dtype = dtype or case.dtype
         self._seed = seed = case.seed if seed is None else seed
         self.draw = draw or Draw(seed, case.dtype, jitter)
-        self._made_by = load_driver(challenge.folder / "driver.py")
+        self._made_by = load_driver(challenge)
         self._saved: Any = {} if saved is None else saved
         self._cached: CachedRequests | None = None
         if draw is None and saved is None and not jitter:

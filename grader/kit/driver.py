@@ -1,6 +1,7 @@
 """A driver's module as a whole: its verbs, the sizes of its cases, the helpers it looks up, and whether it makes sense.
 
-`Driver.check` is for the trusted side, where the driver is a file; a worker has no file and asks for none of this.
+`Driver.check` and `Driver.helpers` are for the trusted side, which puts the driver's text into its module as
+`__source__`; a worker asks for neither.
 """
 
 from __future__ import annotations
@@ -9,10 +10,9 @@ import ast
 import inspect
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from grader.kit.declare import ENGINE, Source, Verb
+from grader.kit.declare import Source, Verb
 from grader.kit.kinds import (
     REQUIRED,
     Parameter,
@@ -95,7 +95,7 @@ class Driver:
 
     @cached_property
     def _text(self) -> ast.Module:
-        return ast.parse(Path(self.scope["__file__"]).read_text("utf-8"))
+        return ast.parse(str(self.scope["__source__"]))
 
     @cached_property
     def _private(self) -> dict[int, list[str]]:
@@ -211,7 +211,7 @@ class Driver:
 
 def _merge(verb: Verb, taken: dict[str, Parameter], more: Mapping[str, Parameter]) -> None:
     for name, item in more.items():
-        if name in STEP_KEYS or name in ENGINE:
+        if name in STEP_KEYS:
             raise verb.fault(
                 f"no parameter can be called `{name}`; a step says something else with it"
             )

@@ -10,6 +10,7 @@ values that the contract says are refused: a case may state them, and a random c
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeVar, get_args, get_origin
@@ -276,6 +277,12 @@ class Text(Kind):
     pattern: str = ""
     usual: tuple[str, ...] = ()
     names_saved: Callable[[str], str | None] | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise mistake(f"{self.pattern!r} is no regular expression: {error}") from None
 
     def allows(self, value: Any) -> bool:
         """Whether a value is a text that is short enough."""
