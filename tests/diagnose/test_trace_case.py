@@ -135,7 +135,7 @@ HOSTILE = {
     "many calls": "    def _merge_heads(self, x):\n"
     "        return [self._split_heads(x.flatten(2)) for _ in range(3000)][0]\n",
     "forged notes": "    def _merge_heads(self, x):\n        import sys\n"
-    "        sys.modules['driver'].Verbs.recorded_points = lambda self: {'rows': [[1, 2], 'x', 3]}\n"
+    "        sys.modules['driver'].Verbs.recorded_calls = lambda self: {'rows': [[1, 2], 'x', 3]}\n"
     "        return x.flatten(1)\n",
 }
 

@@ -247,7 +247,7 @@ def traced(verbs: Any, wanted: dict[str, dict[str, Any]], most: int = MOST_CALLS
             super().__init__(submission)
             Watch(recorder).__enter__()  # type: ignore[no-untyped-call]
 
-        def recorded_points(self) -> dict[str, Any]:
+        def recorded_calls(self) -> dict[str, Any]:
             taken: dict[str, Any] = self.__dict__["_points"].take()
             return taken
 
