@@ -37,10 +37,10 @@ def scores(heads: int, new: int, total: int):
 def weights_point(new: int, total: int, *, heads: int = 3, wrong=None) -> Checkpoint:
     want = softmax(scores(heads, new, total))
     got = want if wrong is None else wrong(scores(heads, new, total))
-    return point("weights", want, got, AXES)
+    return checkpoint("weights", want, got, AXES)
 
 
-def point(name: str, want, got, axes) -> Checkpoint:
+def checkpoint(name: str, want, got, axes) -> Checkpoint:
     if got is None:
         return Checkpoint(name, name, 0, "missing", grid(want))
     if want.shape != got.shape:
@@ -64,7 +64,7 @@ def trace(case: str = "a-case", *, wrong=None, heads: int = 3) -> Trace:
         attention = weights_point(new, total, heads=heads, wrong=wrong if index else None)
         want = attention.expected.values.sum(1)
         got = want if attention.actual is None else attention.actual.values.sum(1)
-        output = point("output", want, got, ("batch", "token", "feature"))
+        output = checkpoint("output", want, got, ("batch", "token", "feature"))
         length = FactPair(str(total), str(total if wrong is None else new))
         steps.append(
             TracedStep(
@@ -77,7 +77,7 @@ def trace(case: str = "a-case", *, wrong=None, heads: int = 3) -> Trace:
                 FactPair("1", "1"),
             )
         )
-    first = next((p for p in steps[1].points if p.status != "same"), None)
+    first = next((p for p in steps[1].checkpoints if p.status != "same"), None)
     divergence = Divergence(1, steps[1].title, first) if first else None
     return Trace("multi_head_attention", case, tuple(steps), divergence)
 

@@ -53,15 +53,11 @@ def command(
 
     from grader.diagnose.trace_case import trace_case
     from grader.diagnose.trace_model import trace_to_json
-    from grader.judge import GraderError, start_sandbox
-    from grader.sandbox import SandboxError
+    from grader.judge import start_sandbox
 
-    try:
-        with start_sandbox(found, isolate=not no_isolation, source=source) as sandbox:
-            sandbox.ready()
-            made = trace_case(sandbox, found, found.cases[case], source)
-    except SandboxError as error:
-        raise GraderError(str(error)) from error
+    with start_sandbox(found, isolate=not no_isolation, source=source) as sandbox:
+        sandbox.ready()
+        made = trace_case(sandbox, found, found.cases[case], source)
     if as_json:
         document = {"schema": "kvdojo/trace/v1", **trace_to_json(made)}
         terminal.out(json.dumps(document, indent=2, allow_nan=False))
@@ -78,7 +74,9 @@ def lines(trace: Trace) -> Iterator[str]:
         return
     sentence = first.sentence()
     yield escape_for_display(sentence)
-    yield from (escape_for_display(text) for text in first.point.pattern if text not in sentence)
+    yield from (
+        escape_for_display(text) for text in first.checkpoint.sentences if text not in sentence
+    )
     if first.looks_like:
         yield escape_for_display(f"It looks like this: {first.looks_like}")
 
@@ -105,7 +103,7 @@ def _print(trace: Trace) -> None:
 
 def _row(step: TracedStep) -> list[str]:
     number = "" if step.index < 0 else f"{step.index + 1} "
-    wrong = list(dict.fromkeys(p.title for p in step.points if p.status != "same"))
+    wrong = list(dict.fromkeys(p.title for p in step.checkpoints if p.status != "same"))
     if len(wrong) > 4:
         wrong = [*wrong[:4], f"{len(wrong) - 4} more"]
     if step.raised and not step.raised.same:

@@ -1,6 +1,6 @@
 """The checkpoints of a challenge, `points.json`: which methods' results a trace compares, and what each is called.
 
-Where a file lacks a method, some checkpoints can be seen in torch's own softmax and products instead (`torch_function`).
+Where a file lacks a method, some checkpoints can be seen in torch's own softmax and products instead (`op`).
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class CheckpointSpec(
     method: str = ""
     stage: str = ""
     bug_class: str | None = None
-    bug_class_by_kind: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
+    bug_class_by_kind: dict[str, str] = {}
     axes: tuple[str, ...] = ()
     argument: int | None = None
     object_paths: tuple[str, ...] = ()
@@ -107,7 +107,12 @@ class CheckpointSpec(
 OUTPUT = CheckpointSpec("output")
 
 
-class FactSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"checkpoint": "point", "every_call": "tiles"}):
+class FactSource(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    rename={"checkpoint": "point", "every_call": "tiles"},
+):
     """Where a fact of a step is found: in a part of a checkpoint's value, or in an argument of the step.
 
     It is the length of `axis`, or the number itself where there is no axis: `{"point": "weights", "axis": 3}` is the
@@ -128,14 +133,14 @@ class Checkpoints(msgspec.Struct, frozen=True, rename={"specs": "points"}):
 
     `outputs` describe the outputs of a step, by the beginning of their names; `stages` names the stage of bugs whose
     edit stands elsewhere than where it acts.  `facts` are `cache_length` (tokens held after a step), `cached` (before
-    it), `weights` (of the newest token), `scores` (a mask, or masked scores) and, of each batch row, `padding` (how much
-    there is) or `lengths`.
+    it), `weights` (of the newest token), `scores` (a mask, or masked scores) and, for each batch row, `padding` (how
+    much there is) or `lengths`.
     """
 
     specs: tuple[CheckpointSpec, ...]
-    outputs: dict[str, CheckpointSpec] = {}  # noqa: RUF012 - msgspec copies it
-    stages: dict[str, str] = {}  # noqa: RUF012
-    facts: dict[str, FactSource] = {}  # noqa: RUF012
+    outputs: dict[str, CheckpointSpec] = {}
+    stages: dict[str, str] = {}
+    facts: dict[str, FactSource] = {}
 
     def wanted(self) -> dict[str, dict[str, Any]]:
         """Return what the recorder has to write down, by method: the arguments it is given in the worker."""
@@ -196,9 +201,7 @@ def undefined_methods(checkpoints: Checkpoints, source: str) -> set[str]:
     """Return the methods of the checkpoints that a file does not define, wherever it might define them."""
     names = set(re.findall(r"\bdef\s+(\w+)", source))
     return {
-        spec.method
-        for spec in checkpoints.specs
-        if re.split("[.>]", spec.method)[-1] not in names
+        spec.method for spec in checkpoints.specs if re.split("[.>]", spec.method)[-1] not in names
     }
 
 

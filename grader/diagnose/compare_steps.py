@@ -71,11 +71,15 @@ def _compared(pair: CheckpointPair, context: StepContext) -> ComparedCheckpoint:
     if pair.expected is None:
         status, text = "extra", "Your file comes here, the reference does not."
         if spec.loop and pair.call:
-            text = f"Your file goes on to round {pair.call + 1}, the reference ends after {pair.call}."
+            text = (
+                f"Your file goes on to round {pair.call + 1}, the reference ends after {pair.call}."
+            )
     else:
         status, text = "missing", "The reference comes here, your file does not."
         if spec.loop:
-            text = f"The reference goes on to round {pair.call + 1}, your file ends after {pair.call}."
+            text = (
+                f"The reference goes on to round {pair.call + 1}, your file ends after {pair.call}."
+            )
     patterns = (Pattern("reached_by_one", text),)
     return ComparedCheckpoint(
         replace(made, status=status, patterns=patterns, kinds=("rest",)), spec

@@ -21,7 +21,7 @@ Numbers = np.ndarray[Any, Any]
 
 
 def differing(compared: Sequence[ComparedCheckpoint]) -> list[ComparedCheckpoint]:
-    """Return what is certainly wrong: differing values, loop rounds that one file makes alone, and where a kernel stopped.
+    """Return what is certainly wrong: other values, loop rounds that only one file makes, and where a kernel stopped.
 
     A checkpoint that only one file reaches is not among them: a file may take another way to the right answer.
     """
@@ -49,9 +49,7 @@ def without_strays(compared: Sequence[ComparedCheckpoint]) -> list[ComparedCheck
     ]
 
 
-def first_divergence(
-    step: TracedStep, compared: Sequence[ComparedCheckpoint]
-) -> Divergence | None:
+def first_divergence(step: TracedStep, compared: Sequence[ComparedCheckpoint]) -> Divergence | None:
     """Return the first difference of a step, or None.
 
     What only one file reaches counts when nothing else differs.  One case comes before that: a mask that only one of

@@ -43,8 +43,8 @@ def pair_checkpoints(
     """Yield the pairs in the order in which the reference ends its calls.
 
     `undefined` are methods that the submission does not define: what they would make is no difference, and torch's own
-    functions stand for some of them.  What only the submission reaches comes last; only the rounds that a loop makes too
-    many are reported right after the reference's last round.  With a checkpoint `tile` in a loop and `out` behind it:
+    functions stand for some of them.  What only the submission reaches comes last, except for loops: an extra round is
+    reported right after the reference's last one.  With a checkpoint `tile` in a loop and `out` behind it:
 
         reference reaches     tile 0, tile 1, out
         submission reaches    tile 0, tile 1, tile 2, out, extra
@@ -109,9 +109,7 @@ def _blocks(checkpoints: Checkpoints, calls: list[RecordedCall]) -> dict[str, st
     return found
 
 
-def _names(
-    checkpoints: Checkpoints, call: RecordedCall, undefined: Collection[str]
-) -> list[str]:
+def _names(checkpoints: Checkpoints, call: RecordedCall, undefined: Collection[str]) -> list[str]:
     """Return the checkpoints that a call belongs to."""
     if call.kind == "op":
         shown = [s for s in checkpoints.specs if s.torch_function and s.method in undefined]

@@ -170,9 +170,7 @@ def _mask(
     return (counted, *positions(hidden != right, axes, context))
 
 
-def positions(
-    wrong: Numbers, axes: tuple[str, ...], context: StepContext
-) -> tuple[Pattern, ...]:
+def positions(wrong: Numbers, axes: tuple[str, ...], context: StepContext) -> tuple[Pattern, ...]:
     """Say to which heads, batch rows or tokens the wrong values keep, one pattern for each axis that tells something.
 
     With `wrong` [batch, key] of shape [2, 3] that is true at [1, 0] and [1, 1]: "Only batch 1 is wrong." and "Only keys

@@ -27,10 +27,11 @@ TORCH_FUNCTIONS = ("softmax.in", "softmax.out", "context")
 class RecordedCall:
     """One call of a method that was recorded.
 
-    `kind` is `enter` (what the call was given), `result`, `raised`, or `op` for one of torch's own functions.  `parts`
-    are arrays, or short texts for everything else, by where they stand in the value: `""` is the value itself, `"0/key"`
-    an item of an item, `".self.size"` what the path `size` leads to from the object, and `"~result/self/memory"` tells
-    whether those two share memory (`shared` or `apart`).
+    `kind` is `enter` (what the call was given), `result`, `raised`, or `op` for one of torch's own functions.
+
+    `parts` are arrays, or short texts for everything else, by where they stand in the value: `""` is the value itself,
+    `"0/key"` an item of an item, `".self.size"` what the path `size` leads to from the object.  `"~result/self/memory"`
+    tells whether those two share memory: `shared` or `apart`.
     """
 
     method: str
@@ -125,9 +126,7 @@ def _recorder() -> bytes:
     return b"\n\n".join(path.read_bytes() for path in IN_WORKER)
 
 
-def _step(
-    session: Session, script: Script, index: int, checkpoints: Checkpoints
-) -> StepRecording:
+def _step(session: Session, script: Script, index: int, checkpoints: Checkpoints) -> StepRecording:
     request = script.request(index)
     sent = request.nbytes
     step = StepRecording(index, request, None)

@@ -60,9 +60,7 @@ def step_context(
     tokens = case.steps[reference.index].get("tokens") if reference.index >= 0 else None
     if held is None and after is not None and type(tokens) is int:
         before = max(after - tokens, 0)
-    padding, lengths = (
-        _numbers(checkpoints, name, reference) for name in ("padding", "lengths")
-    )
+    padding, lengths = (_numbers(checkpoints, name, reference) for name in ("padding", "lengths"))
     padded: tuple[bool, ...] = ()
     if padding is not None and padding.ndim == 1:
         padded = tuple(bool(count > 0) for count in padding)
@@ -106,16 +104,12 @@ def _found(
         sent = [step.request.tensors.get(name) for name in source.argument.split()]
         return [item for item in sent if item is not None][:1]
     values = [
-        value
-        for value in _values(checkpoints, source, step)
-        if texts or isinstance(value, Array)
+        value for value in _values(checkpoints, source, step) if texts or isinstance(value, Array)
     ]
     return values if source.every_call else values[-1:]
 
 
-def _values(
-    checkpoints: Checkpoints, source: FactSource, step: StepRecording
-) -> list[Array | str]:
+def _values(checkpoints: Checkpoints, source: FactSource, step: StepRecording) -> list[Array | str]:
     spec = next((item for item in checkpoints.specs if item.name == source.checkpoint), None)
     if spec is None:
         return []

@@ -82,7 +82,9 @@ def trace_case(
         # what only one file reaches is news only where nothing else differs
         steps = [step._replace(compared=without_strays(step.compared)) for step in steps]
     traced = tuple(_traced(case, checkpoints, step) for step in steps)
-    return Trace(challenge.id, case.id, traced, _divergence(challenge, golden, steps, traced), ended)
+    return Trace(
+        challenge.id, case.id, traced, _divergence(challenge, golden, steps, traced), ended
+    )
 
 
 def _divergence(
@@ -101,9 +103,7 @@ def _divergence(
             return _with_symptom(first, challenge, golden, step.submission.reply)
         if step.context.held == 0:
             right_without_cache |= {
-                item.checkpoint.name
-                for item in step.compared
-                if item.checkpoint.status == "same"
+                item.checkpoint.name for item in step.compared if item.checkpoint.status == "same"
             }
     return None
 

@@ -15,9 +15,11 @@ from grader.content import load_challenge
 from grader.content.catalogue import challenge_ids
 from grader.content.planting import plant
 from grader.diagnose.checkpoints import load_checkpoints, stage_of
+from grader.diagnose.explain_failures import with_first_divergence
 from grader.diagnose.trace_case import trace_case
 from grader.diagnose.trace_model import trace_to_json
 from grader.judge import grade_source
+from grader.judge.golden import load_golden
 
 NAME = "multi_head_attention"
 CASE = "chunks-3-3-2"
@@ -67,7 +69,7 @@ def trace(challenge, sandbox_for):
 def test_the_reference_does_not_part_from_itself(challenge, trace) -> None:
     made = trace(challenge.reference_text)
     assert made.divergence is None
-    assert {point.status for step in made.steps for point in step.points} == {"same"}
+    assert {checkpoint.status for step in made.steps for checkpoint in step.checkpoints} == {"same"}
     facts = [(s.cache_length, s.scores, s.weight_sum) for s in made.steps[1:]]
     assert [[pair.actual for pair in step] for step in facts] == [
         ["3", "3", "1.0000"],
@@ -95,8 +97,8 @@ def test_stage_family_and_pattern(challenge, trace, bug, step, said) -> None:
         step,
         stage_of(challenge, load_checkpoints(challenge), bug),
     )
-    assert first.family == challenge.bugs[bug].family == first.by_place
-    assert said in " ".join([first.sentence(), *first.point.pattern])
+    assert first.bug_class == challenge.bugs[bug].family == first.bug_class_by_place
+    assert said in " ".join([first.sentence(), *first.checkpoint.sentences])
 
 
 def test_the_sentence_names_step_point_and_place(challenge, trace) -> None:
@@ -116,7 +118,7 @@ def test_a_file_without_the_methods_is_seen_through_torch(trace, body) -> None:
     assert trace(file("t - s")).divergence is None
     first = trace(file("0")).divergence
     assert first is not None
-    assert (first.step, first.stage, first.point.from_method) == (1, "mask", False)
+    assert (first.step, first.stage, first.checkpoint.from_method) == (1, "mask", False)
 
 
 CORRECT = ["einsum", "per_head_loop", "query_chunks", "scale_on_query", "sdpa_two_paths"]
@@ -155,12 +157,13 @@ def test_a_file_that_cannot_be_loaded_says_so(trace) -> None:
 
 def test_the_cause_of_the_first_failed_scenario_tells_it(challenge, sandbox_for) -> None:
     source = plant(challenge, ["seed-scale-missing-sqrt"]).encode()
-    options = {"cases": [CASE, "no-cache"], "sandbox": sandbox_for(NAME), "explain": True}
-    result = grade_source(challenge, source, **options)
-    told = [case.cause.help or "" for case in result.cases if case.cause]
-    assert ["First difference inside" in text for text in told] == [True, False]
-    good = grade_source(challenge, challenge.reference_text.encode(), **options)
-    assert good.verdict == "passed"
+    box = sandbox_for(NAME)
+    result = grade_source(challenge, source, cases=[CASE, "no-cache"], sandbox=box)
+    assert not any(case.cause and case.cause.divergence for case in result.cases)
+    found = with_first_divergence(box, challenge, load_golden(challenge), source, result)
+    told = [case.cause for case in found.cases if case.cause]
+    assert [cause.divergence is not None for cause in told] == [True, False]
+    assert told[0].divergence in told[0].advice
 
 
 @pytest.mark.parametrize("name", challenge_ids())

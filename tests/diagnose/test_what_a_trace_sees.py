@@ -12,7 +12,7 @@ from grader.content import load_challenge
 from grader.content.catalogue import challenge_ids
 from grader.content.planting import plant
 from grader.diagnose.checkpoints import (
-    RECORDER,
+    IN_WORKER,
     Checkpoints,
     CheckpointSpec,
     load_checkpoints,
@@ -20,7 +20,7 @@ from grader.diagnose.checkpoints import (
 )
 from grader.diagnose.compare_arrays import compare_arrays
 from grader.diagnose.compare_outputs import ComparedCheckpoint
-from grader.diagnose.first_divergence import with_likeness
+from grader.diagnose.first_divergence import matches_other_tensor
 from grader.diagnose.pair_checkpoints import pair_checkpoints
 from grader.diagnose.patterns import UNUSED, StepContext, places
 from grader.diagnose.record_case import RecordedCall, StepRecording
@@ -71,9 +71,9 @@ def test_the_first_difference_says_how_and_names_stage_and_family(
     challenge = load_challenge(name)
     first = traced(name, plant(challenge, [bug]), case).divergence
     assert first is not None
-    assert said in " ".join([first.sentence(), *first.point.pattern])
+    assert said in " ".join([first.sentence(), *first.checkpoint.sentences])
     assert first.stage == stage_of(challenge, load_checkpoints(challenge), bug)
-    assert first.by_place == challenge.bugs[bug].family
+    assert first.bug_class_by_place == challenge.bugs[bug].family
 
 
 def test_a_file_that_goes_other_ways_parts_where_its_answers_do(traced) -> None:
@@ -84,7 +84,7 @@ def test_a_file_that_goes_other_ways_parts_where_its_answers_do(traced) -> None:
     assert wrong != source
     first = traced("decode_positions", wrong, "prompt").divergence
     assert first is not None
-    assert (first.stage, first.point.name) == ("output", "logits")
+    assert (first.stage, first.checkpoint.name) == ("output", "logits")
 
 
 HOSTILE = """
@@ -141,9 +141,9 @@ def test_wrong_keys_are_told_by_the_cache(wrong, said) -> None:
 
 
 def test_programs_are_paired_by_the_block_they_work_on() -> None:
-    points = Checkpoints(
+    checkpoints = Checkpoints(
         (
-            CheckpointSpec("first", "first", "_bounds", "block", enter=0, block=0),
+            CheckpointSpec("first", "first", "_bounds", "block", argument=0, block=0),
             CheckpointSpec("scores", "scores", "_scores", "scores"),
         ),
         {},
@@ -165,7 +165,7 @@ def test_programs_are_paired_by_the_block_they_work_on() -> None:
             ]
         return made
 
-    visits = list(pair_checkpoints(points, notes([0, 16]), notes([16, 0]), ()))
+    visits = list(pair_checkpoints(checkpoints, notes([0, 16]), notes([16, 0]), ()))
     assert {visit.program for visit in visits} == {"block from 0, 0", "block from 16, 0"}
     for visit in visits:
         assert visit.mine is not None
@@ -202,9 +202,9 @@ def test_numbers_of_another_point_are_recognised_and_constants_are_not() -> None
         wrong = compare_arrays(
             made, array(values, "float64"), array(got, "float64"), (), StepContext()
         )
-        return with_likeness(
+        return matches_other_tensor(
             ComparedCheckpoint(wrong, spec), [ComparedCheckpoint(other, spec)]
-        ).point.kinds
+        ).checkpoint.kinds
 
     assert first(keys) == first(keys.copy()) == ("taken",)
     assert "taken" not in first(np.zeros((2, 4)))
@@ -221,6 +221,6 @@ def test_the_recorder_hides_no_name_of_a_driver(name) -> None:
                 found |= {part.id for part in node.targets if isinstance(part, ast.Name)}
         return found
 
-    ours = [names(path.read_bytes()) for path in RECORDER]
+    ours = [names(path.read_bytes()) for path in IN_WORKER]
     assert sum(map(len, ours)) == len(set().union(*ours))
     assert not set().union(*ours) & names(load_challenge(name).driver)
