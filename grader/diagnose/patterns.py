@@ -143,8 +143,7 @@ def _mask(
         text = "Keys are seen that no query may see: padding, or slots that hold no token."
         return (Pattern("unused_keys", text), *_padded_rows(hidden != right, axes, context))
     if not hidden.any():
-        future = "every query sees the future" if queries > 1 else "the query sees every key"
-        nothing = Pattern("nothing_hidden", f"Nothing is hidden: {future}.")
+        nothing = Pattern("nothing_hidden", "Nothing is hidden: every query sees the future.")
         return (nothing, *_padded_rows(hidden != right, axes, context))
     if hidden.all():
         text = "Everything is hidden: no query sees any key."
