@@ -20,10 +20,10 @@ from grader.content.cases_schema import digest_of
 from grader.content.jsonfile import parse_json
 from grader.ground.invocation import command_line
 from grader.ground.transaction import locked, replace_files
+from grader.judge.cost import estimate_cost
 from grader.judge.golden import CaseGolden, Golden
 from grader.judge.golden_check import usable_golden
 from grader.judge.oracle import Oracle
-from grader.judge.price import price_of
 from grader.judge.worker_reuse import SubmissionRunner
 from grader.sandbox import Sandbox
 
@@ -48,7 +48,7 @@ def measure(
 
     Raises ContentError for what cannot be a case.
     """
-    price = price_of(challenge, case)
+    price = estimate_cost(challenge, case)
     golden, known = _caught_up(sandbox, challenge)
     made = expect(sandbox, challenge, case)
     _honest(sandbox, challenge, case, made)

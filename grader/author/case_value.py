@@ -12,10 +12,10 @@ from grader.author.constant_answers import accepts_nan, constant_answers
 from grader.author.kill_matrix import KillMatrix
 from grader.author.wrong_variants import bug_ids
 from grader.content import Case, Challenge
+from grader.judge.cost import Cost
 from grader.judge.golden import CaseGolden, Golden
-from grader.judge.price import Price
 
-MARGIN = 10.0  # a trivial answer must miss by so many tolerances
+MARGIN = 10.0  # a wrong answer must miss by so many tolerances, or else agree to a tenth of one
 MOST = 0.9  # of the scenarios: a trivial solution that so many refuse needs no thought
 
 
@@ -24,7 +24,7 @@ class CaseValue:
     """The findings on one case; `objections` are reasons not to add it, one line each."""
 
     case: Case
-    price: Price
+    price: Cost
     seconds: float
     kills: tuple[str, ...]
     alone: tuple[str, ...]
@@ -43,7 +43,7 @@ def case_value(
     case: Case,
     made: CaseGolden,
     matrix: KillMatrix,
-    price: Price,
+    price: Cost,
     witnesses: Mapping[str, Sequence[str]],
 ) -> CaseValue:
     """Weigh a case whose results on every bug and trivial solution are `matrix`.

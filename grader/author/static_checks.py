@@ -7,14 +7,14 @@ import re
 from collections.abc import Iterator
 
 from grader.author.checkpoint_rules import checkpoint_faults
-from grader.author.recording import schema_bytes, starter_bytes
+from grader.author.recording import schema_bytes, starter_bytes, verbs_schema_bytes
 from grader.author.violation import Violation
 from grader.author.wrong_variants import bug_ids, planted, trivial_solution
 from grader.content import Bug, Challenge, ContentError
 from grader.content.casefile import semantic_errors
 from grader.content.planting import line_span, plant
 from grader.ground.invocation import command_line
-from grader.judge.price import price_of
+from grader.judge.cost import estimate_cost
 
 GIVEAWAY = re.compile(r"#.*\b(bug|wrong|broken|incorrect|should be|fixme|xxx)\b", re.IGNORECASE)
 NAME = re.compile(r"`([A-Za-z_][A-Za-z0-9_.]*)(?:\(\))?`")
@@ -131,6 +131,8 @@ def _generated(challenge: Challenge) -> Faults:
         challenge.starter: starter_bytes(challenge),
         challenge.folder / "cases.schema.json": schema_bytes(challenge),
     }
+    if verbs := verbs_schema_bytes(challenge):
+        wanted[challenge.folder / "verbs.schema.json"] = verbs
     for path, content in wanted.items():
         if not path.exists() or path.read_bytes() != content:
             again = command_line("check", challenge.id, "--record")
@@ -147,7 +149,7 @@ def _recipes(challenge: Challenge) -> Faults:
         for text in semantic_errors(case):
             yield case.id, text.removeprefix(".")
         try:
-            price_of(challenge, case)
+            estimate_cost(challenge, case)
         except ContentError as error:
             yield case.id, str(error)
 

@@ -59,7 +59,7 @@ def new(challenge: str, file: Path, force: bool) -> None:
 @click.argument("file", type=Path_, required=False)
 def lint(challenge: str, file: Path | None) -> None:
     """Check the case in FILE, or all cases of the challenge, without running anything."""
-    from grader.judge.price import price_of
+    from grader.judge.cost import estimate_cost
 
     found = load_challenge(challenge)
     own = found.folder / "cases.json"
@@ -71,7 +71,7 @@ def lint(challenge: str, file: Path | None) -> None:
     lines = []
     for case in cases:
         try:
-            price = price_of(found, case)
+            price = estimate_cost(found, case)
         except ContentError as error:
             lines.append(str(error))
             continue

@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
 from grader.content.catalogue import Challenge
-from grader.content.errors import ContentError
+from grader.content.content_errors import ContentError
 from grader.content.jsonfile import read_json
 from grader.content.validation import Schema, load_schema, schema_errors
 

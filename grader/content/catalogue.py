@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from grader.content.content_errors import ContentError, UnknownChallenge
 from grader.content.entries import (
     Bug,
     Case,
@@ -22,7 +23,6 @@ from grader.content.entries import (
     explained,
     trivial_solution_of,
 )
-from grader.content.errors import ContentError, UnknownChallenge
 from grader.content.jsonfile import read_json
 from grader.ground.paths import ROOT
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from grader.content.errors import ContentError
+from grader.content.content_errors import ContentError
 
 
 @dataclass(frozen=True)

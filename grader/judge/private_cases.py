@@ -13,11 +13,11 @@ from typing import Any
 from grader.content import Case, Challenge, ContentError
 from grader.content.casefile import read_cases
 from grader.ground.errors import GraderError
+from grader.judge.cost import estimate_cost
 from grader.judge.golden_check import prepare
 from grader.judge.grade_file import grade_source
 from grader.judge.missing_packages import missing_package
 from grader.judge.oracle import Oracle
-from grader.judge.price import price_of
 from grader.judge.result import Result
 from grader.judge.sandbox_start import start_sandbox
 from grader.sandbox import SandboxError
@@ -63,7 +63,7 @@ def grade_with(
         own = [case for case in challenge.cases.values() if case not in extra]
         wanted = [case for case in extra if not cases or case.id in cases]
         for case in wanted:
-            price_of(challenge, case)
+            estimate_cost(challenge, case)
         golden = prepare(challenge, own)
         try:
             box.ready()

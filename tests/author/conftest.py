@@ -35,7 +35,7 @@ class Sum:
 '''
 DRIVER = '''"""Verbs of the tiny challenge."""
 
-from grader.sandbox.driverkit import need
+from grader.kit import need
 
 
 class Plan:

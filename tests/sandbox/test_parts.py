@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from grader.kit import Wrong, need
 from grader.sandbox import Limits
 from grader.sandbox.channel import LOG_KEPT, Log
-from grader.sandbox.driverkit import Wrong, need
 from grader.sandbox.layers import trees
 from grader.sandbox.layers.landlock import READ, READ_DIR
 from grader.sandbox.process import End, explain, starved

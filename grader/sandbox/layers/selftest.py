@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from grader.sandbox.environment import ROOT
+from grader.ground.paths import ROOT
 from grader.sandbox.protocol.messages import Request, SandboxError, WorkerFailure
 from grader.sandbox.session import Session
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import grader.kit  # a driver finds it in the worker, which can open no file
 from grader.ground.arrays import Array
 from grader.sandbox.protocol import codec
 from grader.sandbox.protocol.messages import Request
@@ -57,7 +58,7 @@ class Layer(nn.Module):
 """
 DRIVER = b"""
 import torch
-from grader.sandbox.driverkit import Wrong, need
+from grader.kit import Wrong, need
 
 class Verbs:
     def __init__(self, submission):
@@ -107,7 +108,7 @@ def call(x):
     return out.requires_grad_()
 """
 KERNEL_DRIVER = b"""
-from grader.sandbox.driverkit import need
+from grader.kit import need
 
 class Verbs:
     def __init__(self, submission):
@@ -126,6 +127,8 @@ def warm_up(preload: list[str]) -> dict[str, Any]:
     torch.set_num_interop_threads(1)
     for name in preload:
         importlib.import_module(name)
+    if "triton" in sys.modules:
+        importlib.reload(grader.kit.probes)  # its kernels can be made now
     if interpreted():
         importlib.import_module("triton.runtime.interpreter")
         triton_interpreter.quicken()

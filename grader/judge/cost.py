@@ -21,18 +21,18 @@ MAX_WORK = 4_000_000_000
 
 
 @dataclass(frozen=True)
-class Price:
+class Cost:
     """Numbers drawn, and multiplications to be expected of the reference."""
 
     numbers: int
     work: int
 
 
-class TooDear(ContentError):
+class TooExpensive(ContentError):
     """A case that would cost more than a case may."""
 
 
-class Meter(Draw):
+class CostCounter(Draw):
     """Draws as a case does, and refuses before it draws too much."""
 
     def __init__(self, case: Case) -> None:
@@ -60,12 +60,12 @@ class Meter(Draw):
         self.numbers += size
         self.work += size * max(shape, default=1)
         if self.numbers > MAX_NUMBERS:
-            raise TooDear(
+            raise TooExpensive(
                 f"case {self._name!r}: draws {self.numbers:,} numbers or more; {MAX_NUMBERS:,} are allowed."
                 " Use smaller sizes: a mistake that shows at all shows at a few tokens."
             )
         if self.work > MAX_WORK:
-            raise TooDear(
+            raise TooExpensive(
                 f"case {self._name!r}: takes some {self.work:.1e} multiplications or more; {MAX_WORK:.0e} are allowed."
                 " Use fewer tokens."
             )
@@ -91,10 +91,10 @@ class _Unknown(Exception):
     """An answer that only a run can give."""
 
 
-def price_of(challenge: Challenge, case: Case) -> Price:
+def estimate_cost(challenge: Challenge, case: Case) -> Cost:
     """Return what a case costs; raises ContentError when that is too much, or when it names what was never saved."""
-    meter, answers = Meter(case), _Answers(case)
-    script = Script(challenge, case, draw=meter, saved=answers)
+    counter, answers = CostCounter(case), _Answers(case)
+    script = Script(challenge, case, draw=counter, saved=answers)
     for index in script.indices:
         try:
             script.request(index)
@@ -102,7 +102,7 @@ def price_of(challenge: Challenge, case: Case) -> Price:
             _explain(error)
         if index != CREATE and (name := case.steps[index].get("save")):
             answers.known.append(name)
-    return Price(meter.numbers, meter.work)
+    return Cost(counter.numbers, counter.work)
 
 
 def _explain(error: ContentError) -> None:

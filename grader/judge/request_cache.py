@@ -1,22 +1,20 @@
-"""Requests that are settled before anything is answered, made once for all files that are asked them.
+"""Precomputed requests: those that do not depend on what a submission answers, made once for all submissions.
 
-A driver says that its `Plan` keeps nothing from one step to the next (`STATELESS = True`); then a case alone settles
-its requests.  One that sends part of an earlier answer on names that part; the worker puts in what it had answered.
+A step of the kit (`grader.kit`) that names no saved answer is such a request.  So is one that only sends a saved tensor
+on, whole or cut: it names the tensor (`Earlier`) and the worker puts in what it had answered.  A step whose inputs are
+computed from an answer, such as `cache + 1`, is made anew for every submission.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from grader.content import Case
 from grader.sandbox import Earlier, Request
-
-if TYPE_CHECKING:
-    from grader.judge.script import Script
 
 CASES = 256
 MOST_BYTES = 1 << 20  # of the inputs of a request that is kept
@@ -77,41 +75,29 @@ def _bounds(cut: Any) -> Bounds:
 
 
 @dataclass
-class Remembered:
-    """The requests of a case in order, None where one is not settled, and the digest of all its draws."""
+class CachedRequests:
+    """The precomputed requests of one case by step, from -1 (the creation) on, with the digest of each one's draws."""
 
-    requests: tuple[Request | None, ...] | None = None  # nobody asked yet
-    fingerprint: str | None = None
+    requests: Mapping[int, Request] = field(default_factory=dict)
+    digests: Mapping[int, str] = field(default_factory=dict)
+    filled: bool = False
 
-    def fill(self, script: Script) -> None:
-        """Make all requests that a script whose answers are `Answers` can make."""
-        made = [_made(script, index) for index in script.indices]
-        if all(made):
-            self.fingerprint = script.fingerprint
-        self.requests = tuple(item and _kept(item) for item in made)
+    def fill(self, requests: Mapping[int, Request], digests: Mapping[int, str]) -> None:
+        """Keep the requests that are small enough; a larger one is made again for each submission."""
+        small = {step: item for step, item in requests.items() if item.nbytes <= MOST_BYTES}
+        self.requests = {step: replace(item, frames={}) for step, item in small.items()}
+        self.digests = {step: digests[step] for step in small}
+        self.filled = True
 
-    def first(self) -> Iterator[Request]:
-        """Give the requests up to the first that is not settled."""
-        for request in self.requests or ():
-            if request is None:
+    def leading(self, steps: range) -> Iterator[Request]:
+        """Give the requests of the first steps, up to one that has to be made anew."""
+        for step in steps:
+            if step not in self.requests:
                 return
-            yield request
+            yield self.requests[step]
 
 
-def _made(script: Script, index: int) -> Request | None:
-    try:
-        return script.request(index)
-    except Exception:
-        return (
-            None  # it looks at an answer, or cannot be made at all, which is told when it is asked
-        )
-
-
-def _kept(request: Request) -> Request | None:
-    return replace(request, frames={}) if request.nbytes <= MOST_BYTES else None
-
-
-class _Same:
+class _Identity:
     """A key that is equal to itself only, and keeps what it stands for alive."""
 
     def __init__(self, item: object) -> None:
@@ -121,14 +107,14 @@ class _Same:
         return id(self.item)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.item is other.item
+        return isinstance(other, _Identity) and self.item is other.item
 
 
-def remembered(case: Case, seed: int, dtype: str) -> Remembered:
-    """Return what is known of a case on inputs from this seed, in this dtype."""
-    return _remembered(_Same(case), seed, dtype)
+def cached_requests(case: Case, seed: int, dtype: str) -> CachedRequests:
+    """Return what is kept of a case on inputs from this seed, in this dtype; empty until somebody fills it."""
+    return _cached_requests(_Identity(case), seed, dtype)
 
 
 @lru_cache(CASES)
-def _remembered(_case: _Same, _seed: int, _dtype: str) -> Remembered:
-    return Remembered()
+def _cached_requests(_case: _Identity, _seed: int, _dtype: str) -> CachedRequests:
+    return CachedRequests()

@@ -7,7 +7,7 @@ import pytest
 
 from grader.content import load_challenge
 from grader.ground.arrays import Array, array
-from grader.judge.remembered import Answers
+from grader.judge.request_cache import Answers
 from grader.judge.script import CREATE, Script
 from grader.sandbox import Earlier, Reply
 from grader.sandbox.protocol import codec
@@ -58,7 +58,7 @@ def test_the_fingerprint_is_that_of_a_script_that_remembers_nothing() -> None:
 
 
 def test_what_is_sent_on_is_named_before_it_is_answered() -> None:
-    settled = list(Script(CHALLENGE, CASE).settled())
+    settled = list(Script(CHALLENGE, CASE).leading())
     assert len(settled) == len(CASE.steps) + 1
     for step, request in zip(CASE.steps, settled[1:], strict=True):
         wanted = step.get("cache") or {}
@@ -119,9 +119,8 @@ def test_a_tensor_of_an_answer_and_its_parts_have_a_name(expression: str, bounds
     assert part.earlier("float16") == Earlier("a", "cache/key", "float16", bounds)
 
 
-def test_two_drivers_plans_are_remembered_only_where_they_say_so() -> None:
-    for name in ("world_model_cache", "static_cache"):
-        challenge = load_challenge(name)
-        case = next(iter(challenge.cases.values()))
-        made = [Script(challenge, case).request(CREATE) for _ in range(2)]
-        assert made[0] is not made[1]
+def test_requests_are_kept_for_drivers_of_the_kit() -> None:
+    challenge = load_challenge("static_cache")
+    case = next(iter(challenge.cases.values()))
+    one, other = (Script(challenge, case).request(CREATE) for _ in range(2))
+    assert one is other
