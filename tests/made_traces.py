@@ -13,6 +13,7 @@ from grader.diagnose.trace_model import (
     Trace,
     TracedStep,
 )
+from grader.judge.error_patterns import Pattern
 
 AXES = ("batch", "head", "query", "key")
 
@@ -34,7 +35,7 @@ def scores(heads: int, new: int, total: int):
     return np.where(hidden, -np.inf, made)
 
 
-def weights_point(new: int, total: int, *, heads: int = 3, wrong=None) -> Checkpoint:
+def weights_checkpoint(new: int, total: int, *, heads: int = 3, wrong=None) -> Checkpoint:
     want = softmax(scores(heads, new, total))
     got = want if wrong is None else wrong(scores(heads, new, total))
     return checkpoint("weights", want, got, AXES)
@@ -45,7 +46,14 @@ def checkpoint(name: str, want, got, axes) -> Checkpoint:
         return Checkpoint(name, name, 0, "missing", grid(want))
     if want.shape != got.shape:
         return Checkpoint(
-            name, name, 0, "differs", grid(want), grid(got), None, ("Another shape.",)
+            name,
+            name,
+            0,
+            "differs",
+            grid(want),
+            grid(got),
+            None,
+            (Pattern("shape", "Another shape."),),
         )
     places = np.argwhere(~((want == got) | (np.isnan(want) & np.isnan(got))))
     if not len(places):
@@ -53,7 +61,14 @@ def checkpoint(name: str, want, got, axes) -> Checkpoint:
     index = tuple(map(int, places[0]))
     place = FirstWrongValue(index, axes, f"{want[index]:.4f}", f"{got[index]:.4f}")
     return Checkpoint(
-        name, name, 0, "differs", grid(want), grid(got), place, ("Only after the cache.",)
+        name,
+        name,
+        0,
+        "differs",
+        grid(want),
+        grid(got),
+        place,
+        (Pattern("new_part", "Only after the cache."),),
     )
 
 
@@ -61,7 +76,7 @@ def trace(case: str = "a-case", *, wrong=None, heads: int = 3) -> Trace:
     """A prefill of 4 tokens that is right, and a decode of 2 that `wrong` spoils."""
     steps = []
     for index, (new, total) in enumerate([(4, 4), (2, 6)]):
-        attention = weights_point(new, total, heads=heads, wrong=wrong if index else None)
+        attention = weights_checkpoint(new, total, heads=heads, wrong=wrong if index else None)
         want = attention.expected.values.sum(1)
         got = want if attention.actual is None else attention.actual.values.sum(1)
         output = checkpoint("output", want, got, ("batch", "token", "feature"))

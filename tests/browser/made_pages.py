@@ -8,6 +8,7 @@ from made_traces import not_finite, trace, unmasked
 
 from grader.content import Challenge
 from grader.diagnose.trace_model import Divergence
+from grader.judge.error_patterns import Pattern
 from grader.judge.result import BugStatus, CaseResult, Cause, Result, Where
 from grader.report.html_report import result_page
 
@@ -71,7 +72,10 @@ def _hostile(challenge: Challenge) -> str:
     made = trace("a", wrong=unmasked)
     assert made.divergence is not None
     checkpoint = replace(
-        made.divergence.checkpoint, name=HOSTILE, title=HOSTILE, pattern=(HOSTILE,)
+        made.divergence.checkpoint,
+        name=HOSTILE,
+        title=HOSTILE,
+        patterns=(Pattern("hostile", HOSTILE),),
     )
     steps = tuple(replace(step, title=HOSTILE, checkpoints=(checkpoint,)) for step in made.steps)
     first = Divergence(1, HOSTILE, checkpoint, looks_like=HOSTILE)
