@@ -29,12 +29,13 @@ class Draw:
         self._seed, self._dtype, self._jitter = seed, dtype, jitter
         # by step; a step that was never drawn here has none, else it would hide the digest of a cached request
         self._digests: dict[int, Any] = {}
+        self._digest: Any = None  # that of the current step, whatever stream is drawn from
         self._stream = self._taken = 0
 
     def at(self, step: int) -> None:
         """Start the stream of a step; -1 is the creation of the object under test."""
         self._stream, self._taken = step + 1, 0
-        self._digests[step] = sha256()
+        self._digest = self._digests[step] = sha256()
 
     def __call__(self, *shape: int, scale: float = 1.0) -> Numbers:
         """Return float64 numbers of unit variance times `scale`, representable in the case's dtype."""
@@ -71,8 +72,8 @@ class Draw:
         return {step: digest.hexdigest() for step, digest in self._digests.items()}
 
     def _record(self, values: Numbers) -> None:
-        if digest := self._digests.get(self._stream - 1):
-            digest.update(values.data)
+        if self._digest:
+            self._digest.update(values.data)
 
     def _next(self, shape: tuple[int, ...]) -> Place:
         place = Place(self._seed & (2**64 - 1), self._stream, self._taken, shape)
