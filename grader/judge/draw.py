@@ -29,7 +29,7 @@ class Draw:
         self._seed, self._dtype, self._jitter = seed, dtype, jitter
         # by step; a step that was never drawn here has none, else it would hide the digest of a cached request
         self._digests: dict[int, Any] = {}
-        self._digest: Any = None
+        self._digest: Any = None  # that of the current step, whatever stream is drawn from
         self._stream = self._taken = 0
 
     def at(self, step: int) -> None:
@@ -72,7 +72,7 @@ class Draw:
         return {step: digest.hexdigest() for step, digest in self._digests.items()}
 
     def _record(self, values: Numbers) -> None:
-        if self._digest is not None:
+        if self._digest:
             self._digest.update(values.data)
 
     def _next(self, shape: tuple[int, ...]) -> Place:
