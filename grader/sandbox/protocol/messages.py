@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from grader.ground.arrays import Array
+from grader.ground.errors import KvdojoError
 
 MAX_SOURCE = 256 << 10
 OUT_OF_MEMORY = 77  # exit code of a worker that could not even say so
@@ -117,5 +118,5 @@ class WorkerFailure(Exception):
         self.message = message
 
 
-class SandboxError(Exception):
+class SandboxError(KvdojoError):
     """The sandbox itself does not work; never the submission's fault."""
