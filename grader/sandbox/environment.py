@@ -1,8 +1,5 @@
-"""Where this repository lies, and the literal environment of processes that run learner code."""
+"""The literal environment of processes that run learner code."""
 
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[2]
 DEVICE = "KVDOJO_DEVICE"  # names the device for tensors in unconfined workers
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",

@@ -15,8 +15,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
+from grader.ground.paths import ROOT
 from grader.sandbox.channel import CHUNK, Log
-from grader.sandbox.environment import ENVIRONMENT, ROOT
+from grader.sandbox.environment import ENVIRONMENT
 from grader.sandbox.protocol.frames import LENGTH, FrameError, framed
 from grader.sandbox.protocol.messages import Limits, SandboxError, WorkerFailure
 

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from grader.sandbox.environment import ROOT
+from grader.ground.paths import ROOT
 from grader.sandbox.protocol.messages import Request, SandboxError, WorkerFailure
 from grader.sandbox.session import Session
 
@@ -105,5 +105,8 @@ def _scratch() -> str:
 
 
 def _secrets() -> list[str]:
-    found = [*Path(ROOT, "reference").glob("*.py"), *Path(ROOT, "challenges").glob("*/golden.*")]
+    found = [
+        *Path(ROOT, "reference").glob("*.py"),
+        *Path(ROOT, "challenges").glob("*/recorded/golden.*"),
+    ]
     return [str(path) for path in sorted(found)[:4]]

@@ -7,7 +7,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from grader.sandbox.environment import ROOT
+from grader.ground.paths import ROOT
 from grader.sandbox.layers.landlock import READ, READ_DIR, READ_FILE, WRITE_FILE
 
 HIDDEN = tuple(

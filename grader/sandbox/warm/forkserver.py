@@ -18,7 +18,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from grader.sandbox.environment import ROOT
+from grader.ground.paths import ROOT
 from grader.sandbox.layers import confine, landlock, trees
 from grader.sandbox.warm import warmup
 from grader.sandbox.worker import startup
