@@ -290,9 +290,7 @@ def describe(module):
 
 
 @verb("positions")
-def positions(
-    module, tokens: whole(1, 64, "seq_len."), cached: whole(0, 4096, "cache_len.")
-):  # fmt: skip
+def positions(module, tokens: whole(1, 64, "seq_len."), cached: whole(0, 4096, "cache_len.")):
     """Call compute_position_ids."""
     torch = module.keep.torch
     ids = torch.as_tensor(given(module.file.compute_position_ids(tokens, cached)))
@@ -319,9 +317,9 @@ def sample(
 
     def tensors(**seeded):
         """One sample; the function may return one tensor or several."""
-        made = make(batch, tokens, d_model, **seeded)
-        several = [made] if isinstance(made, torch.Tensor) else given(made)
-        return [tensor(x, "a sample input") for x in several]
+        answer = given(make(batch, tokens, d_model, **seeded))
+        answer = [answer] if isinstance(answer, torch.Tensor) else answer
+        return [tensor(x, "a sample input") for x in answer]
 
     first, again, other = tensors(seed=seed), tensors(seed=seed), tensors(seed=seed + 1)
     free = tensors()
