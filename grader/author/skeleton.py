@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from grader.content import Challenge
-from grader.content.driver_loading import load_driver
+from grader.content.driver_loading import checked_driver
 from grader.kit.driver import Driver
 from grader.kit.json_schema import setup_schema, verb_schemas
 
@@ -42,7 +42,7 @@ def verbs(challenge: Challenge) -> dict[str, tuple[str, dict[str, str]]]:
 
 
 def _driver(challenge: Challenge) -> Driver:
-    return load_driver(challenge).driver
+    return checked_driver(challenge)
 
 
 def _parameters(schema: Mapping[str, Any]) -> dict[str, str]:

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from grader.author.checkpoint_rules import checkpoint_faults
+from grader.author.draw_order import dependent_steps
 from grader.author.recording import content_digest, schema_bytes, starter_bytes
 from grader.author.violation import Violation
 from grader.author.wrong_variants import bug_ids, planted, trivial_solution
 from grader.content import Bug, Challenge, ContentError
 from grader.content.casefile import semantic_errors
+from grader.content.driver_loading import load_driver
 from grader.content.planting import line_span, plant
 from grader.content.witnesses import read_witnesses
 from grader.ground.invocation import command_line
@@ -160,6 +162,13 @@ def _recipes(challenge: Challenge) -> Faults:
             estimate_cost(challenge, case)
         except ContentError as error:
             yield case.id, str(error)
+            continue
+        for step in dependent_steps(challenge, case):
+            which = "the creation" if step < 0 else f"step {step}"
+            yield (
+                case.id,
+                f"{which} draws other inputs when the steps are asked in another order; a driver must keep nothing",
+            )
 
 
 def _brief(challenge: Challenge) -> Faults:
@@ -175,6 +184,9 @@ def _brief(challenge: Challenge) -> Faults:
     for name in challenge.helpers:
         if name.rsplit(".", 1)[-1] not in words:
             yield "challenge.json", f"`helpers` names {name!r}, which the reference lacks"
+    for name in load_driver(challenge).driver.all_helpers():
+        if name not in words:
+            yield "driver.py", f"a verb looks up `{name}`, which the reference lacks"
 
 
 def _impostors(challenge: Challenge) -> Faults:

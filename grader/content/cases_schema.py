@@ -16,7 +16,7 @@ from typing import Any
 from grader.content.cases_document import expand
 from grader.content.catalogue import Challenge
 from grader.content.content_errors import ContentError
-from grader.content.driver_loading import load_driver
+from grader.content.driver_loading import checked_driver
 from grader.content.jsonfile import read_json
 from grader.content.validation import Schema, load_schema, schema_errors
 from grader.kit.json_schema import setup_schema, verb_schemas
@@ -130,7 +130,7 @@ def cases_digest(challenge: Challenge, entries: Sequence[Any] | None = None) -> 
 
 def _parts(challenge: Challenge) -> tuple[Schema, Schema, Schema, Schema]:
     """Return the schemas of a case without setup and steps, of its definitions, of the setup, and of the steps."""
-    driver = load_driver(challenge).driver
+    driver = checked_driver(challenge)
     verbs = sorted(verb_schemas(driver).items())
     case = deepcopy(load_schema("case-v1"))
     definitions = case.pop("$defs")

@@ -9,28 +9,38 @@ from typing import Any
 
 from grader.content.catalogue import Challenge
 from grader.content.content_errors import ContentError
+from grader.kit.driver import Driver
 from grader.kit.mistakes import DriverError
 from grader.kit.trusted_side import Plan
 
 
 def load_driver(challenge: Challenge) -> type[Plan]:
-    """Return the `Plan` of a challenge's driver, whose `driver` describes its verbs; it is checked once.
+    """Return the `Plan` of a challenge's driver, whose `driver` describes its verbs.
 
-    Raises ContentError, with file and line, for a driver that cannot be imported or makes no sense.
+    Raises ContentError, with file and line, for a driver that cannot be imported.
     """
-    return load_driver_text(challenge.folder / "driver.py", challenge.driver)
+    return _load(challenge.folder / "driver.py", challenge.driver)
+
+
+def checked_driver(challenge: Challenge) -> Driver:
+    """Return a driver whose declarations all make sense; else ContentError, with file and line.
+
+    A grading leaves this to `kvdojo check`: without it, no golden fits the driver.
+    """
+    path = challenge.folder / "driver.py"
+    driver = _load(path, challenge.driver).driver
+    try:
+        driver.check()
+    except DriverError as error:
+        raise _located(path, error.line, error.message) from None
+    return driver
 
 
 @lru_cache(64)
-def load_driver_text(path: Path, text: bytes) -> type[Plan]:
-    """Return the `Plan` of a driver with this text, as `load_driver` does."""
+def _load(path: Path, text: bytes) -> type[Plan]:
     plan = _executed(path, text).get("Plan")
     if not (isinstance(plan, type) and issubclass(plan, Plan)):
         raise ContentError(f"{path}: its last line must be `Plan, Verbs = both_sides(globals())`")
-    try:
-        plan.driver.check()
-    except DriverError as error:
-        raise _located(path, error.line, error.message) from None
     return plan
 
 

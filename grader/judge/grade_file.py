@@ -94,7 +94,7 @@ def grade_source(
         grading = Grading(
             *(box, challenge, golden, fresh, source, progress or _quiet),
             parallel=parallel,
-            foreign=frozenset(foreign_helpers(challenge, text)),
+            foreign=frozenset(foreign_helpers(challenge, text, asked)),
             unnamed=frozenset(name for name in asked if name not in text),
         )
         results, log = grading.run(chosen)

@@ -71,7 +71,7 @@ class Grading:
 
     def _helpers(self, case: Case) -> set[str]:
         """Names a correct file may lack that the case asks for."""
-        return set(self.challenge.helpers).intersection(self.golden.cases[case.id].needs)
+        return {n for n in self.golden.cases[case.id].needs if self.challenge.may_lack(n)}
 
     def _bench(self) -> SubmissionRunner:
         return SubmissionRunner(self.sandbox, self.challenge, self.source)

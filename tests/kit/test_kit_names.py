@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from random import Random
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,9 +13,10 @@ from grader.judge.cost import CostCounter, TooExpensive
 from grader.judge.draw import Draw
 from grader.judge.request_cache import Answers
 from grader.judge.script import Script
-from grader.kit import answers, both_sides, guarded
+from grader.kit import answers, guarded
 from grader.kit.answers import Wrong
-from grader.kit.json_schema import schema_of
+from grader.kit.choice_sequence import ChoiceSequence
+from grader.kit.json_schema import verb_schemas
 from grader.kit.scenarios import random_case
 
 DRIVER = '''
@@ -87,19 +87,17 @@ def pick(
 
 
 @pytest.fixture
-def sides() -> tuple[Any, Any]:
-    scope: dict[str, Any] = {}
-    exec(compile(DRIVER, "driver.py", "exec", dont_inherit=True), scope)
-    return both_sides(scope)
+def sides(sides_of: Any) -> Any:
+    return sides_of(DRIVER)
 
 
-def plan_of(sides: tuple[Any, Any], step: int = 0) -> Any:
+def plan_of(sides: Any, step: int = 0) -> Any:
     draw = Draw(5, "float32")
     draw.at(step)
     return sides[0]({"width": 3}, draw)
 
 
-def worker_of(sides: tuple[Any, Any]) -> Any:
+def worker_of(sides: Any) -> Any:
     worker = sides[1](SimpleNamespace(Box=lambda content: SimpleNamespace(content=content)))
     for name, content in (("main", 1), ("a", 2), ("b", 3)):
         worker.box(into=name, content=content)
@@ -199,7 +197,7 @@ def test_only_a_state_that_was_predicted_has_to_wait_for_an_answer() -> None:
         assert waits == predicted, case.id
 
 
-def test_a_verb_gets_the_objects_that_a_case_names(sides: tuple[Any, Any]) -> None:
+def test_a_verb_gets_the_objects_that_a_case_names(sides: Any) -> None:
     worker = worker_of(sides)
     assert worker.opened() == {"content": 1, "others": [], "spare": None}
     assert worker.opened(of="b", others=["a", "main"])["others"] == [2, 1]
@@ -208,19 +206,19 @@ def test_a_verb_gets_the_objects_that_a_case_names(sides: tuple[Any, Any]) -> No
 
 
 @pytest.mark.parametrize("step", [{"of": "c"}, {"others": ["a", "c"]}, {"spare": "c"}])
-def test_a_name_that_stands_for_nothing_is_said(sides: tuple[Any, Any], step: Any) -> None:
+def test_a_name_that_stands_for_nothing_is_said(sides: Any, step: Any) -> None:
     with pytest.raises(Wrong, match="no step before kept anything under the name 'c'"):
         worker_of(sides).opened(**step)
 
 
-def test_objects_are_one_submissions_own(sides: tuple[Any, Any]) -> None:
+def test_objects_are_one_submissions_own(sides: Any) -> None:
     worker_of(sides)
     with pytest.raises(Wrong, match="'main'"):
         sides[1](SimpleNamespace()).opened()
 
 
-def test_a_helper_of_an_object_is_looked_up_as_one_of_the_file(sides: tuple[Any, Any]) -> None:
-    assert sides[0].driver.helpers == ["_hidden"]
+def test_a_helper_of_an_object_is_looked_up_as_one_of_the_file(sides: Any) -> None:
+    assert sides.driver.all_helpers() == ["_hidden"]
     answers.asked.clear()
     with pytest.raises(Wrong) as caught:
         worker_of(sides).hidden(of="a")
@@ -229,26 +227,26 @@ def test_a_helper_of_an_object_is_looked_up_as_one_of_the_file(sides: tuple[Any,
     assert guarded(SimpleNamespace(_hidden=4))._hidden == 4
 
 
-def test_what_a_source_leaves_out_is_not_sent(sides: tuple[Any, Any]) -> None:
+def test_what_a_source_leaves_out_is_not_sent(sides: Any) -> None:
     plan = plan_of(sides)
-    assert plan.take(count=2).keys() == {"x"}
-    assert plan.take(count=4).keys() == {"x", "y"}
+    assert plan.inputs("take", {"count": 2}).keys() == {"x"}
+    assert plan.inputs("take", {"count": 4}).keys() == {"x", "y"}
     assert worker_of(sides).take(x=1) == {"x": 1, "y": None}
 
 
 def test_an_input_comes_from_the_source_that_the_verb_names_else_from_the_first(
-    sides: tuple[Any, Any],
+    sides: Any,
 ) -> None:
-    verbs = sides[0].driver.verbs
+    verbs = sides.driver.verbs
     assert list(verbs["take"].parameters) == ["count"]
     assert list(verbs["states"].parameters) == ["names"]
-    sent = plan_of(sides).states(names=["a", "b", "a"])
+    sent = plan_of(sides).inputs("states", {"names": ["a", "b", "a"]})
     assert sent["y"] == 3
     assert (sent["x"][0] == sent["x"][2]).all()
 
 
-def test_the_schema_says_what_texts_lists_and_names_may_be(sides: tuple[Any, Any]) -> None:
-    verbs = schema_of(sides[0].driver, "test")["$defs"]["verbs"]
+def test_the_schema_says_what_texts_lists_and_names_may_be(sides: Any) -> None:
+    verbs = verb_schemas(sides.driver)
     assert verbs["take"]["description"] == "Take the first pair, as it is made."
     into = {"type": "string", "maxLength": 9, "description": "Name."}
     assert verbs["box"]["properties"]["into"] == into
@@ -273,10 +271,10 @@ def test_the_schema_says_what_texts_lists_and_names_may_be(sides: tuple[Any, Any
     assert verbs["pick"]["required"] == ["names", "flags"]
 
 
-def test_random_cases_ask_for_no_verb_that_must_name_something(sides: tuple[Any, Any]) -> None:
-    random, seen = Random(3), set()
-    for _ in range(60):
-        for step in random_case(sides[0].driver, random)["steps"]:
+def test_random_cases_ask_for_no_verb_that_must_name_something(sides: Any) -> None:
+    seen = set()
+    for seed in range(60):
+        for step in random_case(sides.driver, ChoiceSequence.seeded(seed), seed)["steps"]:
             seen.add(step["do"])
             if step["do"] == "pick":
                 assert sorted(step["names"]) == ["a", "b"]
