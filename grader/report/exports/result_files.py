@@ -17,9 +17,9 @@ from grader.content.jsonfile import read_json
 from grader.content.schema import faults, load_schema
 from grader.ground.invocation import command_line
 from grader.judge.result import BugStatus, CaseResult, Cause, Where, redacted
+from grader.sandbox.layers import isolating_names
 
 SCHEMA = "kvdojo/result/v1"
-ISOLATED = {"seccomp", "seccomp-closed-book"}
 
 
 class Unusable(Exception):
@@ -97,7 +97,7 @@ def read(path: Path) -> Iterator[Graded]:
 def only_isolated(graded: Iterable[Graded]) -> Iterator[Graded]:
     """Yield the results, with no verdict where the submission ran without isolation."""
     for one in graded:
-        yield one if ISOLATED & set(one.isolation) else replace(one, verdict="error")
+        yield one if isolating_names() & set(one.isolation) else replace(one, verdict="error")
 
 
 def _files(folder: Path) -> Iterator[Path]:
