@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.options import many, parser
-from grader.batch.conduct import Order, Start, Watcher, conduct
-from grader.batch.plan import Entry
+from grader.classroom.batch_plan import PlannedSubmission
+from grader.classroom.run_batch import BatchObserver, BatchOptions, BatchStart, run_batch
 from grader.content import load_challenge
 
 NAME = "multi_head_attention"
@@ -28,7 +28,7 @@ SAMPLE = 20  # submissions from one look at the memory to the next: looking cost
 FILES = sorted((ROOT / "tests" / "correct" / NAME).glob("*.py"))
 
 
-class Gauge(Watcher):
+class Gauge(BatchObserver):
     """Notes when each submission was finished, and how much memory our processes hold."""
 
     def __init__(self) -> None:
@@ -36,11 +36,11 @@ class Gauge(Watcher):
         self.memory: list[tuple[int, int]] = []
         self.wrong = 0
 
-    def begin(self, start: Start) -> None:
+    def begin(self, start: BatchStart) -> None:
         """Grading begins."""
         self.times.append(time.monotonic())
 
-    def seen(self, entry: Entry, verdict: str) -> None:
+    def seen(self, entry: PlannedSubmission, verdict: str) -> None:
         """One more is finished."""
         self.times.append(time.monotonic())
         if len(self.times) % SAMPLE == 0 or not self.memory:
@@ -81,7 +81,7 @@ def batch(count: int, jobs: int) -> tuple[float, Gauge]:
         folder.mkdir()
         fill(folder, count)
         gauge, began = Gauge(), time.monotonic()
-        conduct(Order(load_challenge(NAME), folder, Path(scratch) / "out", jobs), gauge)
+        run_batch(BatchOptions(load_challenge(NAME), folder, Path(scratch) / "out", jobs), gauge)
         return time.monotonic() - began, gauge
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.options import many, parser
 from benchmarks.soak import NAME, TESTS, source_of
-from grader.batch import journal
+from grader.classroom import journal
 
 HOSTILE = sorted((TESTS / "attacks" / "programs").glob("*.py"))
 HONEST = [

@@ -14,14 +14,14 @@ from rich.table import Table
 
 from benchmarks.options import parser
 from grader.content import Challenge, challenge_ids, load_challenge
-from grader.content.challenge import ROOT
-from grader.files import write_atomically
+from grader.diagnose.explain_failures import trace_failed_cases
+from grader.diagnose.trace_model import Trace
+from grader.ground.files import write_atomically
 from grader.ground.invocation import command_line
+from grader.ground.paths import ROOT
 from grader.judge import grade_source, start_sandbox
 from grader.judge.result import Result
 from grader.report.html_report import Link, index_page, result_page
-from grader.trace.failed import trace_failed
-from grader.trace.model import Trace
 
 REPORT = ROOT / "report"
 
@@ -56,7 +56,7 @@ def grade_both(challenge: Challenge) -> tuple[Result, Result, dict[str, Trace]]:
     with start_sandbox(challenge) as sandbox:
         starter = grade_source(challenge, text, sandbox=sandbox)
         reference = grade_source(challenge, challenge.reference.read_bytes(), sandbox=sandbox)
-        return starter, reference, trace_failed(sandbox, challenge, starter, text)
+        return starter, reference, trace_failed_cases(sandbox, challenge, starter, text)
 
 
 def page(challenge: Challenge, label: str, result: Result, traces: Mapping[str, Trace]) -> Link:

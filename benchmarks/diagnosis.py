@@ -14,14 +14,14 @@ import argparse
 import sys
 
 from grader.content import Case, Challenge, load_challenge
-from grader.content.challenge import challenge_ids
-from grader.content.plant import plant
+from grader.content.catalogue import challenge_ids
+from grader.content.planting import plant
+from grader.diagnose.checkpoints import load_checkpoints, stage_of
+from grader.diagnose.trace_case import DOCUMENT, trace_case
+from grader.diagnose.trace_model import Divergence
 from grader.judge import start_sandbox
 from grader.judge.golden import load_golden
 from grader.sandbox import Sandbox
-from grader.trace import Divergence, trace_case
-from grader.trace.points import load_points, stage_of
-from grader.trace.trace import DOCUMENT
 
 STAGE_BAR, FAMILY_BAR = 0.95, 0.85
 
@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def _measure(challenge: Challenge, with_decoys: bool) -> int:
-    points = load_points(challenge)
+    points = load_checkpoints(challenge)
     beside = [bug.id for bug in challenge.bugs.values() if bug.kind == "decoy" and with_decoys]
     stages = families = places = total = 0
     misses = []

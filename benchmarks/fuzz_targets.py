@@ -23,14 +23,15 @@ from hypothesis import strategies as st
 
 from benchmarks.fuzz_strategies import JSON, changed_bytes, changed_document, changed_text
 from grader.content import Challenge, ContentError, load_challenge
-from grader.content.challenge import ROOT
+from grader.content.bug_detection import entry_status
+from grader.content.cases_schema import case_schema, validate_challenge
 from grader.content.entries import case_of
-from grader.content.fragments import entries
 from grader.content.jsonfile import parse_json
-from grader.content.schema import case_schema, faults, validate_challenge
 from grader.content.signatures import foreign_helpers
+from grader.content.validation import schema_errors
 from grader.ground.arrays import array, pack
 from grader.ground.display import escape_for_display, escape_lines
+from grader.ground.paths import ROOT
 from grader.judge import start_sandbox
 from grader.judge.oracle import Oracle
 from grader.sandbox import Sandbox, WorkerFailure
@@ -154,7 +155,7 @@ def _unusable() -> type[Exception]:
 
 def _source(text: str) -> None:
     challenge = _challenge()
-    entries(challenge, text)
+    entry_status(challenge, text)
     foreign_helpers(challenge, text)
 
 
@@ -173,25 +174,25 @@ def _zip() -> bytes:
 
 
 def _archive(data: bytes) -> None:
-    from grader.batch.leaves import Refused, archive_leaves
+    from grader.classroom.archive_entries import SubmissionRefused, archive_entries
 
     for bulk in (False, True):
         try:
-            leaves = archive_leaves(data, bulk=bulk)
-        except Refused:
+            leaves = archive_entries(data, bulk=bulk)
+        except SubmissionRefused:
             continue
         for leaf in leaves:
             assert not {"..", "", "/"} & set(leaf.parts), leaf.parts
             try:
                 assert len(leaf.read(1000)) <= 1000
-            except Refused:
+            except SubmissionRefused:
                 continue
 
 
 def _case(entry: Any) -> None:
     """Do with a case what an author's tools do: validate it, then ask the reference."""
     challenge = _challenge()
-    lines = faults(entry, _case_schema(), "case")
+    lines = schema_errors(entry, _case_schema(), "case")
     if lines:
         raise ContentError("\n".join(lines))
     Oracle(_sandbox(), challenge).expect(case_of(entry, "case"))

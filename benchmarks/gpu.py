@@ -33,7 +33,7 @@ from benchmarks.contenders import (
 )
 from benchmarks.exactness import check_everything, error
 from benchmarks.gpu_report import bars, plot, show, title, wrong
-from grader.files import write_atomically
+from grader.ground.files import write_atomically
 
 ROUNDS, WARM = 30, 5
 

@@ -13,11 +13,11 @@ import sys
 import time
 from pathlib import Path
 
-from grader.author.equivalent import load_reviewed
+from grader.author.equivalent_mutants import load_reviewed
 from grader.author.mutants import Mutant, mutants
 from grader.author.mutation import Score, score
 from grader.content import Challenge, challenge_ids, load_challenge
-from grader.files import write_atomically
+from grader.ground.files import write_atomically
 from grader.judge import start_sandbox
 from grader.judge.grade_file import usable_golden
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from benchmarks.refactor import refactored
-from grader.author.faults import bug_ids, decoy_ids
+from grader.author.wrong_variants import bug_ids, decoy_ids
 from grader.content import Challenge, load_challenge
-from grader.content.challenge import challenge_ids
-from grader.content.fragments import status
-from grader.content.plant import plant
+from grader.content.bug_detection import bug_status
+from grader.content.catalogue import challenge_ids
+from grader.content.planting import plant
 
 LARGEST = 11
 FIRST = "multi_head_attention"
@@ -80,7 +80,7 @@ def measure(name: str, seed: int, subset: int, refactor: bool) -> Tally:
 
     def read(bugs: set[str], decoys: list[str]) -> dict[str, str]:
         text = plant(challenge, [*sorted(bugs), *decoys])
-        return status(challenge, refactored(text, draw) if refactor else text)
+        return bug_status(challenge, refactored(text, draw) if refactor else text)
 
     bugs, decoys = draw_subset(challenge, draw)
     before = read(bugs, decoys)

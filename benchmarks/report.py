@@ -9,9 +9,9 @@ from itertools import pairwise
 
 from benchmarks.options import add_challenge, parser
 from grader.content import load_challenge
+from grader.diagnose.explain_failures import trace_failed_cases
 from grader.judge import grade_source, start_sandbox
 from grader.report.html_report import result_page
-from grader.trace.failed import trace_failed
 
 
 def main() -> int:
@@ -25,7 +25,7 @@ def main() -> int:
         marks = [time.perf_counter()]
         result = grade_source(challenge, source, sandbox=sandbox)
         marks.append(time.perf_counter())
-        traces = trace_failed(sandbox, challenge, result, source)
+        traces = trace_failed_cases(sandbox, challenge, result, source)
         marks.append(time.perf_counter())
         page = result_page(challenge, result, source.decode(), traces=traces)
         marks.append(time.perf_counter())

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, combinations
 
-from grader.author.faults import bug_ids, decoy_ids, planted, sample
-from grader.author.matrix import first_kill, kill_matrix, loudest_first
+from grader.author.kill_matrix import first_kill, kill_matrix, loudest_first
+from grader.author.wrong_variants import bug_ids, decoy_ids, planted, sample
 from grader.content import load_challenge
 from grader.judge import start_sandbox
 from grader.judge.grade_file import usable_golden

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.options import add_challenge, many, parser
 from grader.content import load_challenge
-from grader.files import write_atomically
+from grader.ground.files import write_atomically
 
 PROGRAM = [sys.executable, "-m", "grader"]
 

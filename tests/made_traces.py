@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from grader.trace.model import Divergence, Grid, Pair, Place, Point, Step, Trace
+from grader.diagnose.trace_model import (
+    Checkpoint,
+    Divergence,
+    FactPair,
+    FirstWrongValue,
+    RecordedArray,
+    Trace,
+    TracedStep,
+)
 
 AXES = ("batch", "head", "query", "key")
 
 
-def grid(values) -> Grid:
-    return Grid(values.shape, str(values.dtype), values)
+def grid(values) -> RecordedArray:
+    return RecordedArray(values.shape, str(values.dtype), values)
 
 
 def softmax(scores):
@@ -26,23 +34,27 @@ def scores(heads: int, new: int, total: int):
     return np.where(hidden, -np.inf, made)
 
 
-def weights_point(new: int, total: int, *, heads: int = 3, wrong=None) -> Point:
+def weights_point(new: int, total: int, *, heads: int = 3, wrong=None) -> Checkpoint:
     want = softmax(scores(heads, new, total))
     got = want if wrong is None else wrong(scores(heads, new, total))
     return point("weights", want, got, AXES)
 
 
-def point(name: str, want, got, axes) -> Point:
+def point(name: str, want, got, axes) -> Checkpoint:
     if got is None:
-        return Point(name, name, 0, "missing", grid(want))
+        return Checkpoint(name, name, 0, "missing", grid(want))
     if want.shape != got.shape:
-        return Point(name, name, 0, "differs", grid(want), grid(got), None, ("Another shape.",))
+        return Checkpoint(
+            name, name, 0, "differs", grid(want), grid(got), None, ("Another shape.",)
+        )
     places = np.argwhere(~((want == got) | (np.isnan(want) & np.isnan(got))))
     if not len(places):
-        return Point(name, name, 0, "same", grid(want), grid(got))
+        return Checkpoint(name, name, 0, "same", grid(want), grid(got))
     index = tuple(map(int, places[0]))
-    place = Place(index, axes, f"{want[index]:.4f}", f"{got[index]:.4f}")
-    return Point(name, name, 0, "differs", grid(want), grid(got), place, ("Only after the cache.",))
+    place = FirstWrongValue(index, axes, f"{want[index]:.4f}", f"{got[index]:.4f}")
+    return Checkpoint(
+        name, name, 0, "differs", grid(want), grid(got), place, ("Only after the cache.",)
+    )
 
 
 def trace(case: str = "a-case", *, wrong=None, heads: int = 3) -> Trace:
@@ -53,16 +65,16 @@ def trace(case: str = "a-case", *, wrong=None, heads: int = 3) -> Trace:
         want = attention.expected.values.sum(1)
         got = want if attention.actual is None else attention.actual.values.sum(1)
         output = point("output", want, got, ("batch", "token", "feature"))
-        length = Pair(str(total), str(total if wrong is None else new))
+        length = FactPair(str(total), str(total if wrong is None else new))
         steps.append(
-            Step(
+            TracedStep(
                 index,
                 "forward",
                 f"{'decode' if index else 'prefill'}, {new} tokens",
                 (attention, output),
                 length,
-                Pair("6", "6"),
-                Pair("1", "1"),
+                FactPair("6", "6"),
+                FactPair("1", "1"),
             )
         )
     first = next((p for p in steps[1].points if p.status != "same"), None)

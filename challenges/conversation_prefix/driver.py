@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from grader.sandbox.driverkit import Wrong, need
+from grader.kit import Wrong, need
 
 VOCABULARY = 276
 PARTS = {"Tokenizer": "_tokenizer", "ChatTemplate": "_template"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from grader.sandbox.driverkit import Wrong, need
+from grader.kit import Wrong, need
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
 OPTIONS = ("d_model", "num_heads", "max_cache_len", "dropout")

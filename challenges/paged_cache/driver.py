@@ -9,7 +9,7 @@ import typing
 
 import numpy as np
 
-from grader.sandbox.driverkit import Wrong, need
+from grader.kit import Wrong, need
 
 
 class Plan:

@@ -8,7 +8,7 @@ import typing
 
 import numpy as np
 
-from grader.sandbox.driverkit import need
+from grader.kit import need
 
 CONFIG = ("num_layers", "num_heads", "embed_dim", "max_tokens", "num_actions", "init_pool_size")
 CONFIG += ("recur_pool_size", "wm_pool_size", "eviction_strategy")

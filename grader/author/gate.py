@@ -1,7 +1,7 @@
 """The author's gate: everything a challenge must be before learners see it.
 
 Static checks read files only; the others run the reference, every bug, pairs and seeded sets of bugs, every decoy and
-every impostor through the same path as a submission.  Each breach names a file, an id and the mend.
+every trivial solution through the same path as a submission.  Each violation names a file, an id and the mend.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from grader.author import behaviour, static
-from grader.author.breach import Breach, located
+from grader.author import dynamic_checks, static_checks
+from grader.author.violation import Violation, located
 from grader.content import Challenge, ContentError
-from grader.content.schema import validate_challenge
+from grader.content.cases_schema import validate_challenge
 from grader.judge.grade_file import start_sandbox, usable_golden
 from grader.sandbox import Sandbox
 
@@ -24,7 +24,7 @@ class Report:
     """What the gate found in one challenge."""
 
     challenge: str
-    breaches: list[Breach] = field(default_factory=list)
+    violations: list[Violation] = field(default_factory=list)
     bugs: int = 0
     decoys: int = 0
     cases: int = 0
@@ -41,7 +41,7 @@ def check_challenge(
 ) -> Report:
     """Run the whole gate on one challenge; `sets` is the number of larger sets of bugs tried."""
     report = _run(challenge, sets, sandbox, progress or (lambda _text: None))
-    report.breaches = [located(challenge, breach) for breach in report.breaches]
+    report.violations = [located(challenge, violation) for violation in report.violations]
     return report
 
 
@@ -54,24 +54,24 @@ def _run(challenge: Challenge, sets: int, sandbox: Sandbox | None, say: Progress
         report.decoys = len(challenge.bugs) - report.bugs
         report.cases = len(challenge.cases)
     except ContentError as error:
-        report.breaches = [
-            Breach(challenge.id, "schemas", line) for line in str(error).splitlines()
+        report.violations = [
+            Violation(challenge.id, "schemas", line) for line in str(error).splitlines()
         ]
         return report
     say("texts")
-    report.breaches = static.check(challenge)
-    if report.breaches:
+    report.violations = static_checks.check(challenge)
+    if report.violations:
         return report
     try:
         golden = usable_golden(challenge, challenge.cases.values())
     except ContentError as error:
-        report.breaches.append(Breach(challenge.id, "golden", str(error)))
+        report.violations.append(Violation(challenge.id, "golden", str(error)))
         return report
     box = sandbox or start_sandbox(challenge)
     try:
         box.ready()
-        runs = behaviour.Behaviour(box, challenge, golden)
-        report.breaches = runs.check(sets, say)
+        runs = dynamic_checks.DynamicChecks(box, challenge, golden)
+        report.violations = runs.check(sets, say)
         report.margin, report.weakest = runs.margin
     finally:
         if sandbox is None:

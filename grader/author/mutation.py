@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
-from grader.author.equivalent import Reviewed, same_by_rule
-from grader.author.matrix import first_kill
+from grader.author.equivalent_mutants import Reviewed, same_by_rule
+from grader.author.kill_matrix import first_kill
 from grader.author.mutants import Mutant
 from grader.content import Case, Challenge
 from grader.judge.golden import Golden
@@ -91,14 +91,14 @@ def score(
             order.note(function, kill.id)
         return kill.id if kill else None
 
-    worth = []
+    judged = []
     for mutant in mutants:
         if same_by_rule(mutant):
             result.by_rule += 1
         else:
-            worth.append(mutant)
+            judged.append(mutant)
     with ThreadPoolExecutor(PARALLEL) as pool:
-        for done, (mutant, kill) in enumerate(zip(worth, pool.map(judge, worth), strict=True), 1):
+        for done, (mutant, kill) in enumerate(zip(judged, pool.map(judge, judged), strict=True), 1):
             if kill is not None:
                 result.killed[kill] += 1
             elif reviewed.reason(mutant) is not None:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from grader.author.record import schema_bytes
+from grader.author.recording import schema_bytes
 from grader.content import Challenge, load_challenge
-from grader.content.schema import validate_challenge
-from grader.files import write_atomically
+from grader.content.cases_schema import validate_challenge
+from grader.ground.files import write_atomically
 
 FILES = (
     "challenge.json",

@@ -14,7 +14,7 @@ from grader.ground.errors import Exit, UserError
 from grader.ground.invocation import command_line
 
 if TYPE_CHECKING:
-    from grader.batch.summary import Summary
+    from grader.classroom.class_summary import ClassSummary
 
 
 @click.command("batch")
@@ -54,18 +54,18 @@ def command(
     """
     found = load_challenge(challenge)
     _check(folder, out)
-    from grader.batch.conduct import Order, conduct
-    from grader.batch.summary import summarise
+    from grader.classroom.class_summary import summarise_class
+    from grader.classroom.run_batch import BatchOptions, run_batch
     from grader.cli.batch_meter import Meter
 
-    order = Order(found, folder, out, jobs, executor, resume, isolate=not no_isolation)
+    order = BatchOptions(found, folder, out, jobs, executor, resume, isolate=not no_isolation)
     meter = Meter(again=_again(ctx))
     try:
-        plan, store = conduct(order, meter)
+        plan, store = run_batch(order, meter)
     except KeyboardInterrupt:
         meter.interrupted()
         raise
-    summary = summarise(found, plan, store)
+    summary = summarise_class(found, plan, store)
     _report(summary, out)
     ctx.exit(_code(summary))
 
@@ -77,8 +77,8 @@ def _check(folder: Path, out: Path) -> None:
         raise UserError("--out must be another folder than the one with the submissions.")
 
 
-def _report(summary: Summary, out: Path) -> None:
-    from grader.files import write_atomically
+def _report(summary: ClassSummary, out: Path) -> None:
+    from grader.ground.files import write_atomically
     from grader.report.class_report import class_csv, class_page, render
 
     render(summary, terminal.console())
@@ -88,7 +88,7 @@ def _report(summary: Summary, out: Path) -> None:
     terminal.out(f"{page}, {out / 'summary.csv'}, and {out / 'results'} with one document each")
 
 
-def _code(summary: Summary) -> Exit:
+def _code(summary: ClassSummary) -> Exit:
     """Worst first: our own failures, then files that did not pass or could not be read."""
     if any(row.state == "error" and row.entry.refusal is None for row in summary.rows):
         return Exit.INTERNAL

@@ -19,8 +19,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from grader.batch.conduct import Start, Watcher
-from grader.batch.plan import Entry
+from grader.classroom.batch_plan import PlannedSubmission
+from grader.classroom.run_batch import BatchObserver, BatchStart
 from grader.cli import terminal
 from grader.report.phrases import count
 
@@ -51,7 +51,7 @@ def pace(times: deque[float], left: int) -> str:
     return f"{rate:.1f}/s, {clock} left"
 
 
-class Meter(Watcher):
+class Meter(BatchObserver):
     """Shows how a batch goes."""
 
     def __init__(self, again: str) -> None:
@@ -64,7 +64,7 @@ class Meter(Watcher):
         self._said = time.monotonic()
         self._counts: dict[str, int] = {}
 
-    def begin(self, start: Start) -> None:
+    def begin(self, start: BatchStart) -> None:
         """Say what is there, and show the bar."""
         self._done, self._total = len(start.finished), start.total
         for verdict in start.finished.values():
@@ -86,7 +86,7 @@ class Meter(Watcher):
             )
             self._bar.start()
 
-    def seen(self, entry: Entry, verdict: str) -> None:
+    def seen(self, entry: PlannedSubmission, verdict: str) -> None:
         """Count one more."""
         self._done += 1
         self._counts[verdict] = self._counts.get(verdict, 0) + 1
@@ -110,7 +110,7 @@ class Meter(Watcher):
             terminal.err(f"{self._done} of {self._total} graded and kept. Go on with:")
             terminal.err(f"  {self._again}")
 
-    def _greet(self, start: Start) -> None:
+    def _greet(self, start: BatchStart) -> None:
         if not start.resumed:
             terminal.err(f"{count(start.total, 'submission')} found")
             return

@@ -13,12 +13,12 @@ from grader.cli import terminal
 from grader.cli.arguments import challenge_argument
 from grader.cli.submission import shown
 from grader.content import Case, Challenge, ContentError, load_challenge
-from grader.content.casefile import read_case, read_cases, slips
+from grader.content.casefile import read_case, read_cases, semantic_errors
 from grader.ground.errors import Exit, UserError
 from grader.ground.invocation import command_line
 
 if TYPE_CHECKING:
-    from grader.author.addition import Measured
+    from grader.author.case_addition import Measured
 
 Path_ = click.Path(path_type=Path)
 
@@ -38,7 +38,7 @@ def new(challenge: str, file: Path, force: bool) -> None:
     Its `$schema` lets editors complete and check it.
     """
     from grader.author.skeleton import skeleton
-    from grader.files import write_atomically
+    from grader.ground.files import write_atomically
 
     found = load_challenge(challenge)
     if file.is_dir() or (file.exists() and not force):
@@ -59,7 +59,7 @@ def new(challenge: str, file: Path, force: bool) -> None:
 @click.argument("file", type=Path_, required=False)
 def lint(challenge: str, file: Path | None) -> None:
     """Check the case in FILE, or all cases of the challenge, without running anything."""
-    from grader.judge.price import price_of
+    from grader.judge.cost import estimate_cost
 
     found = load_challenge(challenge)
     own = found.folder / "cases.json"
@@ -71,7 +71,7 @@ def lint(challenge: str, file: Path | None) -> None:
     lines = []
     for case in cases:
         try:
-            price = price_of(found, case)
+            price = estimate_cost(found, case)
         except ContentError as error:
             lines.append(str(error))
             continue
@@ -106,7 +106,7 @@ def add(
     A case that catches no planted bug, or that a trivial answer passes, is refused.
     Example: kvdojo case add CHALLENGE my-case.json
     """
-    from grader.author.addition import locking, write
+    from grader.author.case_addition import locking, write
     from grader.judge import GraderError, start_sandbox
     from grader.judge.missing_packages import missing_package, reason
     from grader.sandbox import SandboxError
@@ -122,10 +122,10 @@ def add(
             found = load_challenge(challenge)
             entry, case = read_case(file, found, found.cases)
             measured = _measure(sandbox, found, case)
-            refused = bool(measured.worth.objections) and not force
+            refused = bool(measured.value.objections) and not force
             if not dry_run and not refused:
                 write(
-                    sandbox, found, entry, measured, because if measured.worth.objections else None
+                    sandbox, found, entry, measured, because if measured.value.objections else None
                 )
     except SandboxError as error:
         raise GraderError(str(error)) from error
@@ -137,7 +137,7 @@ def add(
 
 
 def _measure(sandbox: Any, challenge: Challenge, case: Case) -> Measured:
-    from grader.author.addition import measure
+    from grader.author.case_addition import measure
 
     progress = terminal.Progress("running bugs")
     try:
@@ -162,11 +162,11 @@ def _exists(file: Path) -> None:
 
 
 def _own_cases(challenge: Challenge) -> list[Case]:
-    from grader.content.schema import validate_cases
+    from grader.content.cases_schema import validate_cases
 
     validate_cases(challenge)
     cases = list(challenge.cases.values())
-    lines = [f"{case.id}{text}" for case in cases for text in slips(case)]
+    lines = [f"{case.id}{text}" for case in cases for text in semantic_errors(case)]
     if lines:
         raise ContentError("\n".join(lines))
     return cases
@@ -179,12 +179,12 @@ def _wait() -> None:
 def _tell(challenge: Challenge, found: Measured, added: bool, dry_run: bool, as_json: bool) -> None:
     from grader.report.case_value_report import worth_document, worth_lines
 
-    worth = found.worth
+    value = found.value
     if as_json:
-        document = worth_document(challenge, worth, added=added)
+        document = worth_document(challenge, value, added=added)
         terminal.out(json.dumps(document, indent=2, allow_nan=False))
     else:
-        terminal.out("\n".join(worth_lines(challenge, worth)))
+        terminal.out("\n".join(worth_lines(challenge, value)))
     if added:
         if not as_json:
             folder = shown(challenge.folder)
@@ -192,9 +192,9 @@ def _tell(challenge: Challenge, found: Measured, added: bool, dry_run: bool, as_
                 f"\nAdded. Commit cases.json, bugs.json and golden.safetensors in {folder}."
             )
         return
-    for line in worth.objections:
+    for line in value.objections:
         terminal.err(f"kvdojo: {line}")
-    if worth.objections:
+    if value.objections:
         terminal.err('Not added. `--force --because "REASON"` adds it and records the reason.')
     elif dry_run:
         terminal.err("Nothing was written (--dry-run).")

@@ -6,9 +6,9 @@ import click
 
 from grader.cli import terminal
 from grader.cli.submission import shown
-from grader.content.challenge import ROOT
 from grader.ground.errors import UserError
 from grader.ground.invocation import command_line
+from grader.ground.paths import ROOT
 
 
 @click.group("challenge")

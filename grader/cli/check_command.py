@@ -41,12 +41,12 @@ def command(
         )
     else:
         _show(reports)
-    context.exit(Exit.CONTENT if any(r.breaches for r in reports) else Exit.PASSED)
+    context.exit(Exit.CONTENT if any(r.violations for r in reports) else Exit.PASSED)
 
 
 def _check(name: str, again: bool, sets: int) -> Report:
-    from grader.author.breach import Breach
     from grader.author.gate import Report, check_challenge
+    from grader.author.violation import Violation
     from grader.judge import GraderError
     from grader.sandbox import SandboxError
 
@@ -58,19 +58,20 @@ def _check(name: str, again: bool, sets: int) -> Report:
     except UnknownChallenge:
         raise
     except ContentError as error:
-        return Report(name, [Breach(name, "content", line) for line in str(error).splitlines()])
+        return Report(name, [Violation(name, "content", line) for line in str(error).splitlines()])
     except SandboxError as error:
         raise GraderError(str(error)) from error
 
 
 def _record(challenge: Challenge) -> Challenge:
-    from grader.author.record import record, reload
-    from grader.content.schema import validate_challenge
-    from grader.content.together import locked
+    from grader.author.recording import record, reload, write_verbs_schema
+    from grader.content.cases_schema import validate_challenge
+    from grader.ground.transaction import locked
     from grader.judge import start_sandbox
 
     with locked(challenge.folder), start_sandbox(challenge) as sandbox:
         challenge = reload(challenge)
+        write_verbs_schema(challenge)
         validate_challenge(challenge)
         sandbox.ready()
         record(sandbox, challenge, lambda done, total: _say(challenge.id, f"record {done}/{total}"))
@@ -97,7 +98,7 @@ def _plain(report: Report) -> dict[str, object]:
         "weakest_margin": report.margin,
         "weakest": report.weakest,
         "breaches": [
-            {"file": b.file, "subject": b.subject, "text": b.text} for b in report.breaches
+            {"file": b.file, "subject": b.subject, "text": b.text} for b in report.violations
         ],
     }
 
@@ -114,7 +115,7 @@ def _show(reports: list[Report]) -> None:
     for report in reports:
         margin = "-" if report.margin is None else f"{report.margin:.3g}x"
         counts = (report.bugs, report.decoys, report.cases)
-        table.add_row(report.challenge, *map(str, counts), margin, str(len(report.breaches)))
+        table.add_row(report.challenge, *map(str, counts), margin, str(len(report.violations)))
     out.print(table)
     for report in reports:
         if report.margin is not None:
@@ -122,6 +123,6 @@ def _show(reports: list[Report]) -> None:
                 f"{report.challenge}: the nearest wrong answer is {report.weakest}", soft_wrap=True
             )
     for report in reports:
-        for breach in report.breaches:
-            where = breach.file or breach.challenge
-            out.print(f"{where}: {breach.subject}: {breach.text}", soft_wrap=True)
+        for violation in report.violations:
+            where = violation.file or violation.challenge
+            out.print(f"{where}: {violation.subject}: {violation.text}", soft_wrap=True)

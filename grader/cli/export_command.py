@@ -166,7 +166,7 @@ def _each(graded: Iterable[Graded], wanted: str, out: Path | None, *, folder: bo
 
 
 def _write(path: Path, content: str | bytes) -> None:
-    from grader.files import write_atomically
+    from grader.ground.files import write_atomically
 
     try:
         write_atomically(path, content)

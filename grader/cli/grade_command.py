@@ -20,7 +20,7 @@ from grader.cli.variant import Variant, of_work
 from grader.content import Case, Challenge, load_challenge
 from grader.ground.errors import Exit, UserError
 from grader.ground.invocation import command_line
-from grader.work import Work, WorkError
+from grader.learner.work_folder import WorkError, WorkFolder
 
 if TYPE_CHECKING:
     from grader.judge.result import Result
@@ -189,7 +189,7 @@ def _seeds(challenge: Challenge, source: bytes, replay: Path) -> dict[str, int]:
 
 
 def _write_record(result: Result, record: Path) -> None:
-    from grader.files import write_atomically
+    from grader.ground.files import write_atomically
     from grader.judge.replay import to_record
 
     try:
@@ -199,20 +199,22 @@ def _write_record(result: Result, record: Path) -> None:
         raise UserError(f"{record}: cannot be written: {error.strerror}") from None
 
 
-def remember_result(work: Work, source: bytes, result: Result) -> None:
+def remember_result(work: WorkFolder, source: bytes, result: Result) -> None:
     """Keep what failed beside the file, so that the next hint is about it."""
-    from grader.hints import Graded, remember
     from grader.judge.result import most_informative_first
+    from grader.learner.hints import LastGrading, remember
 
     passed = tuple(case.id for case in result.cases if case.status == "passed")
     remember(
         work,
         source,
-        Graded(tuple(case.id for case in most_informative_first(result.cases)), passed),
+        LastGrading(tuple(case.id for case in most_informative_first(result.cases)), passed),
     )
 
 
-def _show(challenge: Challenge, result: Result, work: Work | None, *, named: Path | None) -> None:
+def _show(
+    challenge: Challenge, result: Result, work: WorkFolder | None, *, named: Path | None
+) -> None:
     from grader.report.terminal_report import render
 
     levels = {bug.id: bug.difficulty for bug in challenge.bugs.values()}
@@ -223,7 +225,7 @@ def _show(challenge: Challenge, result: Result, work: Work | None, *, named: Pat
     render(result, terminal.console(), bugs, levels=levels, hint=hint, decoys=decoys)
 
 
-def _planted(challenge: Challenge, work: Work | None) -> Variant | None:
+def _planted(challenge: Challenge, work: WorkFolder | None) -> Variant | None:
     """Return what was planted when the work folder tells; a stale state is no reason not to grade."""
     try:
         return of_work(challenge, work) if work else None

@@ -19,7 +19,7 @@ from grader.content.statements import statements
 from grader.ground.display import escape_for_display
 from grader.ground.errors import UserError
 from grader.ground.invocation import command_line
-from grader.hints import Hint, next_hint, recall, spent, states_of
+from grader.learner.hints import Hint, next_hint, recall, spent, states_of
 
 
 @click.command("hint")

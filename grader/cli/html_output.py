@@ -6,14 +6,14 @@ from pathlib import Path
 
 from grader.cli.variant import Variant
 from grader.content import Challenge
-from grader.files import write_atomically
+from grader.diagnose.explain_failures import trace_failed_cases
+from grader.diagnose.trace_model import Trace
 from grader.ground.errors import UserError
+from grader.ground.files import write_atomically
 from grader.judge import start_sandbox
 from grader.judge.result import Result
 from grader.report.html_report import result_page
 from grader.sandbox import Sandbox, SandboxError
-from grader.trace.failed import trace_failed
-from grader.trace.model import Trace
 
 
 def write_page(
@@ -52,10 +52,10 @@ def _traces(
     if result.verdict != "failed":
         return {}
     if sandbox is not None:
-        return trace_failed(sandbox, challenge, result, source)
+        return trace_failed_cases(sandbox, challenge, result, source)
     try:
         with start_sandbox(challenge, isolate=isolate, source=source) as box:
             box.ready()
-            return trace_failed(box, challenge, result, source)
+            return trace_failed_cases(box, challenge, result, source)
     except SandboxError:
         return {}

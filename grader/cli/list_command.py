@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from grader import work as workfolders
 from grader.cli import terminal
 from grader.cli.submission import shown
 from grader.content import Challenge, ContentError, challenge_ids, load_challenge
 from grader.ground.errors import Exit
 from grader.ground.invocation import command_line
-from grader.work import WorkError
+from grader.learner import work_folder as workfolders
+from grader.learner.work_folder import WorkError
 
 
 @click.command("list")

@@ -47,8 +47,8 @@ COMMANDS = {
 # exception -> exit code and kind of error; the first that fits counts, so subclasses stand first
 ENDINGS = (
     ("grader.ground.errors", "UserError", Exit.USAGE, "usage"),
-    ("grader.work", "WorkError", Exit.USAGE, "usage"),
-    ("grader.batch.plan", "BatchError", Exit.USAGE, "usage"),
+    ("grader.learner.work_folder", "WorkError", Exit.USAGE, "usage"),
+    ("grader.classroom.batch_plan", "BatchError", Exit.USAGE, "usage"),
     ("grader.content", "UnknownName", Exit.USAGE, "usage"),
     ("grader.judge", "Unreadable", Exit.USAGE, "usage"),
     ("grader.content", "ContentError", Exit.CONTENT, "content"),

@@ -17,7 +17,7 @@ from grader.content import Challenge, load_challenge
 from grader.ground.errors import UserError
 
 if TYPE_CHECKING:
-    from grader.author.survey import Survey
+    from grader.author.kill_matrix_summary import KillMatrixSummary
 
 
 @click.command("matrix")
@@ -36,7 +36,7 @@ def command(challenge: str, as_json: bool, page: Path | None) -> None:
     \b
     Example: kvdojo matrix CHALLENGE --html matrix.html
     """
-    from grader.author.survey import document
+    from grader.author.kill_matrix_summary import summary_document
 
     found = load_challenge(challenge)
     if page is not None and not page.absolute().parent.is_dir():
@@ -45,7 +45,7 @@ def command(challenge: str, as_json: bool, page: Path | None) -> None:
     if page is not None:
         _write_page(made, page)
     if as_json:
-        terminal.out(json.dumps(document(made), indent=2))
+        terminal.out(json.dumps(summary_document(made), indent=2))
         return
     from grader.report.kill_matrix_report import render
 
@@ -54,10 +54,10 @@ def command(challenge: str, as_json: bool, page: Path | None) -> None:
         terminal.out(f"\nThe page: {shown(page)}")
 
 
-def _survey(challenge: Challenge) -> Survey:
-    from grader.author.matrix import kill_matrix
-    from grader.author.survey import survey
-    from grader.content.schema import validate_challenge
+def _survey(challenge: Challenge) -> KillMatrixSummary:
+    from grader.author.kill_matrix import kill_matrix
+    from grader.author.kill_matrix_summary import summarize
+    from grader.content.cases_schema import validate_challenge
     from grader.judge import GraderError, start_sandbox
     from grader.judge.grade_file import usable_golden
     from grader.judge.missing_packages import missing_package, reason
@@ -70,13 +70,13 @@ def _survey(challenge: Challenge) -> Survey:
     try:
         with start_sandbox(challenge) as sandbox, _bar(challenge.id) as progress:
             sandbox.ready()
-            return survey(challenge, kill_matrix(sandbox, challenge, golden, progress=progress))
+            return summarize(challenge, kill_matrix(sandbox, challenge, golden, progress=progress))
     except SandboxError as error:
         raise GraderError(str(error)) from error
 
 
-def _write_page(made: Survey, page: Path) -> None:
-    from grader.files import write_atomically
+def _write_page(made: KillMatrixSummary, page: Path) -> None:
+    from grader.ground.files import write_atomically
     from grader.report.kill_matrix_report import matrix_page
 
     try:

@@ -11,8 +11,8 @@ from grader.cli.arguments import challenge_argument, complete_ids
 from grader.cli.submission import shown
 from grader.cli.variant import Variant, by_ids, by_seed
 from grader.content import Challenge, load_challenge
-from grader.files import write_atomically
 from grader.ground.errors import UserError
+from grader.ground.files import write_atomically
 
 
 @click.command("plant")

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
-from grader import work as workfolders
 from grader.cli import terminal
 from grader.cli.arguments import challenge_argument
 from grader.cli.submission import shown
 from grader.cli.variant import of_work
 from grader.content import load_challenge
-from grader.files import back_up
 from grader.ground.errors import UserError
+from grader.ground.files import back_up
 from grader.ground.invocation import command_line
-from grader.work import Work, WorkError
+from grader.learner import work_folder as workfolders
+from grader.learner.work_folder import WorkError, WorkFolder
 
 
 @click.command("reset")
@@ -46,7 +46,7 @@ def command(challenge: str, force: bool) -> None:
     terminal.out(f"{path} is the starter again.")
 
 
-def _changed(work: Work, source: str) -> bool | None:
+def _changed(work: WorkFolder, source: str) -> bool | None:
     """Say whether the file differs from the starter; None when there is no file."""
     try:
         return work.path.read_bytes() != source.encode()
@@ -56,7 +56,7 @@ def _changed(work: Work, source: str) -> bool | None:
         return True
 
 
-def _keep(work: Work) -> Path:
+def _keep(work: WorkFolder) -> Path:
     try:
         return back_up(work.path)
     except OSError as error:

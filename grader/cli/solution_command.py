@@ -12,7 +12,7 @@ from grader.cli.arguments import challenge_argument, file_argument
 from grader.cli.submission import locate, shown, text
 from grader.cli.variant import Variant, of_work
 from grader.content import Challenge, load_challenge
-from grader.work import Work
+from grader.learner.work_folder import WorkFolder
 
 
 @click.command("solution")
@@ -33,7 +33,7 @@ def command(challenge: str, file: Path | None, diff: bool) -> None:
         terminal.out(f"{shown(path)} is the solution already.")
 
 
-def _target(challenge: Challenge, work: Work | None) -> str:
+def _target(challenge: Challenge, work: WorkFolder | None) -> str:
     """Return the reference, with the decoys of the work folder: they need no mending."""
     if work is None:
         return challenge.reference_text

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import click
 
-from grader import work as workfolders
 from grader.cli import terminal
 from grader.cli.arguments import challenge_argument, complete_preset
 from grader.cli.submission import shown
 from grader.cli.variant import Variant, by_preset, by_seed
 from grader.content import Challenge, load_challenge
-from grader.files import back_up
 from grader.ground.errors import UserError
+from grader.ground.files import back_up
 from grader.ground.invocation import command_line
-from grader.work import Work, WorkError
+from grader.learner import work_folder as workfolders
+from grader.learner.work_folder import WorkError, WorkFolder
 
 
 @click.command("start")
@@ -63,7 +63,7 @@ def command(
 
 def _plan(
     challenge: Challenge, folder: Path, preset: str | None, seed: int | None, count: int | None
-) -> tuple[Work, Variant]:
+) -> tuple[WorkFolder, Variant]:
     """Decide what to plant; raises UserError when both ways of choosing are mixed."""
     drawn = seed is not None or count is not None
     if drawn and preset is not None:
@@ -71,16 +71,16 @@ def _plan(
     if not drawn:
         name = preset or "default"
         variant = by_preset(challenge, name)
-        return Work(folder, challenge.id, challenge.file, preset=name), variant
+        return WorkFolder(folder, challenge.id, challenge.file, preset=name), variant
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     count = len(challenge.presets["default"].bugs) if count is None else count
     variant = by_seed(challenge, seed, count)
-    work = Work(folder, challenge.id, challenge.file, preset=None, seed=seed, count=count)
+    work = WorkFolder(folder, challenge.id, challenge.file, preset=None, seed=seed, count=count)
     return work, variant
 
 
 def _make_room(
-    challenge: Challenge, work: Work, files: Mapping[str, str], *, force: bool
+    challenge: Challenge, work: WorkFolder, files: Mapping[str, str], *, force: bool
 ) -> list[Path]:
     """Back up what `start` would overwrite and return the backups; raises UserError without --force."""
     _refuse_other(work, force=force)
@@ -99,7 +99,7 @@ def _make_room(
         raise WorkError(f"{work.folder}: no backup can be made: {error.strerror}") from None
 
 
-def _refuse_other(work: Work, *, force: bool) -> None:
+def _refuse_other(work: WorkFolder, *, force: bool) -> None:
     """Refuse a folder in which another challenge was started; a damaged state yields to --force."""
     try:
         there = workfolders.load(work.folder)
@@ -123,7 +123,7 @@ def _differs(path: Path, text: str) -> bool:
         return True
 
 
-def _tell(challenge: Challenge, work: Work, variant: Variant, kept: list[Path]) -> None:
+def _tell(challenge: Challenge, work: WorkFolder, variant: Variant, kept: list[Path]) -> None:
     from rich.text import Text
 
     screen = terminal.console()

@@ -6,16 +6,16 @@ import os
 import stat
 from pathlib import Path
 
-from grader import work as workfolders
 from grader.content import Challenge
 from grader.ground.errors import UserError
 from grader.ground.invocation import command_line
-from grader.work import Work, WorkError
+from grader.learner import work_folder as workfolders
+from grader.learner.work_folder import WorkError, WorkFolder
 
 MAX_BYTES = 256 << 10
 
 
-def locate(challenge: Challenge, file: Path | None) -> tuple[Path, Work | None]:
+def locate(challenge: Challenge, file: Path | None) -> tuple[Path, WorkFolder | None]:
     """Return the file to grade and the work folder it lies in, if it lies in one.
 
     Without FILE it is the started one; a folder means the challenge's file in it. Raises UserError,
@@ -72,7 +72,7 @@ def shown(path: Path) -> str:
     return str(relative)
 
 
-def _beside(challenge: Challenge, file: Path) -> Work | None:
+def _beside(challenge: Challenge, file: Path) -> WorkFolder | None:
     """Return the state of the work folder in which a named file is the learner's own."""
     try:
         work = workfolders.load(file.parent)

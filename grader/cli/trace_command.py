@@ -17,7 +17,7 @@ from grader.ground.display import escape_for_display
 from grader.ground.errors import Exit
 
 if TYPE_CHECKING:
-    from grader.trace import Pair, Step, Trace
+    from grader.diagnose.trace_model import FactPair, Trace, TracedStep
 
 
 @click.command("trace")
@@ -51,9 +51,10 @@ def command(
     path, _ = locate(found, file)
     source = read(path, found.id)
 
+    from grader.diagnose.trace_case import trace_case
+    from grader.diagnose.trace_model import trace_to_json
     from grader.judge import GraderError, start_sandbox
     from grader.sandbox import SandboxError
-    from grader.trace import to_json, trace_case
 
     try:
         with start_sandbox(found, isolate=not no_isolation, source=source) as sandbox:
@@ -62,7 +63,7 @@ def command(
     except SandboxError as error:
         raise GraderError(str(error)) from error
     if as_json:
-        document = {"schema": "kvdojo/trace/v1", **to_json(made)}
+        document = {"schema": "kvdojo/trace/v1", **trace_to_json(made)}
         terminal.out(json.dumps(document, indent=2, allow_nan=False))
     else:
         _print(made)
@@ -102,7 +103,7 @@ def _print(trace: Trace) -> None:
         screen.print(Text(escape_for_display(trace.ended), "dim"))
 
 
-def _row(step: Step) -> list[str]:
+def _row(step: TracedStep) -> list[str]:
     number = "" if step.index < 0 else f"{step.index + 1} "
     wrong = list(dict.fromkeys(p.title for p in step.points if p.status != "same"))
     if len(wrong) > 4:
@@ -118,7 +119,7 @@ def _row(step: Step) -> list[str]:
     ]
 
 
-def _pair(pair: Pair | None) -> str:
+def _pair(pair: FactPair | None) -> str:
     if pair is None:
         return "-"
     actual = escape_for_display(pair.actual or "none")

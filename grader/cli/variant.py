@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from grader.content import Challenge, ContentError, UnknownName
-from grader.content.plant import PlantError, choose, plant
+from grader.content.planting import PlantError, choose, plant
 from grader.ground.errors import UserError
 from grader.ground.invocation import command_line
-from grader.work import Work, WorkError
+from grader.learner.work_folder import WorkError, WorkFolder
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def by_ids(challenge: Challenge, bugs: Iterable[str], decoys: Iterable[str]) -> 
     return variant
 
 
-def of_work(challenge: Challenge, work: Work) -> Variant:
+def of_work(challenge: Challenge, work: WorkFolder) -> Variant:
     """Return what was planted in a work folder; raises WorkError when the content has moved on."""
     try:
         if work.preset is not None:

@@ -13,7 +13,7 @@ from grader.cli.submission import locate, read
 from grader.cli.variant import of_work
 from grader.content import Challenge, load_challenge
 from grader.ground.errors import Exit, UserError
-from grader.work import Work, WorkError, load
+from grader.learner.work_folder import WorkError, WorkFolder, load
 
 if TYPE_CHECKING:
     from grader.judge.result import CaseResult, Result
@@ -36,13 +36,14 @@ def command(
     On one screen, with keys: n next failed case, h hint, t trace, r run again, q quit. Where there is no terminal,
     one line per save; Ctrl-C ends it.
     """
-    from grader.watch import Setting, watch
+    from grader.learner.watch_loop import watch
+    from grader.learner.watch_options import WatchOptions
 
     found = load_challenge(challenge)
     path, work = locate(found, file)
     read(path, found.id)
     about = _About(found, work)
-    setting = Setting(
+    setting = WatchOptions(
         challenge=found,
         path=path.absolute(),
         planted=about.planted,
@@ -59,7 +60,7 @@ def command(
 class _About:
     """What the screen asks of other commands: hints, traces, and to remember a grading."""
 
-    def __init__(self, challenge: Challenge, work: Work | None) -> None:
+    def __init__(self, challenge: Challenge, work: WorkFolder | None) -> None:
         self.challenge, self.work = challenge, work
         try:
             self.planted = of_work(challenge, work).bugs if work else None
@@ -76,7 +77,7 @@ class _About:
 
     def hint(self, source: bytes, case: CaseResult) -> tuple[str, ...]:
         """Return the next hint about the case on the screen, else about any bug."""
-        from grader.hints import next_hint
+        from grader.learner.hints import next_hint
 
         text = source.decode("utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n")
         for about in (case.id, None):
@@ -110,7 +111,7 @@ class _About:
     def trace(self, sandbox: Sandbox, source: bytes, case: CaseResult) -> tuple[str, ...]:
         """Return where the file first departs from the reference in this case."""
         from grader.cli.trace_command import lines
-        from grader.trace import trace_case
+        from grader.diagnose.trace_case import trace_case
 
         if case.visibility != "public":
             return ("A hidden case is not traced.",)

@@ -1,7 +1,7 @@
 """Challenges as data: find, load, validate and plant them.  Runs nothing and knows nothing of verdicts."""
 
-from grader.content.challenge import Challenge, challenge_ids, load_challenge
-from grader.content.entries import Bug, Case, Edit, Impostor, Preset
+from grader.content.catalogue import Challenge, challenge_ids, load_challenge
+from grader.content.entries import Bug, Case, Edit, Preset, TrivialSolution
 from grader.content.errors import ContentError, UnknownChallenge, UnknownName
 
 __all__ = [
@@ -10,8 +10,8 @@ __all__ = [
     "Challenge",
     "ContentError",
     "Edit",
-    "Impostor",
     "Preset",
+    "TrivialSolution",
     "UnknownChallenge",
     "UnknownName",
     "challenge_ids",

@@ -7,21 +7,21 @@ complete.  Runs nothing.
 from __future__ import annotations
 
 import builtins
-import os
-import stat
 from collections.abc import Collection, Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from grader.content.challenge import Challenge
+from grader.content.cases_schema import case_schema
+from grader.content.catalogue import Challenge
 from grader.content.entries import Case, case_of
 from grader.content.errors import ContentError
 from grader.content.jsonfile import parse_json
-from grader.content.schema import case_schema, faults
+from grader.content.validation import schema_errors
+from grader.ground.files import NotOrdinary, TooLarge, read_ordinary
 from grader.ground.invocation import command_line
+from grader.ground.limits import MAX_CASE_FILE_BYTES
+from grader.ground.nearest import did_you_mean
 
-MAX_BYTES = 256 << 10
 Entry = dict[str, Any]
 
 
@@ -48,9 +48,9 @@ def read_cases(
     lines: list[str] = []
     seen = set(taken)
     for label, entry in entries:
-        found = faults(entry, schema, name)
+        found = schema_errors(entry, schema, name)
         wrong = [line.replace(f"{name}: $", f"{name}: {label}", 1) for line in found]
-        lines += wrong or [f"{name}: {label}{text}" for text in _slips(entry)]
+        lines += wrong or [f"{name}: {label}{text}" for text in _semantic_errors(entry)]
         if isinstance(entry, dict) and (own := entry.get("id")) is not None:
             if isinstance(own, str) and own in seen:
                 lines.append(
@@ -62,26 +62,23 @@ def read_cases(
     return [(entry, case_of(entry, name)) for _, entry in entries]
 
 
-def slips(case: Case) -> list[str]:
+def semantic_errors(case: Case) -> list[str]:
     """Return what no schema can see in a case: each with its JSON path."""
-    return list(_slips({"id": case.id, "steps": case.steps}))
+    return list(_semantic_errors({"id": case.id, "steps": case.steps}))
 
 
 def _bytes(path: Path) -> bytes:
     try:
-        # a FIFO would block for ever when opened without O_NONBLOCK
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        return read_ordinary(path, MAX_CASE_FILE_BYTES)
+    except NotOrdinary:
+        raise ContentError(f"{path}: is not an ordinary file") from None
+    except TooLarge:
+        raise ContentError(
+            f"{path}: larger than {MAX_CASE_FILE_BYTES >> 10} KiB;"
+            " a case is a recipe of sizes and steps, not of tensors"
+        ) from None
     except OSError as error:
         raise ContentError(f"{path}: cannot be read: {error.strerror}") from None
-    with os.fdopen(handle, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise ContentError(f"{path}: is not an ordinary file")
-        data = stream.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise ContentError(
-            f"{path}: larger than {MAX_BYTES >> 10} KiB; a case is a recipe of sizes and steps, not of tensors"
-        )
-    return data
 
 
 def _entries(document: Any, name: str) -> list[tuple[str, Entry]]:
@@ -99,7 +96,7 @@ def _entries(document: Any, name: str) -> list[tuple[str, Entry]]:
     return [(f"$.cases[{index}]", entry) for index, entry in enumerate(document)]
 
 
-def _slips(entry: Mapping[str, Any]) -> Iterator[str]:
+def _semantic_errors(entry: Mapping[str, Any]) -> Iterator[str]:
     if any(ord(character) < 32 for character in entry["id"]):
         yield ".id: holds a control character"
     yield from _unwritable(entry, "")
@@ -107,9 +104,9 @@ def _slips(entry: Mapping[str, Any]) -> Iterator[str]:
     for index, step in enumerate(entry["steps"]):
         place = f".steps[{index}]"
         if (live := step.get("live")) is not None and live not in saved:
-            yield f"{place}.live: no step before saves {live!r}{_meant(live, saved)}"
+            yield f"{place}.live: no step before saves {live!r}{_hint(live, saved)}"
         if (raised := step.get("raises")) is not None and not _is_exception(raised):
-            yield f"{place}.raises: no built-in exception is named {raised!r}{_meant(raised, _EXCEPTIONS)}"
+            yield f"{place}.raises: no built-in exception is named {raised!r}{_hint(raised, _EXCEPTIONS)}"
         saved += [step["save"]] if "save" in step else []
 
 
@@ -136,6 +133,6 @@ def _is_exception(name: str) -> bool:
 _EXCEPTIONS = [name for name in dir(builtins) if _is_exception(name)]
 
 
-def _meant(name: str, known: Collection[str]) -> str:
-    close = get_close_matches(name, known, n=1, cutoff=0.5)
-    return f". Did you mean {close[0]!r}?" if close else ""
+def _hint(name: str, known: Collection[str]) -> str:
+    hint = did_you_mean(name, known)
+    return f".{hint}" if hint else ""

@@ -46,7 +46,7 @@ class Bug:
 
 
 @dataclass(frozen=True)
-class Impostor:
+class TrivialSolution:
     """A trivial answer, as edits to the reference; weak cases are those it passes."""
 
     id: str
@@ -116,10 +116,10 @@ def bug_of(path: Path, entry: Mapping[str, Any]) -> Bug:
         raise explained(path, "bugs-v1", {"bugs": [entry]}, error) from None
 
 
-def impostor_of(path: Path, entry: Mapping[str, Any]) -> Impostor:
-    """Build an impostor from its JSON object; raises ContentError."""
+def trivial_solution_of(path: Path, entry: Mapping[str, Any]) -> TrivialSolution:
+    """Build a trivial solution from its JSON object; raises ContentError."""
     try:
-        return Impostor(entry["id"], entry["title"], entry["symptom"], _edits(entry))
+        return TrivialSolution(entry["id"], entry["title"], entry["symptom"], _edits(entry))
     except (KeyError, TypeError, AttributeError) as error:
         raise explained(path, "impostors-v1", {"impostors": [entry]}, error) from None
 
@@ -130,7 +130,7 @@ def _edits(entry: Mapping[str, Any]) -> tuple[Edit, ...]:
 
 def explained(path: Path, schema: str, document: Any, error: Exception) -> ContentError:
     """Say what is wrong by the schema; jsonschema is imported only when something is."""
-    from grader.content.schema import faults, load_schema
+    from grader.content.validation import load_schema, schema_errors
 
-    lines = faults(document, load_schema(schema), str(path))
+    lines = schema_errors(document, load_schema(schema), str(path))
     return ContentError("\n".join(lines) or f"{path}: {type(error).__name__}: {error}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from grader.ground.invocation import command_line
+from grader.ground.nearest import nearest_name
 
 
 class ContentError(Exception):
@@ -16,8 +16,7 @@ class UnknownName(ContentError):
     """A challenge, case or bug id that does not exist; `suggestion` is the closest one that does."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], command: str = "") -> None:
-        close = get_close_matches(name, list(known), n=1, cutoff=0.5)
-        self.suggestion = close[0] if close else None
+        self.suggestion = nearest_name(name, known)
         hint = (
             f" Did you mean {self.suggestion!r}?" if self.suggestion else command and f" {command}"
         )

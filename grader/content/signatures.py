@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from functools import lru_cache
 
-from grader.content.challenge import Challenge
+from grader.content.catalogue import Challenge
 
 
 def foreign_helpers(challenge: Challenge, source: str) -> set[str]:

@@ -103,7 +103,7 @@ def _attempt(
         return _load_cause(loaded), None
     info.loaded = True
     step: int | None = None
-    settled = list(script.settled())
+    settled = list(script.leading())
     together = session.pipeline(
         (request, _room(request, expected))
         for request, expected in zip(settled, golden.steps, strict=False)

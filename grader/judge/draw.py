@@ -15,6 +15,7 @@ import numpy as np
 
 from grader.ground.arrays import round_to
 
+CREATE = -1  # the step that makes the object under test
 Numbers = np.ndarray[Any, Any]
 SMALL, KEPT = 2048, 2048  # numbers in an array that is remembered, and how many of these
 _SPREAD = 3.0**0.5  # a uniform on (-sqrt 3, sqrt 3) has variance 1
@@ -26,37 +27,43 @@ class Draw:
 
     def __init__(self, seed: int, dtype: str, jitter: int | None = None) -> None:
         self._seed, self._dtype, self._jitter = seed, dtype, jitter
-        self._digest = sha256(f"{dtype}/{seed}".encode())
+        # by step; a step that was never drawn here has none, else it would hide the digest of a cached request
+        self._digests: dict[int, Any] = {}
         self._stream = self._taken = 0
 
     def at(self, step: int) -> None:
         """Start the stream of a step; -1 is the creation of the object under test."""
         self._stream, self._taken = step + 1, 0
+        self._digests[step] = sha256()
 
     def __call__(self, *shape: int, scale: float = 1.0) -> Numbers:
         """Return float64 numbers of unit variance times `scale`, representable in the case's dtype."""
         values = _rounded(self._next(shape), scale, self._dtype)
-        self._digest.update(values.data)
+        self._record(values)
         return self._shaken(values) if self._jitter else values.copy()
 
     def integers(self, low: int, high: int, *shape: int) -> Numbers:
         """Return int64 numbers from `low` up to but excluding `high`."""
         unit = _uniform(self._next(shape))
         values: Numbers = low + np.floor(unit * (high - low)).astype(np.int64)
-        self._digest.update(values.data)
+        self._record(values)
         return values
 
     def permutation(self, count: int) -> Numbers:
         """Return the numbers below `count` in a random order, int64."""
         unit = _uniform(self._next((count,)))
         values: Numbers = np.argsort(unit, kind="stable").astype(np.int64)
-        self._digest.update(values.data)
+        self._record(values)
         return values
 
     @property
-    def fingerprint(self) -> str:
-        """Digest of everything drawn so far."""
-        return self._digest.hexdigest()[:32]
+    def digests(self) -> dict[int, str]:
+        """Digest of what each step has drawn, by step; a step that is drawn again is counted once."""
+        return {step: digest.hexdigest() for step, digest in self._digests.items()}
+
+    def _record(self, values: Numbers) -> None:
+        if digest := self._digests.get(self._stream - 1):
+            digest.update(values.data)
 
     def _next(self, shape: tuple[int, ...]) -> Place:
         place = Place(self._seed & (2**64 - 1), self._stream, self._taken, shape)

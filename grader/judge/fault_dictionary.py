@@ -55,7 +55,7 @@ def lookup(challenge: Challenge, golden: CaseGolden, trace: Trace | None, cause:
 
 
 def _symptom(challenge: Challenge, fault: str) -> str:
-    known: Mapping[str, Any] = {**challenge.impostors, **challenge.bugs}
+    known: Mapping[str, Any] = {**challenge.trivial_solutions, **challenge.bugs}
     return str(known[fault].symptom) if fault in known else fault
 
 

@@ -13,11 +13,11 @@ from dataclasses import replace
 from hashlib import sha256
 
 from grader.content import Case, Challenge, ContentError, UnknownName, load_challenge
-from grader.content.fragments import entries
-from grader.content.schema import cases_digest, validate_cases
+from grader.content.bug_detection import entry_status
+from grader.content.cases_schema import cases_digest, validate_cases
 from grader.content.signatures import foreign_helpers
-from grader.content.statements import MAX_BYTES
 from grader.ground.invocation import command_line
+from grader.ground.limits import MAX_SOURCE_BYTES
 from grader.judge.bug_status import bug_statuses, decoy_statuses
 from grader.judge.case_run import GraderError
 from grader.judge.golden import Golden, load_golden, oracle_digest, recipe_of
@@ -63,8 +63,8 @@ def grade_source(
     began = time.monotonic()
     if isinstance(challenge, str):
         challenge = load_challenge(challenge)
-    if len(source) > MAX_BYTES:
-        raise Unreadable(f"the file has {len(source)} bytes; at most {MAX_BYTES} are graded")
+    if len(source) > MAX_SOURCE_BYTES:
+        raise Unreadable(f"the file has {len(source)} bytes; at most {MAX_SOURCE_BYTES} are graded")
     if (package := missing_package(challenge)) is not None:
         return _without(package, challenge, source, filename, cases, began)
     with ExitStack() as stack:
@@ -75,7 +75,7 @@ def grade_source(
         chosen = _chosen(challenge, cases)
         golden = golden or prepare(challenge, chosen)
         text = source.decode("utf-8", "replace")
-        states = entries(challenge, text)
+        states = entry_status(challenge, text)
         try:
             box.ready()
         except SandboxError as error:
@@ -101,9 +101,9 @@ def _explained(
     if result.verdict != "failed":
         return result
     # a passing grade does not even read the code that traces
-    from grader.trace.explain import explained
+    from grader.diagnose.explain_failures import with_first_divergence
 
-    return explained(box, challenge, golden, source, result)
+    return with_first_divergence(box, challenge, golden, source, result)
 
 
 def unconfined(source: bytes | None) -> tuple[str, ...]:
@@ -210,7 +210,7 @@ def _without(
     began: float,
 ) -> Result:
     """The result where a package the challenge needs is not installed: nothing was run."""
-    states = entries(challenge, source.decode("utf-8", "replace"))
+    states = entry_status(challenge, source.decode("utf-8", "replace"))
     results = skipped(_chosen(challenge, cases), package)
     return Result(
         challenge=challenge.id,

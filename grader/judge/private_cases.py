@@ -13,10 +13,10 @@ from typing import Any
 from grader.content import Case, Challenge, ContentError
 from grader.content.casefile import read_cases
 from grader.judge.case_run import GraderError
+from grader.judge.cost import estimate_cost
 from grader.judge.grade_file import grade_source, prepare, start_sandbox
 from grader.judge.missing_packages import missing_package
 from grader.judge.oracle import Oracle
-from grader.judge.price import price_of
 from grader.judge.result import Result
 from grader.sandbox import SandboxError
 
@@ -61,7 +61,7 @@ def grade_with(
         own = [case for case in challenge.cases.values() if case not in extra]
         wanted = [case for case in extra if not cases or case.id in cases]
         for case in wanted:
-            price_of(challenge, case)
+            estimate_cost(challenge, case)
         golden = prepare(challenge, own)
         try:
             box.ready()

@@ -11,7 +11,7 @@ from typing import Any
 
 from grader.content import ContentError
 from grader.content.jsonfile import read_json
-from grader.content.schema import faults, load_schema
+from grader.content.validation import load_schema, schema_errors
 from grader.ground.invocation import command_line
 from grader.judge.result import Result, to_json
 
@@ -31,7 +31,7 @@ def read_record(path: Path) -> dict[str, Any]:
         document = read_json(path)
     except ContentError as error:
         raise NoRecord(str(error)) from None
-    lines = faults(document, load_schema("result-v1"), str(path))
+    lines = schema_errors(document, load_schema("result-v1"), str(path))
     if lines:
         raise NoRecord(f"not a result of kvdojo: {lines[0]}")
     if "replay" not in document:

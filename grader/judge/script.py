@@ -1,14 +1,16 @@
 """Turn a case into requests, one step at a time, with the challenge's own `Plan`.
 
 The arrays that a step answers with are kept here, on the trusted side, and sent again when a later step names them,
-unless they are named to a worker that had answered with them (see `remembered`).
+unless they are named to a worker that had answered with them (see `request_cache`).
 """
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property, lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,11 @@ import numpy as np
 
 from grader.content import Case, Challenge, ContentError
 from grader.ground.arrays import Array, array
+from grader.judge.draw import CREATE as CREATE
 from grader.judge.draw import Draw
-from grader.judge.remembered import Answers, Numbers, remembered
+from grader.judge.request_cache import Answers, CachedRequests, Numbers, cached_requests
 from grader.sandbox import Earlier, Reply, Request
 
-CREATE = -1
 _COMMON = ("do", "save", "live", "raises", "expect")
 
 
@@ -43,17 +45,17 @@ class Script:
     ) -> None:
         self.case = case
         self.dtype = dtype or case.dtype
-        seed = case.seed if seed is None else seed
+        self._seed = seed = case.seed if seed is None else seed
         self.draw = draw or Draw(seed, case.dtype, jitter)
-        self._driver = _driver(challenge.folder / "driver.py")
+        self._driver = load_driver(challenge.folder / "driver.py")
         self._saved: Any = {} if saved is None else saved
-        usual = draw is None and saved is None and not jitter
-        settled = usual and getattr(self._driver.Plan, "STATELESS", False)
-        self._known = remembered(case, seed, self.dtype) if settled else None
-        if self._known and self._known.requests is None:
-            alone = Script(challenge, case, dtype=dtype, seed=seed, saved=Answers())
-            self._known.fill(alone)
         self._changeable = getattr(self._driver.Verbs, "MAY_CHANGE", {})
+        self._cached: CachedRequests | None = None
+        if draw is None and saved is None and not jitter and _keeps_nothing(self._driver):
+            self._cached = cached_requests(case, seed, self.dtype)
+            if not self._cached.filled:
+                alone = Script(challenge, case, dtype=dtype, seed=seed, saved=Answers())
+                self._cached.fill(alone.precomputed(), alone.draw.digests)
 
     @cached_property
     def _plan(self) -> Any:
@@ -74,20 +76,29 @@ class Script:
 
     def request(self, index: int) -> Request:
         """Return the request of a step, all numbers in it; every earlier step must have been answered."""
-        if self._known and self._known.requests:
-            known = self._known.requests[index - CREATE]
-            if known and not known.earlier:
-                return known
-        return self._made(index)
+        known = self._cached.requests.get(index) if self._cached else None
+        return known if known and not known.earlier else self._made(index)
 
-    def settled(self) -> Iterator[Request]:
+    def precomputed(self) -> dict[int, Request]:
+        """Return the requests that can be made although nothing was answered; `saved` must be `Answers`."""
+        made = {}
+        for index in self.indices:
+            with suppress(
+                ContentError
+            ):  # it looks at an answer, or is told of when it is asked for
+                made[index] = self.request(index)
+        return made
+
+    def leading(self) -> Iterator[Request]:
         """Give the first requests as far as they are known before anything is answered."""
-        return self._known.first() if self._known else iter(())
+        return self._cached.leading(self.indices) if self._cached else iter(())
 
     @property
     def fingerprint(self) -> str:
-        """Digest of all inputs of the case; to be asked after its last request."""
-        return (self._known and self._known.fingerprint) or self.draw.fingerprint
+        """Digest of what every step draws, each with a digest of its own; to be asked after the last request."""
+        known = self._cached.digests if self._cached else {}
+        steps = sorted({**known, **self.draw.digests}.items())
+        return sha256(repr((self.case.dtype, self._seed, steps)).encode()).hexdigest()[:32]
 
     def _made(self, index: int) -> Request:
         plan = self._plan
@@ -178,8 +189,12 @@ def _same(**params: Any) -> dict[str, Any]:
     return params
 
 
+def _keeps_nothing(driver: Any) -> bool:
+    return hasattr(driver.Plan, "driver") or getattr(driver.Plan, "STATELESS", False)
+
+
 @lru_cache
-def _driver(path: Path) -> Any:
+def load_driver(path: Path) -> Any:
     """Import a challenge's driver; content is trusted, learners' files never come here."""
     spec = importlib.util.spec_from_file_location(f"driver_{path.parent.name}", path)
     assert spec is not None, f"{path} is a Python file"

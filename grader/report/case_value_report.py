@@ -5,13 +5,13 @@ from __future__ import annotations
 from textwrap import wrap
 from typing import Any
 
-from grader.author.worth import Worth
+from grader.author.case_value import CaseValue
 from grader.content import Challenge
 
 MANY = 12  # names listed before the rest is counted
 
 
-def worth_lines(challenge: Challenge, worth: Worth) -> list[str]:
+def worth_lines(challenge: Challenge, worth: CaseValue) -> list[str]:
     """Return the findings as lines for the terminal."""
     bugs = sum(bug.kind == "bug" for bug in challenge.bugs.values())
     decoys = len(challenge.bugs) - bugs
@@ -28,8 +28,8 @@ def worth_lines(challenge: Challenge, worth: Worth) -> list[str]:
         note = "  no other case does" if name in worth.alone else ""
         note = note or (f"  the first {worth.case.kind} case" if name in worth.new_kind else "")
         lines.append(f"    {name:{width}}{note}".rstrip())
-    if worth.refused or (challenge.impostors and worth.case.kind == "scenario"):
-        text = f"{len(worth.refused)} of {len(challenge.impostors)} trivial answers: "
+    if worth.refused or (challenge.trivial_solutions and worth.case.kind == "scenario"):
+        text = f"{len(worth.refused)} of {len(challenge.trivial_solutions)} trivial answers: "
         lines += _wrapped("refuses", text + _names(worth.refused))
     if worth.nearest:
         ratio, name = worth.nearest
@@ -43,7 +43,7 @@ def worth_lines(challenge: Challenge, worth: Worth) -> list[str]:
     return lines
 
 
-def worth_document(challenge: Challenge, worth: Worth, *, added: bool) -> dict[str, Any]:
+def worth_document(challenge: Challenge, worth: CaseValue, *, added: bool) -> dict[str, Any]:
     """Return the findings as `kvdojo/case-worth/v1`."""
     ratio, name = worth.nearest or (None, None)
     return {

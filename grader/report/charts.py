@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup, escape
 
-from grader.trace.model import Grid, Point, Step, Trace
+from grader.diagnose.trace_model import Checkpoint, RecordedArray, Trace, TracedStep
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 420, 130, 44, 36, 10
 MOST_BARS, MOST_LABELS = 64, 16
@@ -92,13 +92,13 @@ def _draw_errors(bars: Sequence[Bar], ends: Sequence[int]) -> Markup:
     return _svg(f"Largest error of the output at each position, logarithmic: {told}", parts)
 
 
-def _output(step: Step) -> Point | None:
+def _output(step: TracedStep) -> Checkpoint | None:
     """Return the step's own output, not the cache: the last point whose arrays have a token axis."""
     found = [p for p in step.points if p.name in ("output", "logits") and p.expected is not None]
     return found[-1] if found else None
 
 
-def _errors(point: Point) -> np.ndarray[Any, Any] | None:
+def _errors(point: Checkpoint) -> np.ndarray[Any, Any] | None:
     want, got = _array(point.expected), _array(point.actual)
     if want is None or got is None or want.shape != got.shape or want.ndim < 2:
         return None
@@ -110,7 +110,7 @@ def _errors(point: Point) -> np.ndarray[Any, Any] | None:
     return found
 
 
-def _array(grid: Grid | None) -> np.ndarray[Any, Any] | None:
+def _array(grid: RecordedArray | None) -> np.ndarray[Any, Any] | None:
     if (
         grid is None
         or grid.values is None
@@ -121,13 +121,13 @@ def _array(grid: Grid | None) -> np.ndarray[Any, Any] | None:
     return grid.values.astype(np.float64)
 
 
-def _before(step: Step, tokens: int, start: int) -> int:
+def _before(step: TracedStep, tokens: int, start: int) -> int:
     """Return the position of the step's first token: what the cache holds after it, less its own tokens."""
     length = _number(step.cache_length.expected) if step.cache_length else None
     return max(0, length - tokens) if length is not None else start
 
 
-def _lengths(step: Step) -> tuple[int | None, int | None]:
+def _lengths(step: TracedStep) -> tuple[int | None, int | None]:
     pair = step.cache_length
     return (_number(pair.expected), _number(pair.actual)) if pair else (None, None)
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from grader.batch.summary import BINS, Row, Summary
+from grader.classroom.class_summary import BINS, ClassSummary, SubmissionRow
 from grader.ground.display import escape_for_display
 from grader.report.exports.gradebook_csv import FORMULA
 from grader.report.html_report import MARKS, _environment
@@ -33,7 +33,7 @@ COUNTS = ("bugs_fixed", "bugs_left", "bugs_changed", "seconds", "sha256", "why")
 BAR = 40
 
 
-def render(summary: Summary, console: Console) -> None:
+def render(summary: ClassSummary, console: Console) -> None:
     """Print the report."""
     _learners(summary, console)
     _unjudged(summary, console)
@@ -50,7 +50,7 @@ def render(summary: Summary, console: Console) -> None:
     )
 
 
-def _learners(summary: Summary, console: Console) -> None:
+def _learners(summary: ClassSummary, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("Learner", "Verdict", "Points", "Bugs still wrong"):
         table.add_column(
@@ -69,7 +69,7 @@ def _learners(summary: Summary, console: Console) -> None:
     console.print()
 
 
-def still_wrong(row: Row) -> str:
+def still_wrong(row: SubmissionRow) -> str:
     """Return how many bugs a file still has; of a file that is no Python, or was written anew, that cannot be told."""
     if not row.judged:
         return "-"
@@ -80,7 +80,7 @@ def still_wrong(row: Row) -> str:
     )
 
 
-def _unjudged(summary: Summary, console: Console) -> None:
+def _unjudged(summary: ClassSummary, console: Console) -> None:
     wrong = [row for row in summary.rows if row.state == "error"]
     if not wrong:
         return
@@ -92,7 +92,7 @@ def _unjudged(summary: Summary, console: Console) -> None:
     _more(console, len(wrong))
 
 
-def _scores(summary: Summary, console: Console) -> None:
+def _scores(summary: ClassSummary, console: Console) -> None:
     console.print("Marks", style="bold")
     most = max(summary.bins)
     for at, number in enumerate(summary.bins):
@@ -101,14 +101,14 @@ def _scores(summary: Summary, console: Console) -> None:
     console.print()
 
 
-def _bugs(summary: Summary, console: Console) -> None:
+def _bugs(summary: ClassSummary, console: Console) -> None:
     console.print("Bugs that fewest learners fixed", style="bold")
     for bug in summary.bugs[:MOST_LINES]:
         console.print(f"  {bug.fixed:>5} of {len(summary.judged)}  {bug.title}")
     _more(console, len(summary.bugs))
 
 
-def _cases(summary: Summary, console: Console) -> None:
+def _cases(summary: ClassSummary, console: Console) -> None:
     telling = [case for case in summary.cases if case.separates is not None]
     if not telling:
         return
@@ -119,7 +119,7 @@ def _cases(summary: Summary, console: Console) -> None:
     _more(console, len(telling))
 
 
-def _alike(summary: Summary, console: Console) -> None:
+def _alike(summary: ClassSummary, console: Console) -> None:
     if not summary.alike:
         return
     console.print("Nearly the same outside the starter's code", style="bold")
@@ -142,7 +142,7 @@ def bin_name(at: int) -> str:
     return f"{at * step}-{(at + 1) * step}%"
 
 
-def class_page(summary: Summary) -> str:
+def class_page(summary: ClassSummary) -> str:
     """Return the page; text that learners wrote goes through `escape_for_display` and is escaped."""
     text = (
         _environment()
@@ -165,7 +165,7 @@ def class_page(summary: Summary) -> str:
     return text + "\n"
 
 
-def class_csv(summary: Summary) -> str:
+def class_csv(summary: ClassSummary) -> str:
     """Return the CSV: a row per submission with each case's outcome.
 
     A byte order mark tells spreadsheets that it is UTF-8.
@@ -179,7 +179,7 @@ def class_csv(summary: Summary) -> str:
     return "\ufeff" + stream.getvalue()
 
 
-def _who(row: Row) -> list[str | float]:
+def _who(row: SubmissionRow) -> list[str | float]:
     entry = row.entry
     who = [_safe(text) for text in (entry.learner, entry.number, entry.id, entry.origin)]
     marks: list[str | float] = ["", "", ""]
@@ -188,7 +188,7 @@ def _who(row: Row) -> list[str | float]:
     return [*who, row.state, *marks]
 
 
-def _counts(summary: Summary, row: Row, usual: set[str]) -> list[str | float]:
+def _counts(summary: ClassSummary, row: SubmissionRow, usual: set[str]) -> list[str | float]:
     met = zip(summary.challenge.bugs, row.bugs, strict=False)
     fixed = sum(state == "fixed" for bug, state in met if bug in usual)
     left, changed = row.bugs.count("present"), row.bugs.count("changed")

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from grader.diagnose.trace_model import Checkpoint, FactPair, Trace, TracedStep
 from grader.report.charts import cache_chart, error_chart
 from grader.report.heatmap import Maps, maps_of
-from grader.trace.model import Pair, Point, Step, Trace
 
 MOST_STEPS = 16
 MOST_NAMES = 4
@@ -24,10 +24,10 @@ class StepRow:
 
     number: str
     title: str
-    cache: Pair | None
-    scores: Pair | None
-    weights: Pair | None
-    raised: Pair | None
+    cache: FactPair | None
+    scores: FactPair | None
+    weights: FactPair | None
+    raised: FactPair | None
     wrong: str
 
 
@@ -79,18 +79,18 @@ def _maps(trace: Trace) -> Iterator[Maps]:
         yield from _drawn(weights[0].index, weights[1], same)
 
 
-def _drawn(step: int, point: Point, remark: str) -> Iterator[Maps]:
+def _drawn(step: int, point: Checkpoint, remark: str) -> Iterator[Maps]:
     maps = maps_of(point)
     if maps is not None:
         where = "creation" if step < 0 else f"step {step + 1}"
         yield Maps(f"{where}, {maps.caption}{remark}", maps.heads, maps.notes)
 
 
-def _weights(point: Point) -> bool:
+def _weights(point: Checkpoint) -> bool:
     return point.name == "weights" and point.expected is not None
 
 
-def _row(step: Step) -> StepRow:
+def _row(step: TracedStep) -> StepRow:
     wrong = list(dict.fromkeys(f"`{p.title}`" for p in step.points if p.status != "same"))
     if len(wrong) > MOST_NAMES:
         wrong = [*wrong[:MOST_NAMES], f"{len(wrong) - MOST_NAMES} more"]

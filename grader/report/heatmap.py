@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from grader.trace.model import Grid, Point
+from grader.diagnose.trace_model import Checkpoint, RecordedArray
 
 Numbers = np.ndarray[Any, Any]
 Index = tuple[int, ...]
@@ -69,7 +69,7 @@ class _Frame:
     whole: bool = False  # whole numbers need no digits behind the point
 
 
-def maps_of(point: Point) -> Maps | None:
+def maps_of(point: Checkpoint) -> Maps | None:
     """Return the pictures of one point, or None when it holds no table of numbers."""
     expected, actual = _numbers(point.expected), _numbers(point.actual)
     if expected is None or not expected.size:
@@ -107,7 +107,7 @@ def maps_of(point: Point) -> Maps | None:
     return Maps(f"{title}, {where}" if where else title, tuple(heads), tuple(left_out))
 
 
-def _numbers(grid: Grid | None) -> Numbers | None:
+def _numbers(grid: RecordedArray | None) -> Numbers | None:
     """Return the values with at least three axes; what is no number cannot be shaded."""
     if grid is None or grid.values is None or grid.values.dtype.kind not in "fiub":
         return None
@@ -115,14 +115,14 @@ def _numbers(grid: Grid | None) -> Numbers | None:
     return values.reshape((1,) * (3 - values.ndim) + values.shape)
 
 
-def _axes(point: Point, ndim: int) -> tuple[str, ...]:
+def _axes(point: Checkpoint, ndim: int) -> tuple[str, ...]:
     named = point.place.axes if point.place else ()
     if len(named) != ndim or any(name.startswith("axis ") for name in named):
         named = AXES.get(ndim, tuple(f"axis {axis}" for axis in range(ndim)))
     return ("",) * (3 - ndim) + named
 
 
-def _whole(grid: Grid | None) -> bool:
+def _whole(grid: RecordedArray | None) -> bool:
     return grid is None or grid.values is None or grid.values.dtype.kind in "iub"
 
 
@@ -198,7 +198,7 @@ def _panel(title: str, values: Numbers, frame: _Frame, *, difference: bool, mark
 
 
 def _each_alone(
-    point: Point, expected: Numbers, actual: Numbers, axes: tuple[str, ...]
+    point: Checkpoint, expected: Numbers, actual: Numbers, axes: tuple[str, ...]
 ) -> tuple[tuple[Panel, ...], ...]:
     """Return both of one head where their shapes differ."""
     panels = []

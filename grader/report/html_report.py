@@ -17,12 +17,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from grader.content import Challenge
+from grader.diagnose.trace_model import FIRST_DIFFERENCE, Trace
 from grader.ground.display import escape_for_display, escape_lines
 from grader.judge.bug_status import needless
 from grader.judge.result import CaseResult, Cause, Result, most_informative_first, redacted
 from grader.report.figures import Figures, figures_of
 from grader.report.phrases import place
-from grader.trace.model import FIRST_DIFFERENCE, Trace
 
 MAX_DIFF = 6000  # lines of a submission that are compared with the starter
 MARKS = {"passed": "✓", "failed": "✗", "error": "!", "skipped": "–"}

@@ -11,7 +11,7 @@ from textwrap import wrap
 from rich.console import Console
 from rich.text import Text
 
-from grader.author.survey import Fault, Survey
+from grader.author.kill_matrix_summary import FaultRow, KillMatrixSummary
 from grader.report.html_report import _environment
 
 MARKS = {"killed": "x", "raised": "r", "timed out": "t", "survived": "·", "skipped": "-"}
@@ -33,14 +33,14 @@ LOOKS = {
 }
 
 
-def render(found: Survey, console: Console) -> None:
-    """Print the survey."""
+def render(found: KillMatrixSummary, console: Console) -> None:
+    """Print the summary of a kill matrix."""
     _heat_map(found, console)
     _cases(found, console)
     _conclusions(found, console)
 
 
-def _heat_map(found: Survey, console: Console) -> None:
+def _heat_map(found: KillMatrixSummary, console: Console) -> None:
     console.print(
         f"{found.challenge}: {len(found.bugs)} bugs x {len(found.cases)} cases", style="bold"
     )
@@ -49,14 +49,16 @@ def _heat_map(found: Survey, console: Console) -> None:
     width = max(len(fault.id) for fault in found.faults)
     fits = width + len(found.cases) + 6 <= console.width
     _rows(found, found.bugs, width, fits, console)
-    if found.impostors:
+    if found.trivial_solutions:
         console.print("\nTrivial answers", style="bold")
-        _rows(found, found.impostors, width, fits, console)
+        _rows(found, found.trivial_solutions, width, fits, console)
     if not fits:
         console.print("(The terminal is too narrow for the map; --html OUT has it.)", style="dim")
 
 
-def _rows(found: Survey, faults: Sequence[Fault], width: int, fits: bool, console: Console) -> None:
+def _rows(
+    found: KillMatrixSummary, faults: Sequence[FaultRow], width: int, fits: bool, console: Console
+) -> None:
     for fault in faults:
         style = "" if fault.witnesses else "bold red"
         line = Text.assemble((f"{fault.id:{width}} {len(fault.witnesses):3}  ", style))
@@ -67,7 +69,7 @@ def _rows(found: Survey, faults: Sequence[Fault], width: int, fits: bool, consol
         console.print(line, soft_wrap=True)
 
 
-def _cases(found: Survey, console: Console) -> None:
+def _cases(found: KillMatrixSummary, console: Console) -> None:
     console.print(
         "\nCases, the bugs each catches, and those that no other case catches", style="bold"
     )
@@ -79,7 +81,7 @@ def _cases(found: Survey, console: Console) -> None:
         console.print(text, style=style, soft_wrap=True)
 
 
-def _conclusions(found: Survey, console: Console) -> None:
+def _conclusions(found: KillMatrixSummary, console: Console) -> None:
     missed = [bug.id for bug in found.bugs if not bug.witnesses]
     if missed:
         _paragraph(console, "No case catches", missed)
@@ -102,7 +104,7 @@ def _mark(state: str, console: Console) -> str:
     return PLAIN.get(mark, mark) if console.options.ascii_only else mark
 
 
-def matrix_page(found: Survey) -> str:
+def matrix_page(found: KillMatrixSummary) -> str:
     """Return the page."""
     missed = [bug.id for bug in found.bugs if not bug.witnesses]
     idle = [case.id for case in found.cases if not case.kills]

@@ -14,7 +14,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from grader.content import Challenge, challenge_ids
-from grader.content.challenge import ROOT
+from grader.ground.paths import ROOT
 
 TOP = ("LICENSE", "README.md", "constraints.txt", "pyproject.toml")
 PACKAGES = ("grader", "kernels", "reference")

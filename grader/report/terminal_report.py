@@ -15,13 +15,13 @@ from rich.console import Console, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
+from grader.diagnose.trace_model import FIRST_DIFFERENCE
 from grader.ground.display import escape_for_display, escape_lines
 from grader.ground.invocation import command_line
 from grader.judge.result import CaseResult, Result, most_informative_first, redacted
 from grader.report.bug_status_lines import PLAIN, UNICODE, Line, Symbols, bug_lines, decoy_lines
 from grader.report.case_details import STYLES, cause_of, details, heading, line
 from grader.report.phrases import count
-from grader.trace.model import FIRST_DIFFERENCE
 
 IN_FULL = 4  # cases told in full, about a screen; of the others only the id is given
 

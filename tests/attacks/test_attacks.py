@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from grader.content import load_challenge
-from grader.content.schema import validate_cases
+from grader.content.cases_schema import validate_cases
 from grader.judge import grade_source
 from grader.judge.result import Result
 from grader.sandbox import Sandbox

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from grader.author.record import record, reload
+from grader.author.recording import record, reload
 from grader.content import Challenge, load_challenge
 from grader.sandbox import Sandbox
 
@@ -35,7 +35,7 @@ class Sum:
 '''
 DRIVER = '''"""Verbs of the tiny challenge."""
 
-from grader.sandbox.driverkit import need
+from grader.kit import need
 
 
 class Plan:

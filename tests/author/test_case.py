@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 import grader.judge
-from grader.author.record import record, reload
+from grader.author.recording import record, reload
 from grader.cli import case_command
 from grader.cli.main import main
 from grader.content import Challenge, load_challenge
-from grader.content.casefile import MAX_BYTES
+from grader.ground.limits import MAX_CASE_FILE_BYTES
 from grader.sandbox import Sandbox
 
 Make = Callable[..., Challenge]
@@ -247,7 +247,7 @@ def test_files_that_are_none(
 ) -> None:
     make()
     os.mkfifo(tmp_path / "pipe")
-    write(tmp_path / "huge.json", " " * (MAX_BYTES + 1))
+    write(tmp_path / "huge.json", " " * (MAX_CASE_FILE_BYTES + 1))
 
     assert run("add", "tiny", tmp_path / "none.json") == 2
     assert run("add", "tiny", tmp_path) == 2

@@ -1,4 +1,4 @@
-"""The gate lets a sound challenge through and names every breach."""
+"""The gate lets a sound challenge through and names every violation."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from grader.author import static
-from grader.author.breach import Breach, located
+from grader.author import static_checks
 from grader.author.gate import check_challenge
+from grader.author.violation import Violation, located
 from grader.content import Challenge, ContentError
 from grader.judge import grade_source
 from grader.judge.grade_file import usable_golden
@@ -20,13 +20,13 @@ Make = Callable[..., Challenge]
 
 def texts(challenge: Challenge, sandbox: Sandbox) -> str:
     report = check_challenge(challenge, sets=3, sandbox=sandbox)
-    return "\n".join(f"{breach.subject}: {breach.text}" for breach in report.breaches)
+    return "\n".join(f"{violation.subject}: {violation.text}" for violation in report.violations)
 
 
 def test_a_sound_challenge_passes(make: Make, tiny_sandbox: Sandbox) -> None:
     challenge = make()
     report = check_challenge(challenge, sets=3, sandbox=tiny_sandbox)
-    assert report.breaches == []
+    assert report.violations == []
     assert (report.bugs, report.decoys, report.cases) == (2, 1, 3)
     assert report.margin is not None
     assert report.margin > 10
@@ -34,7 +34,7 @@ def test_a_sound_challenge_passes(make: Make, tiny_sandbox: Sandbox) -> None:
 
 
 def test_recording_twice_gives_the_same_bytes(make: Make, tiny_sandbox: Sandbox) -> None:
-    from grader.author.record import record
+    from grader.author.recording import record
 
     challenge = make()
     names = ("golden.safetensors", "bugs.json", "cases.schema.json", "starter/tiny.py")
@@ -76,9 +76,9 @@ def change(
 def test_each_breach_names_its_file(make: Make, tiny_sandbox: Sandbox) -> None:
     challenge = make(lambda f: cases(f).pop(1))
     report = check_challenge(challenge, sets=3, sandbox=tiny_sandbox)
-    assert [breach.file for breach in report.breaches] == ["challenges/tiny/bugs.json"]
+    assert [violation.file for violation in report.violations] == ["challenges/tiny/bugs.json"]
 
-    files = {name: located(challenge, Breach("tiny", name, "")).file for name in FILES_OF}
+    files = {name: located(challenge, Violation("tiny", name, "")).file for name in FILES_OF}
     assert files == {name: f"{folder}{file}" for name, (folder, file) in FILES_OF.items()}
 
 
@@ -180,8 +180,8 @@ STATIC = {
 @pytest.mark.parametrize("name", STATIC)
 def test_static_breaches(name: str, make: Make) -> None:
     spoil, says = STATIC[name]
-    found = static.check(make(spoil, recorded=False))
-    assert any(says in breach.text for breach in found), found
+    found = static_checks.check(make(spoil, recorded=False))
+    assert any(says in violation.text for violation in found), found
 
 
 def test_a_changed_reference_makes_the_golden_unusable(make: Make, tiny_sandbox: Sandbox) -> None:
@@ -195,7 +195,7 @@ def test_a_changed_case_makes_the_golden_unusable(make: Make, tiny_sandbox: Sand
     challenge = make()
     path = challenge.folder / "cases.json"
     path.write_text(path.read_text().replace('"tokens": 4', '"tokens": 5'))
-    from grader.author.record import reload
+    from grader.author.recording import reload
 
     with pytest.raises(ContentError, match="has changed since"):
         grade_source(reload(challenge), b"", sandbox=tiny_sandbox)

@@ -9,7 +9,7 @@ from textwrap import dedent
 
 import pytest
 
-from grader.author.equivalent import load_reviewed, same_by_rule
+from grader.author.equivalent_mutants import load_reviewed, same_by_rule
 from grader.author.mutants import Mutant, function_at, mutants
 from grader.author.mutation import score
 from grader.content import Challenge, ContentError

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import grader.judge
-from grader.author.cover import smallest_cover
-from grader.author.survey import state_of
+from grader.author.kill_matrix_summary import state_of
+from grader.author.min_set_cover import min_set_cover
 from grader.cli import matrix_command
 from grader.cli.main import main
 from grader.content import Challenge, load_challenge
@@ -29,7 +29,7 @@ NAMES = "abcdef"
 
 @given(st.dictionaries(st.text("xyz", min_size=1, max_size=3), st.sets(st.sampled_from(NAMES))))
 def test_the_cover_is_as_small_as_any(witnesses: dict[str, set[str]]) -> None:
-    found = smallest_cover(witnesses)
+    found = min_set_cover(witnesses)
 
     def covers(cases: Any) -> bool:
         return all(not row or row & set(cases) for row in witnesses.values())
@@ -41,10 +41,10 @@ def test_the_cover_is_as_small_as_any(witnesses: dict[str, set[str]]) -> None:
 
 
 def test_a_search_that_is_too_long_still_gives_a_cover(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("grader.author.cover.NODES", 1)
+    monkeypatch.setattr("grader.author.min_set_cover.NODES", 1)
     rows = {str(pair): set(pair) for pair in combinations(NAMES, 2)}
 
-    found = smallest_cover(rows)
+    found = min_set_cover(rows)
 
     assert not found.smallest
     assert all(row & set(found.cases) for row in rows.values())

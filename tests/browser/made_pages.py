@@ -7,9 +7,9 @@ from dataclasses import replace
 from made_traces import not_finite, trace, unmasked
 
 from grader.content import Challenge
+from grader.diagnose.trace_model import Divergence
 from grader.judge.result import BugStatus, CaseResult, Cause, Result, Where
 from grader.report.html_report import result_page
-from grader.trace.model import Divergence
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\x1b[31m\u202e\"'&{{7*7}}</style>"
 ENVIRONMENT = {"python": "3", "torch": "2", "triton": None, "device": "cpu", "isolation": ["a"]}

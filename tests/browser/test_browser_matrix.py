@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from access import CHROMIUM, FAULTS, OPTIONS
 
-from grader.author.cover import Cover
-from grader.author.survey import STATES, Column, Fault, Survey
+from grader.author.kill_matrix_summary import STATES, CaseColumn, FaultRow, KillMatrixSummary
+from grader.author.min_set_cover import SetCover
 from grader.report.kill_matrix_report import matrix_page
 
 pytestmark = [
@@ -17,19 +17,21 @@ pytestmark = [
 ]
 
 
-def made() -> Survey:
+def made() -> KillMatrixSummary:
     """A matrix with every state in it, wider than any window."""
-    cases = tuple(Column(f"case-{n}", f"Case <{n}>", "unit", ("bug-0",), ()) for n in range(60))
+    cases = tuple(CaseColumn(f"case-{n}", f"Case <{n}>", "unit", ("bug-0",), ()) for n in range(60))
     faults = (
-        Fault("bug-0", "A bug & more", "bug", tuple(case.id for case in cases), ("bug-1",)),
-        Fault("bug-1", "Another", "bug", (), ()),
-        Fault("zeros", "Zeros", "impostor", ("case-1",)),
+        FaultRow("bug-0", "A bug & more", "bug", tuple(case.id for case in cases), ("bug-1",)),
+        FaultRow("bug-1", "Another", "bug", (), ()),
+        FaultRow("zeros", "Zeros", "impostor", ("case-1",)),
     )
     cells = {
         fault.id: {case.id: STATES[n % len(STATES)] for n, case in enumerate(cases)}
         for fault in faults
     }
-    return Survey("made", "Made <up>", faults, cases, cells, Cover(("case-1",), smallest=True))
+    return KillMatrixSummary(
+        "made", "Made <up>", faults, cases, cells, SetCover(("case-1",), smallest=True)
+    )
 
 
 def test_the_matrix_page_can_be_read(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from grader.content import load_challenge
-from grader.hints import GRADED, Graded, next_hint, recall, remember
-from grader.work import load
+from grader.learner.hints import GRADED, LastGrading, next_hint, recall, remember
+from grader.learner.work_folder import load
 
 
 @pytest.fixture
@@ -25,7 +25,9 @@ def started(dojo, capsys):
 
 
 def graded(dojo, failed, passed=()):
-    remember(load(dojo.file.parent), dojo.file.read_bytes(), Graded(tuple(failed), tuple(passed)))
+    remember(
+        load(dojo.file.parent), dojo.file.read_bytes(), LastGrading(tuple(failed), tuple(passed))
+    )
 
 
 def said(dojo, capsys, *words):
@@ -70,8 +72,8 @@ def test_code_written_anew_gets_a_hint_when_all_cases_of_the_bug_fail(started):
         return next_hint(challenge, anew, planted=("no-scale",), seen={}, graded=result)
 
     assert hint(None) is None
-    assert hint(Graded((), ("scale-unit",))) is None
-    found = hint(Graded(("scale-unit",), ()))
+    assert hint(LastGrading((), ("scale-unit",))) is None
+    found = hint(LastGrading(("scale-unit",), ()))
     assert found is not None
     assert found.bug.id == "no-scale"
 

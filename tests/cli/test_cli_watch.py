@@ -7,7 +7,7 @@ import json
 import pytest
 
 import grader.cli.watch_command
-import grader.watch
+import grader.learner.watch_loop
 from grader.content import load_challenge
 from grader.judge.result import CaseResult, Result
 
@@ -25,7 +25,7 @@ def watched(dojo, monkeypatch):
 
     watch.result = None
     settings_of = type("Watched", (), {"given": settings, "watch": watch})
-    monkeypatch.setattr(grader.watch, "watch", watch)
+    monkeypatch.setattr(grader.learner.watch_loop, "watch", watch)
     monkeypatch.setattr(
         grader.cli.watch_command, "load_challenge", lambda name: load_challenge(name, dojo.root)
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from grader.content import load_challenge
-from grader.content.documents import document_statements
-from grader.content.fragments import status
+from grader.content.bug_detection import bug_status
+from grader.content.statements import document_statements
 from grader.sandbox.worker.json_submission import as_python
 
 
@@ -30,7 +30,7 @@ def test_flaws_are_told_by_the_member_they_change() -> None:
     starter = challenge.starter.read_text()
     mended = starter.replace('"start": [4, 4, 4]', '"start": [2,7,   4]')
 
-    before, after = status(challenge, starter), status(challenge, mended)
+    before, after = bug_status(challenge, starter), bug_status(challenge, mended)
 
     assert {name for name in before if before[name] == "present"} == set(
         challenge.presets["default"].bugs

@@ -10,9 +10,9 @@ import pytest
 from benchmarks.progress import draw_subset
 from benchmarks.refactor import refactored
 from grader.content import load_challenge
-from grader.content.challenge import challenge_ids
-from grader.content.fragments import status
-from grader.content.plant import plant
+from grader.content.bug_detection import bug_status
+from grader.content.catalogue import challenge_ids
+from grader.content.planting import plant
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +21,11 @@ def challenge():
 
 
 def present(challenge, text: str) -> set[str]:
-    return {name for name, state in status(challenge, text).items() if state == "present"}
+    return {name for name, state in bug_status(challenge, text).items() if state == "present"}
 
 
 def test_the_reference_has_every_bug_fixed(challenge) -> None:
-    assert set(status(challenge, challenge.reference_text).values()) == {"fixed"}
+    assert set(bug_status(challenge, challenge.reference_text).values()) == {"fixed"}
 
 
 def test_random_subsets_are_read_off_exactly(challenge) -> None:
@@ -46,14 +46,14 @@ def test_layout_and_comments_do_not_matter(challenge) -> None:
 
 @pytest.mark.parametrize("text", ["", "x = (", "\0", "class A: pass", "(" * 5000, "- " * 90_000])
 def test_text_that_is_not_ours_has_nothing_present(challenge, text: str) -> None:
-    assert set(status(challenge, text).values()) == {"unknown"}
+    assert set(bug_status(challenge, text).values()) == {"unknown"}
 
 
 def test_a_rewritten_function_holds_no_bug_that_only_takes_a_line_away(challenge) -> None:
     lines = challenge.bugs["merge-heads-without-permute"].edits[0].find
     text = challenge.reference_text.replace(lines, "        x = torch.swapaxes(x, 1, 2)\n")
     assert text != challenge.reference_text
-    assert status(challenge, text)["merge-heads-without-permute"] == "changed"
+    assert bug_status(challenge, text)["merge-heads-without-permute"] == "changed"
 
 
 @pytest.mark.parametrize("name", challenge_ids())
@@ -86,4 +86,4 @@ def test_a_function_of_many_alike_statements_is_read_in_bounded_time(challenge) 
     body = "".join(f"        a{i} = b{i} + c{i}\n" for i in range(20_000))
     head = "    def _split_heads(self, x):\n"
     text = f"class KVCachedMultiHeadAttention:\n{head}{body[:200_000]}"
-    assert set(status(challenge, text.rsplit("\n", 1)[0] + "\n").values()) == {"unknown"}
+    assert set(bug_status(challenge, text.rsplit("\n", 1)[0] + "\n").values()) == {"unknown"}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from grader.content.errors import ContentError
-from grader.content.jsonfile import MAX_BYTES, parse_json, read_json
+from grader.content.jsonfile import parse_json, read_json
+from grader.ground.limits import MAX_CONTENT_BYTES
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,6 @@ def test_a_byte_order_mark_is_accepted() -> None:
 def test_missing_and_huge_files_are_refused(tmp_path) -> None:
     with pytest.raises(ContentError, match="cannot be read"):
         read_json(tmp_path / "none.json")
-    (tmp_path / "big.json").write_bytes(b" " * (MAX_BYTES + 1))
+    (tmp_path / "big.json").write_bytes(b" " * (MAX_CONTENT_BYTES + 1))
     with pytest.raises(ContentError, match="larger than 8 MiB"):
         read_json(tmp_path / "big.json")

@@ -9,7 +9,7 @@ import pytest
 
 from grader.content import UnknownName, load_challenge
 from grader.content.entries import Edit
-from grader.content.plant import PlantError, apply_edits, choose, plant
+from grader.content.planting import PlantError, apply_edits, choose, plant
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from grader.content import ContentError, challenge_ids, load_challenge
-from grader.content.challenge import ROOT
-from grader.content.schema import case_schema, faults, load_schema, validate_challenge
+from grader.content.cases_schema import case_schema, validate_challenge
+from grader.content.validation import load_schema, schema_errors
+from grader.ground.paths import ROOT
 
 SCHEMAS = ["challenge-v1", "case-v1", "bugs-v1", "impostors-v1", "result-v1", "equivalent-v1"]
 CASE = {
@@ -70,7 +71,7 @@ def test_shipped_content_is_valid_and_points_to_its_schema(name: str) -> None:
 )
 def test_a_fault_is_told_with_path_and_close_match(change, says) -> None:
     schema = case_schema(load_challenge("multi_head_attention"))
-    lines = faults({**CASE, **change}, schema, "mine.json")
+    lines = schema_errors({**CASE, **change}, schema, "mine.json")
     assert lines
     assert any(all(part in line for part in says) for line in lines), lines
     assert all(line.startswith("mine.json: $") for line in lines)
@@ -78,7 +79,7 @@ def test_a_fault_is_told_with_path_and_close_match(change, says) -> None:
 
 def test_the_example_case_is_valid() -> None:
     schema = case_schema(load_challenge("multi_head_attention"))
-    assert faults(CASE, schema, "x") == []
+    assert schema_errors(CASE, schema, "x") == []
 
 
 def test_broken_content_is_a_content_error(tmp_path) -> None:

@@ -27,7 +27,7 @@ from grader.cli import (
     plant_command,
 )
 from grader.content import load_challenge
-from grader.content.challenge import ROOT
+from grader.ground.paths import ROOT
 from grader.sandbox import Sandbox
 
 PAGE = ROOT / "docs" / "instructors.md"

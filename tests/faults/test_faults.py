@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from grader.content import load_challenge
-from grader.files import write_atomically
+from grader.ground.files import write_atomically
 from grader.judge import grade_source
 from grader.judge.result import Result
 from grader.sandbox import Sandbox, Session

@@ -17,12 +17,12 @@ import pytest
 
 from benchmarks.fuzz import one_round
 from benchmarks.fuzz_targets import EXAMPLE, TARGETS, _frame, _zip, close
-from grader.batch.leaves import Refused, archive_leaves
+from grader.classroom.archive_entries import SubmissionRefused, archive_entries
 from grader.content import Challenge, ContentError, load_challenge
-from grader.content.challenge import ROOT
+from grader.content.cases_schema import case_schema, read_verbs
 from grader.content.entries import case_of
-from grader.content.schema import case_schema, faults
-from grader.content.verbs import read_verbs
+from grader.content.validation import schema_errors
+from grader.ground.paths import ROOT
 from grader.judge.oracle import Oracle
 
 NAME = "decode_positions"
@@ -63,7 +63,7 @@ def case(**changes: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("value", [7.0, -0.0, True, "7"])
 def test_a_seed_is_a_whole_number_and_nothing_like_one(value: Any) -> None:
-    assert faults(case(seed=value), case_schema(load_challenge(NAME)), "case")
+    assert schema_errors(case(seed=value), case_schema(load_challenge(NAME)), "case")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_broken_verbs_are_told_with_their_place(tmp_path: Path, change: dict[str
 def test_a_schema_that_leads_nowhere_is_told(target: str) -> None:
     schema = {"$ref": target, "$defs": {"loop": {"$ref": "#/$defs/loop"}}}
     with pytest.raises(ContentError, match="cannot be followed"):
-        faults({}, schema, "case")
+        schema_errors({}, schema, "case")
 
 
 def test_an_id_that_is_no_text_is_told(tmp_path: Path) -> None:
@@ -133,8 +133,8 @@ def test_an_archive_whose_directory_lies_is_refused() -> None:
     data = archive()
     at = data.index(b"PK\5\6") + 16  # where the directory is said to begin
     beyond = int.from_bytes(data[at : at + 4], "little") + 6
-    (leaf,) = archive_leaves(data[:at] + beyond.to_bytes(4, "little") + data[at + 4 :])
-    with pytest.raises(Refused):
+    (leaf,) = archive_entries(data[:at] + beyond.to_bytes(4, "little") + data[at + 4 :])
+    with pytest.raises(SubmissionRefused):
         leaf.read(10)
 
 
@@ -142,4 +142,4 @@ def test_a_member_without_a_name_is_no_crash() -> None:
     data = bytearray(archive("a"))
     entry = data.index(b"PK\1\2")
     data[entry + 28], data[entry + 32] = 0, 1  # the length of the name becomes that of a comment
-    assert [leaf.name for leaf in archive_leaves(bytes(data), bulk=True)] in ([], ["unnamed"])
+    assert [leaf.name for leaf in archive_entries(bytes(data), bulk=True)] in ([], ["unnamed"])

@@ -9,7 +9,7 @@ import pytest
 
 from grader.cli.main import main
 from grader.content import load_challenge
-from grader.content.schema import faults, load_schema
+from grader.content.validation import load_schema, schema_errors
 from grader.judge import grade_source
 from grader.judge.oracle import Oracle
 from grader.judge.replay import NoRecord, read_record, to_record
@@ -59,7 +59,7 @@ def test_a_learner_sees_no_seed(sandbox_for) -> None:
     result = grade_source(
         challenge, source.encode(), cases=list(challenge.fresh), sandbox=sandbox_for(NAME)
     )
-    assert faults(to_record(result), load_schema("result-v1"), "record") == []
+    assert schema_errors(to_record(result), load_schema("result-v1"), "record") == []
     for shown in (json.dumps(to_json(result)), result_page(challenge, result, source)):
         assert not [seed for seed in result.secrets.values() if str(seed) in shown]
 

@@ -11,7 +11,7 @@ import types
 import torch
 
 from grader.content import load_challenge
-from grader.content.plant import plant
+from grader.content.planting import plant
 from grader.judge import grade_source
 
 CHALLENGE = load_challenge("multi_head_attention")

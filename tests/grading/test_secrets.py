@@ -57,7 +57,7 @@ def test_a_file_that_knows_the_published_inputs_is_refused(sandbox_for) -> None:
 
 def test_a_lie_about_a_missing_helper_skips_no_scenario(sandbox_for) -> None:
     lie = b"""
-from grader.sandbox.driverkit import Wrong
+from grader.kit import Wrong
 
 
 class KVCachedMultiHeadAttention:

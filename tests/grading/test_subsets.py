@@ -7,8 +7,8 @@ import random
 import pytest
 
 from benchmarks.subsets import subsets
-from grader.author.faults import decoy_ids, planted, sample
-from grader.author.matrix import first_kill
+from grader.author.kill_matrix import first_kill
+from grader.author.wrong_variants import decoy_ids, planted, sample
 from grader.content import challenge_ids, load_challenge
 from grader.judge.grade_file import usable_golden
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from grader.cli.main import COMMANDS
-from grader.content.challenge import ROOT
 from grader.ground.invocation import command_line
+from grader.ground.paths import ROOT
 
 BIN = Path(sys.executable).parent
 SUGGESTED = re.compile(r"`([^`]* list)` shows them all")

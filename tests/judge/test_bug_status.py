@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from grader.content import load_challenge
-from grader.content.fragments import entries
-from grader.content.plant import plant
+from grader.content.bug_detection import entry_status
+from grader.content.planting import plant
 from grader.judge.bug_status import bug_statuses, credit, decoy_statuses, needless
 from grader.judge.result import CaseResult
 
@@ -80,8 +80,8 @@ def test_credit_counts_the_harder_bug_for_more(challenge) -> None:
 
 def test_edited_decoys_are_named_unless_they_are_comments(challenge) -> None:
     decoys = [bug.id for bug in challenge.bugs.values() if bug.kind == "decoy"]
-    planted = decoy_statuses(challenge, entries(challenge, plant(challenge, decoys)))
-    gone = decoy_statuses(challenge, entries(challenge, challenge.reference_text))
+    planted = decoy_statuses(challenge, entry_status(challenge, plant(challenge, decoys)))
+    gone = decoy_statuses(challenge, entry_status(challenge, challenge.reference_text))
     assert needless(planted, decoys) == []
     names = {decoy.id for decoy in needless(gone, decoys)}
     assert names == {"decoy-batch_seq_len-name", "decoy-position-loop-looks-slow"}

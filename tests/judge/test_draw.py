@@ -39,15 +39,38 @@ def test_numbers_are_representable_in_the_dtype(dtype: str, bits: int) -> None:
     assert (scaled == np.round(scaled)).all()
 
 
-def test_fingerprints_tell_inputs_apart() -> None:
-    def mark(seed: int, dtype: str = "float32") -> str:
-        draw = Draw(seed, dtype)
-        draw(4)
+def test_each_step_has_a_digest_of_its_own() -> None:
+    def marks(seed: int, scale: float = 1.0) -> dict[int, str]:
+        draw = Draw(seed, "float32")
+        draw.at(-1)
+        draw(4, scale=scale)
+        draw.at(0)
         draw.integers(0, 9, 3)
-        return draw.fingerprint
+        return draw.digests
 
-    assert mark(1) == mark(1)
-    assert len({mark(1), mark(2), mark(1, "float16")}) == 3
+    assert marks(1) == marks(1)
+    assert marks(1)[0] != marks(2)[0]
+    changed = marks(1, scale=2.0)
+    assert changed[-1] != marks(1)[-1]
+    assert changed[0] == marks(1)[0]
+
+
+def test_a_step_that_is_asked_for_twice_has_the_digest_of_one_draw() -> None:
+    draw = Draw(1, "float32")
+    for _ in range(2):
+        draw.at(0)
+        draw(4)
+    once = Draw(1, "float32")
+    once.at(0)
+    once(4)
+    assert draw.digests == once.digests
+
+
+def test_nothing_is_recorded_of_a_step_that_was_not_drawn() -> None:
+    """An empty digest of the creation would hide the one that is kept with a precomputed request."""
+    draw = Draw(1, "float32")
+    draw.at(3)
+    assert set(draw.digests) == {3}
 
 
 def test_integers_and_permutations_cover_their_range() -> None:

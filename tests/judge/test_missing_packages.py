@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from grader.content import load_challenge
-from grader.content.schema import faults, load_schema
+from grader.content.validation import load_schema, schema_errors
 from grader.judge import grade_source
 from grader.judge.missing_packages import missing_package
 from grader.judge.result import to_json
@@ -21,7 +21,7 @@ def test_a_kernel_challenge_without_triton_is_skipped_and_says_why(monkeypatch):
     assert {case.status for case in result.cases} == {"skipped"}
     assert all("triton" in case.cause.rationale for case in result.cases)
     assert "not installed" in result.notices[0]
-    assert faults(to_json(result), load_schema("result-v1"), "result") == []
+    assert schema_errors(to_json(result), load_schema("result-v1"), "result") == []
 
 
 def test_only_the_cases_asked_for_are_listed(monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from grader.content.schema import load_schema
+from grader.content.validation import load_schema
 from grader.judge.result import ENDS, CaseResult, Cause, Where, redacted
 
 CAUSE = load_schema("result-v1")["properties"]["cases"]["items"]["properties"]["cause"]

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from grader.content import load_challenge
-from grader.content.plant import plant
+from grader.content.planting import plant
 from grader.judge.script import Script
 
 CHALLENGE = load_challenge("decode_positions")

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from grader.content import load_challenge
-from grader.content.fragments import status
-from grader.content.plant import plant
+from grader.content.bug_detection import bug_status
+from grader.content.planting import plant
 
 CHALLENGE = load_challenge("conversation_prefix")
 TEMPLATE = (CHALLENGE.folder / "chat_template.jinja").read_text("utf-8")
@@ -91,4 +91,4 @@ def test_the_grader_tells_the_bug_from_the_file_alone() -> None:
 
 
 def present(source: str) -> list[str]:
-    return [name for name, state in status(CHALLENGE, source).items() if state == "present"]
+    return [name for name, state in bug_status(CHALLENGE, source).items() if state == "present"]

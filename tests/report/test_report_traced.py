@@ -10,11 +10,10 @@ import pytest
 from grader.cli.main import main
 from grader.cli.trace_command import lines
 from grader.content import load_challenge
+from grader.diagnose.explain_failures import MOST, told, trace_failed_cases
+from grader.diagnose.trace_model import Checkpoint, Divergence, Trace
 from grader.judge import grade_source
 from grader.report.html_report import result_page
-from grader.trace.explain import told
-from grader.trace.failed import MOST, trace_failed
-from grader.trace.model import Divergence, Point, Trace
 
 CHALLENGE = "multi_head_attention"
 
@@ -31,7 +30,10 @@ def test_the_same_file_gives_the_same_bytes(graded) -> None:
     challenge, source, box, result = graded
     pages = {
         result_page(
-            challenge, result, source.decode(), traces=trace_failed(box, challenge, result, source)
+            challenge,
+            result,
+            source.decode(),
+            traces=trace_failed_cases(box, challenge, result, source),
         )
         for _ in range(2)
     }
@@ -44,7 +46,7 @@ def test_the_same_file_gives_the_same_bytes(graded) -> None:
 
 def test_only_what_went_wrong_is_traced(graded) -> None:
     challenge, source, box, result = graded
-    traces = trace_failed(box, challenge, result, source)
+    traces = trace_failed_cases(box, challenge, result, source)
     failed = [case.id for case in result.cases if case.status == "failed"]
     assert set(traces) == set(failed[:MOST])
 
@@ -62,7 +64,7 @@ def test_trace_on_the_command_line(graded, tmp_path, capsys) -> None:
 
 def test_how_a_step_ends_is_told_once() -> None:
     end = ("It ends with ValueError; the reference returns.",)
-    point = Point("end", "how it ends", 0, "differs", None, None, None, end)
+    point = Checkpoint("end", "how it ends", 0, "differs", None, None, None, end)
     first = Divergence(0, "prefill", point)
     (line,) = lines(Trace(CHALLENGE, "no-cache", (), first))
     assert line.endswith("how it ends`: " + end[0])

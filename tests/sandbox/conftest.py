@@ -10,7 +10,7 @@ import pytest
 from grader.sandbox import Limits, Reply, Request, Sandbox
 
 DRIVER = b"""
-from grader.sandbox.driverkit import Wrong, need
+from grader.kit import Wrong, need
 
 class Verbs:
     MAY_CHANGE = {"scratch": {"x"}}

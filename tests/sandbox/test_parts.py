@@ -7,9 +7,9 @@ import signal
 
 import pytest
 
+from grader.kit import Wrong, need
 from grader.sandbox import Limits
 from grader.sandbox.channel import LOG_KEPT, Log
-from grader.sandbox.driverkit import Wrong, need
 from grader.sandbox.process import End, explain, starved
 from grader.sandbox.protocol.messages import OUT_OF_MEMORY
 from grader.sandbox.worker.tensors import nest

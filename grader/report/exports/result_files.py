@@ -14,7 +14,7 @@ from typing import Any
 
 from grader.content import Challenge, ContentError, load_challenge
 from grader.content.jsonfile import read_json
-from grader.content.schema import faults, load_schema
+from grader.content.validation import load_schema, schema_errors
 from grader.ground.invocation import command_line
 from grader.judge.result import BugStatus, CaseResult, Cause, Where, redacted
 from grader.sandbox.layers import isolating_names
@@ -116,7 +116,7 @@ def _document(path: Path) -> Any:
 
 
 def _valid(document: Any, path: Path) -> dict[str, Any]:
-    lines = faults(document, load_schema("result-v1"), str(path))
+    lines = schema_errors(document, load_schema("result-v1"), str(path))
     if lines:
         more = f" (and {len(lines) - 1} more faults)" if len(lines) > 1 else ""
         raise Unusable(f"not a result of `{command_line('grade', '--json')}`: {lines[0]}{more}")

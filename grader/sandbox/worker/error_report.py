@@ -10,7 +10,7 @@ import builtins
 import errno
 from collections.abc import Sequence
 
-from grader.sandbox.driverkit import Wrong
+from grader.kit.answers import Wrong
 from grader.sandbox.protocol.codec import ProblemText, RaisedText
 
 MESSAGE = 2000

@@ -16,8 +16,8 @@ from typing import Any
 import numpy
 import torch
 
-from grader.sandbox import driverkit
-from grader.sandbox.driverkit import Wrong
+from grader.kit import answers
+from grader.kit.answers import Wrong
 from grader.sandbox.environment import DEVICE
 from grader.sandbox.protocol import codec, frames
 from grader.sandbox.protocol.messages import Earlier
@@ -101,7 +101,7 @@ class WorkerHost:
         request_frame = frames.parse(blob)
         request = codec.read_request(request_frame.meta)
         inputs = Inputs(request_frame, self.device)
-        driverkit.asked.clear()
+        answers.asked.clear()
         answer = Answer(request.room)
         try:
             for name, part in request.earlier.items():
@@ -169,6 +169,6 @@ class WorkerHost:
 def _frame(answer: Answer, changed: dict[str, torch.Tensor] | None = None) -> bytes:
     tensors = {codec.OUTPUT + name: value for name, value in answer.tensors.items()}
     tensors |= {codec.ECHO + name: value for name, value in (changed or {}).items()}
-    needed = list(dict.fromkeys(driverkit.asked))[:64]
+    needed = list(dict.fromkeys(answers.asked))[:64]
     text = codec.ReplyText(answer.values, answer.raised, answer.problem, needed)
     return frame(tensors, codec.encode(text))

@@ -15,7 +15,7 @@ import torch
 from safetensors import TensorSpec, serialize
 
 from grader.ground.arrays import DTYPES
-from grader.sandbox.driverkit import Wrong
+from grader.kit.answers import Wrong
 from grader.sandbox.protocol import codec, frames
 
 NAMES = {getattr(torch, name): name for name in DTYPES.values()}

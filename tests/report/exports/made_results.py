@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from grader.content.schema import faults, load_schema
+from grader.content.validation import load_schema, schema_errors
 
 NASTY = "a]]>&<b> \"'\x1b[31m\x00\x08\ud800\ufffe\u202e|`*@all #1 %0A::error::x\nnext\r\nline"
 
@@ -54,7 +54,7 @@ def document(cases: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
         },
         **more,
     }
-    assert faults(made, load_schema("result-v1"), "made") == []
+    assert schema_errors(made, load_schema("result-v1"), "made") == []
     return made
 
 

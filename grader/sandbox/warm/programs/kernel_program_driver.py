@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from grader.sandbox.driverkit import need
+from grader.kit import need
 
 
 class Verbs:

@@ -1,0 +1,185 @@
+"""Add one case to a challenge: measure it on everything that is known to be wrong, then write all that follows from it.
+
+The files change together or not at all, and are those that recording the challenge anew would make.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from grader.author.case_value import CaseValue, case_value
+from grader.author.kill_matrix import kill_matrix, row
+from grader.author.recording import recorded, with_symptoms
+from grader.author.wrong_variants import bug_ids, decoy_ids, planted
+from grader.content import Case, Challenge, ContentError
+from grader.content.cases_schema import digest_of
+from grader.content.jsonfile import parse_json
+from grader.ground.invocation import command_line
+from grader.ground.transaction import locked, replace_files
+from grader.judge.cost import estimate_cost
+from grader.judge.golden import CaseGolden, Golden
+from grader.judge.grade_file import usable_golden
+from grader.judge.oracle import Oracle
+from grader.judge.worker_reuse import SubmissionRunner
+from grader.sandbox import Sandbox
+
+MAX_GOLDEN = 2 << 20
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A case and its worth, with the golden and the witnesses of each bug as they are when it is added."""
+
+    case: Case
+    golden: Golden
+    witnesses: Mapping[str, Sequence[str]]
+    value: CaseValue
+
+
+def measure(
+    sandbox: Sandbox, challenge: Challenge, case: Case, progress: Progress | None = None
+) -> Measured:
+    """Run a case on the reference, every decoy, every bug and every trivial solution.
+
+    Raises ContentError for what cannot be a case.
+    """
+    price = estimate_cost(challenge, case)
+    golden, known = _caught_up(sandbox, challenge)
+    made = expect(sandbox, challenge, case)
+    _honest(sandbox, challenge, case, made)
+    both = replace(golden, cases={**golden.cases, case.id: made})
+    matrix = kill_matrix(sandbox, challenge, both, cases=[case], progress=progress)
+    value = case_value(challenge, golden, case, made, matrix, price, known)
+    told = with_symptoms(made, case.id, matrix)
+    witnesses = {
+        name: [*cases, *([case.id] if name in value.kills else [])] for name, cases in known.items()
+    }
+    both = replace(golden, cases={**golden.cases, case.id: told})
+    return Measured(case, both, witnesses, value)
+
+
+def _caught_up(sandbox: Sandbox, challenge: Challenge) -> tuple[Golden, dict[str, list[str]]]:
+    """Return golden and witnesses; bugs that have none may be new, so all cases are run on them."""
+    golden = usable_golden(challenge, challenge.cases.values())
+    witnesses = {name: list(challenge.bugs[name].witnesses) for name in bug_ids(challenge)}
+    cases = dict(golden.cases)
+    for name in [name for name, known in witnesses.items() if not known]:
+        source, order = planted(challenge, name), list(challenge.cases.values())
+        for case, item in row(sandbox, challenge, golden, source, order).items():
+            if item.result.status == "failed":
+                witnesses[name].append(case)
+            if item.result.trace:
+                symptoms = {**cases[case].symptoms, name: list(item.result.trace)}
+                cases[case] = replace(cases[case], symptoms=symptoms)
+    return replace(golden, cases=cases), witnesses
+
+
+def expect(sandbox: Sandbox, challenge: Challenge, case: Case) -> CaseGolden:
+    """Return a case's golden, after making it twice; raises ContentError."""
+    twice = []
+    for _ in range(2):
+        with Oracle(sandbox, challenge) as oracle:
+            twice.append(oracle.expect(case))
+    if not _same(*twice):
+        raise ContentError(
+            f"case {case.id!r}: the reference answers differently when it is asked again;"
+            " a case must not depend on time, chance or what ran before"
+        )
+    size = sum(item.values.nbytes for step in twice[0].steps for item in step.tensors.values())
+    if size > MAX_GOLDEN:
+        raise ContentError(
+            f"case {case.id!r}: its answers take {size / 2**20:.1f} MiB; {MAX_GOLDEN >> 20} MiB are allowed."
+            " Use smaller sizes."
+        )
+    return twice[0]
+
+
+def write(
+    sandbox: Sandbox,
+    challenge: Challenge,
+    entry: Mapping[str, Any],
+    found: Measured,
+    because: str | None = None,
+) -> None:
+    """Put a measured case into the files of a challenge that is locked; raises ContentError and OSError."""
+    _same_versions(sandbox, challenge, found.golden)
+    kept = {key: value for key, value in entry.items() if key != "$schema"}
+    if because:
+        kept["keep_because"] = because
+    cases = with_entry((challenge.folder / "cases.json").read_bytes(), kept)
+    golden = replace(found.golden, content=digest_of(challenge, cases))
+    files = recorded(challenge, golden, found.witnesses)
+    # in this order no reader ever meets a case without its golden
+    replace_files(challenge.folder, {**files, "cases.json": cases})
+
+
+def locking(
+    challenge: Challenge, waiting: Callable[[], None] | None = None
+) -> AbstractContextManager[None]:
+    """Keep other authors out while a case is added."""
+    return locked(challenge.folder, waiting)
+
+
+def with_entry(text: bytes, entry: Mapping[str, Any]) -> bytes:
+    """Return `cases.json` with one more case at its end, the rest of the file as it was written."""
+    old = parse_json(text, "cases.json")
+    want = {**old, "cases": [*old["cases"], entry]}
+    body = text.decode("utf-8-sig")
+    shown = json.dumps(entry, indent=2, ensure_ascii=False).replace("\n", "\n    ")
+    end = body.rstrip().removesuffix("}").rstrip().removesuffix("]").rstrip()
+    comma = "," if old["cases"] else ""
+    made = f"{end}{comma}\n    {shown}\n  ]\n}}\n".encode()
+    if _reads_as(made, want):
+        return made
+    return (json.dumps(want, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _reads_as(text: bytes, want: Any) -> bool:
+    try:
+        return bool(parse_json(text, "cases.json") == want)
+    except ContentError:
+        return False
+
+
+def _honest(sandbox: Sandbox, challenge: Challenge, case: Case, made: CaseGolden) -> None:
+    """The reference and every decoy must pass, or the case judges something else than its contract."""
+    sources = {"the reference": challenge.reference.read_bytes()}
+    sources |= {f"the decoy {name!r}": planted(challenge, name) for name in decoy_ids(challenge)}
+    for name, source in sources.items():
+        with SubmissionRunner(sandbox, challenge, source) as runner:
+            result = runner.run(case, made)
+        if result.status == "failed" and result.cause:
+            raise ContentError(
+                f"case {case.id!r}: {name} is right and fails it: {result.cause.rationale}"
+            )
+
+
+def _same(one: CaseGolden, other: CaseGolden) -> bool:
+    if (one.fingerprint, one.needs) != (other.fingerprint, other.needs):
+        return False
+    return all(
+        (a.raised, dict(a.values), dict(a.dtypes)) == (b.raised, dict(b.values), dict(b.dtypes))
+        and a.tensors.keys() == b.tensors.keys()
+        and all(
+            item.values.tobytes() == b.tensors[name].values.tobytes()
+            for name, item in a.tensors.items()
+        )
+        for a, b in zip(one.steps, other.steps, strict=True)
+    )
+
+
+def _same_versions(sandbox: Sandbox, challenge: Challenge, golden: Golden) -> None:
+    """A golden file is made by one version of torch; another one rounds otherwise."""
+    for name, recorded_with in golden.versions.items():
+        here = str(sandbox.versions[name])
+        if here != recorded_with:
+            again = command_line("check", challenge.id, "--record")
+            raise ContentError(
+                f"{challenge.golden}: was recorded with {name} {recorded_with}, this is {here}."
+                f" Use the versions in constraints.txt, or record all of it: `{again}`."
+            )

@@ -1,0 +1,181 @@
+"""Checks that run a challenge's content: reference, decoys, bugs alone and together, impostors, goldens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from grader.author.constant_answers import accepts_nan, constant_answers
+from grader.author.kill_matrix import KillMatrix, first_kill, kill_matrix, loudest_first, row
+from grader.author.violation import Violation
+from grader.author.wrong_variants import bug_ids, compatible, decoy_ids, pairs, planted, sample
+from grader.content import Case, Challenge, ContentError
+from grader.ground.invocation import command_line
+from grader.judge.golden import CaseGolden, Expected, Golden
+from grader.judge.grading import PARALLEL
+from grader.judge.oracle import Oracle
+from grader.judge.result import CaseResult
+from grader.sandbox import Sandbox
+
+MARGIN = 10.0  # a wrong answer must miss by so many tolerances, or else agree to a tenth of one
+LARGER = "use larger numbers or other sizes"
+Faults = Iterator[tuple[str, str]]
+
+
+@dataclass
+class DynamicChecks:
+    """The running checks of one challenge."""
+
+    sandbox: Sandbox
+    challenge: Challenge
+    golden: Golden
+    margin: tuple[float | None, str] = (None, "")
+    _margins: list[tuple[float, str]] = field(default_factory=list)
+
+    def check(self, sets: int, say: Callable[[str], None]) -> list[Violation]:
+        """Run everything and return the breaches; `sets` larger sets of bugs are tried."""
+        found: list[tuple[str, str]] = []
+        say("reference and decoys")
+        found += self._honest()
+        say("kill matrix")
+        matrix = kill_matrix(self.sandbox, self.challenge, self.golden)
+        found += self._bugs(matrix)
+        found += self._cases(matrix)
+        say("pairs and sets of bugs")
+        order = loudest_first(self.challenge, matrix)
+        found += self._together([*pairs(self.challenge), *sample(self.challenge, sets)], order)
+        say("impostors")
+        found += self._impostors(matrix)
+        say("goldens")
+        found += self._reproducible()
+        self.margin = min(self._margins, default=(None, ""), key=lambda pair: pair[0])
+        return [Violation(self.challenge.id, subject, text) for subject, text in found]
+
+    def _honest(self) -> Faults:
+        decoys = decoy_ids(self.challenge)
+        variants = {"reference": self.challenge.reference.read_bytes()}
+        variants |= {name: planted(self.challenge, name) for name in decoys}
+        if compatible(self.challenge, tuple(decoys)):
+            variants["all decoys"] = planted(self.challenge, *decoys)
+        cases = list(self.challenge.cases.values())
+        rows = self._map(
+            lambda source: row(self.sandbox, self.challenge, self.golden, source, cases),
+            list(variants.values()),
+        )
+        for name, judged in zip(variants, rows, strict=True):
+            for case, item in judged.items():
+                result = item.result
+                if result.status != "passed" and result.cause:
+                    yield (
+                        name,
+                        f"must pass {case!r} and does not ({result.cause.rationale}); mend it or the case",
+                    )
+
+    def _bugs(self, matrix: KillMatrix) -> Faults:
+        for name in bug_ids(self.challenge):
+            witnesses = matrix.witnesses(name)
+            kinds = {self.challenge.cases[case].kind for case in witnesses}
+            for kind in {"unit", "scenario"} - kinds:
+                yield (
+                    name,
+                    f"no {kind} case fails when it is planted alone; add one that isolates it",
+                )
+            if list(self.challenge.bugs[name].witnesses) != witnesses:
+                again = command_line("check", self.challenge.id, "--record")
+                yield name, f"bugs.json lists other witnesses; run `{again}`"
+
+    def _cases(self, matrix: KillMatrix) -> Faults:
+        bugs = set(bug_ids(self.challenge))
+        for case in self.challenge.cases.values():
+            if not bugs & set(matrix.kills(case.id)) and not case.keep_because:
+                yield case.id, "catches no bug; drop it, or say in `keep_because` why it stays"
+
+    def _together(self, groups: Iterable[tuple[str, ...]], order: Sequence[Case]) -> Faults:
+        sources = {group: planted(self.challenge, *group) for group in groups}
+        kills = self._map(
+            lambda group: first_kill(
+                self.sandbox, self.challenge, self.golden, sources[group], order
+            ),
+            list(sources),
+        )
+        for group, kill in zip(sources, kills, strict=True):
+            if kill is None:
+                text = "pass every case together; add a case, or exclude the pair in bugs.json"
+                yield " + ".join(group), text
+
+    def _impostors(self, matrix: KillMatrix) -> Faults:
+        scenarios = [case for case in self.challenge.cases.values() if case.kind == "scenario"]
+        for case in self.challenge.cases.values():
+            if accepts_nan(self.golden.cases[case.id]):
+                yield case.id, "accepts NaN; judge a number in it"
+        for case in scenarios:
+            yield from self._constant_answers(case)
+        for name in self.challenge.trivial_solutions:
+            results = [matrix.rows[name][case.id] for case in scenarios]
+            if not any(result.status == "failed" for result in results):
+                yield (
+                    name,
+                    "is an answer that every scenario accepts; add a scenario that refuses it",
+                )
+            for result in results:
+                yield from self._margin_of(name, result, matrix.excess[name][result.id])
+
+    def _margin_of(self, name: str, result: CaseResult, excess: float) -> Faults:
+        if result.status == "failed" and result.trace:
+            self._margins.append((excess, f"{name} in {result.id}"))
+            if excess < MARGIN and not self.challenge.cases[result.id].keep_because:
+                yield (
+                    result.id,
+                    f"refuses {name!r} by {excess:.2g} tolerances, not {MARGIN:g}; {LARGER}",
+                )
+        if result.status == "passed" and excess > 1 / MARGIN:
+            yield result.id, f"accepts {name!r}, which is off by {excess:.2g} tolerances; {LARGER}"
+
+    def _constant_answers(self, case: Case) -> Faults:
+        """Zeros, and the previous step's output, against the golden itself."""
+        for answer, ratio in constant_answers(self.golden.cases[case.id]).items():
+            self._margins.append((ratio, f"{answer} in {case.id}"))
+            if ratio < MARGIN and not case.keep_because:
+                yield (
+                    case.id,
+                    f"{answer} would miss by {ratio:.2g} tolerances only, not {MARGIN:g}; {LARGER}",
+                )
+
+    def _reproducible(self) -> Faults:
+        with Oracle(self.sandbox, self.challenge) as oracle:
+            for case in self.challenge.cases.values():
+                try:
+                    made = oracle.expect(case)
+                except ContentError as error:
+                    yield case.id, str(error)
+                    continue
+                if not _agree(made, self.golden.cases[case.id]):
+                    again = command_line("check", self.challenge.id, "--record")
+                    yield (
+                        case.id,
+                        f"another golden comes out when it is recorded again; run `{again}`",
+                    )
+
+    def _map(self, function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            return list(pool.map(function, jobs))
+
+
+def _agree(a: CaseGolden, b: CaseGolden) -> bool:
+    """Equal but for the last bits, which another processor may round otherwise."""
+    if (a.recipe, a.fingerprint, a.needs) != (b.recipe, b.fingerprint, b.needs):
+        return False
+    return all(_same(x, y) for x, y in zip(a.steps, b.steps, strict=True))
+
+
+def _same(x: Expected, y: Expected) -> bool:
+    plain = (x.raised, dict(x.values), dict(x.dtypes)) == (y.raised, dict(y.values), dict(y.dtypes))
+    return plain and all(
+        x.tensors[name].shape == want.shape
+        and np.allclose(x.tensors[name].values, want.values, rtol=1e-8, atol=1e-9)
+        for name, want in y.tensors.items()
+    )

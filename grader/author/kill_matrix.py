@@ -1,0 +1,104 @@
+"""The kill matrix: which case catches which known wrong answer, each planted alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from grader.author.wrong_variants import bug_ids, planted, trivial_solution
+from grader.content import Case, Challenge
+from grader.judge.case_run import RunInfo
+from grader.judge.golden import Golden
+from grader.judge.grading import PARALLEL
+from grader.judge.result import CaseResult
+from grader.judge.worker_reuse import SubmissionRunner
+from grader.sandbox import Sandbox
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A result, and by how many tolerances the worst number missed."""
+
+    result: CaseResult
+    excess: float
+
+
+@dataclass(frozen=True)
+class KillMatrix:
+    """Results by fault id and case id; faults are the bugs and then the impostors."""
+
+    rows: Mapping[str, Mapping[str, CaseResult]]
+    excess: Mapping[str, Mapping[str, float]]
+
+    def witnesses(self, fault: str) -> list[str]:
+        """Cases that catch a fault."""
+        return [name for name, result in self.rows[fault].items() if result.status == "failed"]
+
+    def kills(self, case: str) -> list[str]:
+        """Faults that a case catches."""
+        return [fault for fault, row in self.rows.items() if row[case].status == "failed"]
+
+
+def kill_matrix(
+    sandbox: Sandbox,
+    challenge: Challenge,
+    golden: Golden,
+    *,
+    cases: Iterable[Case] | None = None,
+    progress: Progress | None = None,
+) -> KillMatrix:
+    """Run every case on every bug and trivial solution; raises GraderError when one cannot be judged."""
+    chosen = list(cases if cases is not None else challenge.cases.values())
+    sources = {name: planted(challenge, name) for name in bug_ids(challenge)}
+    sources |= {name: trivial_solution(challenge, name) for name in challenge.trivial_solutions}
+    rows: dict[str, Mapping[str, Judged]] = {}
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        jobs = {
+            name: pool.submit(row, sandbox, challenge, golden, source, chosen)
+            for name, source in sources.items()
+        }
+        for name, job in jobs.items():
+            rows[name] = job.result()
+            if progress:
+                progress(len(rows), len(jobs))
+    return KillMatrix(
+        {name: {case: item.result for case, item in row.items()} for name, row in rows.items()},
+        {name: {case: item.excess for case, item in row.items()} for name, row in rows.items()},
+    )
+
+
+def row(
+    sandbox: Sandbox,
+    challenge: Challenge,
+    golden: Golden,
+    source: bytes,
+    cases: Sequence[Case],
+) -> dict[str, Judged]:
+    """Run the cases one after the other on one source."""
+    judged = {}
+    with SubmissionRunner(sandbox, challenge, source) as runner:
+        for case in cases:
+            info = RunInfo(measure=True)
+            result = runner.run(case, golden.cases[case.id], info=info)
+            judged[case.id] = Judged(result, info.excess)
+    return judged
+
+
+def first_kill(
+    sandbox: Sandbox, challenge: Challenge, golden: Golden, source: bytes, cases: Sequence[Case]
+) -> CaseResult | None:
+    """Return the first case that refuses a source, or None when all accept it."""
+    with SubmissionRunner(sandbox, challenge, source) as runner:
+        for case in cases:
+            result = runner.run(case, golden.cases[case.id])
+            if result.status == "failed":
+                return result
+    return None
+
+
+def loudest_first(challenge: Challenge, matrix: KillMatrix) -> list[Case]:
+    """Order the cases by how many faults they catch."""
+    return sorted(challenge.cases.values(), key=lambda case: (-len(matrix.kills(case.id)), case.id))

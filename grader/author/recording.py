@@ -1,0 +1,109 @@
+"""Record what follows from content: golden, fault dictionary, witnesses, the schema of the cases and the starter.
+
+Everything is computed first and written last, together; equal content gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from grader.author.kill_matrix import KillMatrix, kill_matrix
+from grader.author.wrong_variants import bug_ids
+from grader.content import Challenge, load_challenge
+from grader.content.cases_schema import cases_digest, cases_schema
+from grader.content.jsonfile import read_json
+from grader.content.planting import plant
+from grader.ground.files import write_atomically
+from grader.ground.transaction import replace_files
+from grader.judge.golden import CaseGolden, Golden, oracle_digest, save_golden
+from grader.judge.oracle import Oracle
+from grader.judge.script import load_driver
+from grader.kit.json_schema import schema_of
+from grader.sandbox import Sandbox
+
+Progress = Callable[[int, int], None]
+
+
+def make_golden(sandbox: Sandbox, challenge: Challenge) -> Golden:
+    """Compute the golden of every case, without the fault dictionary."""
+    with Oracle(sandbox, challenge) as oracle:
+        cases = {case.id: oracle.expect(case) for case in challenge.cases.values()}
+    versions = {name: str(sandbox.versions[name]) for name in ("torch", "python")}
+    return Golden(cases, oracle_digest(challenge), versions, cases_digest(challenge))
+
+
+def record(
+    sandbox: Sandbox, challenge: Challenge, progress: Progress | None = None
+) -> tuple[Golden, KillMatrix]:
+    """Record a challenge; returns what was recorded."""
+    golden = make_golden(sandbox, challenge)
+    matrix = kill_matrix(sandbox, challenge, golden, progress=progress)
+    cases = {name: with_symptoms(case, name, matrix) for name, case in golden.cases.items()}
+    golden = replace(golden, cases=cases)
+    witnesses = {name: matrix.witnesses(name) for name in bug_ids(challenge)}
+    challenge.starter.parent.mkdir(exist_ok=True)
+    replace_files(challenge.folder, recorded(challenge, golden, witnesses))
+    write_atomically(challenge.starter, starter_bytes(challenge))
+    return golden, matrix
+
+
+def recorded(
+    challenge: Challenge, golden: Golden, witnesses: Mapping[str, Sequence[str]]
+) -> dict[str, bytes]:
+    """Return the files that follow from the cases, by name; equal content gives equal bytes."""
+    return {
+        challenge.golden.name: save_golden(challenge.golden, golden),
+        "bugs.json": _with_witnesses(challenge, witnesses),
+        "cases.schema.json": schema_bytes(challenge),
+    }
+
+
+def starter_bytes(challenge: Challenge) -> bytes:
+    """The starter that the default preset makes."""
+    preset = challenge.presets["default"]
+    return plant(challenge, [*preset.bugs, *preset.decoys]).encode()
+
+
+def schema_bytes(challenge: Challenge) -> bytes:
+    """The schema that editors use for `cases.json`."""
+    return _json(cases_schema(challenge))
+
+
+def write_verbs_schema(challenge: Challenge) -> None:
+    """Write the schema of the verbs, which follows from the driver; it comes first, for cases are checked with it."""
+    if content := verbs_schema_bytes(challenge):
+        write_atomically(challenge.folder / "verbs.schema.json", content)
+
+
+def verbs_schema_bytes(challenge: Challenge) -> bytes | None:
+    """Return what the driver's verbs say of themselves; None for a driver that is not written with the kit."""
+    driver = getattr(load_driver(challenge.folder / "driver.py").Plan, "driver", None)
+    return _json(schema_of(driver, challenge.id)) if driver else None
+
+
+def with_symptoms(golden: CaseGolden, name: str, matrix: KillMatrix) -> CaseGolden:
+    """Return a case's golden with its fault dictionary."""
+    faults: dict[str, Any] = {}
+    for fault, row in matrix.rows.items():
+        if row[name].trace:
+            faults[fault] = list(row[name].trace or ())
+    return replace(golden, symptoms=faults)
+
+
+def _with_witnesses(challenge: Challenge, witnesses: Mapping[str, Sequence[str]]) -> bytes:
+    document = read_json(challenge.folder / "bugs.json")
+    for entry in document["bugs"]:
+        entry["witnesses"] = list(witnesses.get(entry["id"], ()))
+    return _json(document)
+
+
+def _json(document: Any) -> bytes:
+    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def reload(challenge: Challenge) -> Challenge:
+    """Read a challenge again after its files were written."""
+    return load_challenge(challenge.id, challenge.folder.parents[1])

@@ -1,0 +1,181 @@
+"""Checks that read a challenge's files and run nothing."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from grader.author.checkpoint_rules import checkpoint_faults
+from grader.author.recording import schema_bytes, starter_bytes, verbs_schema_bytes
+from grader.author.violation import Violation
+from grader.author.wrong_variants import bug_ids, planted, trivial_solution
+from grader.content import Bug, Challenge, ContentError
+from grader.content.casefile import semantic_errors
+from grader.content.planting import line_span, plant
+from grader.ground.invocation import command_line
+from grader.judge.cost import estimate_cost
+
+GIVEAWAY = re.compile(r"#.*\b(bug|wrong|broken|incorrect|should be|fixme|xxx)\b", re.IGNORECASE)
+NAME = re.compile(r"`([A-Za-z_][A-Za-z0-9_.]*)(?:\(\))?`")
+
+
+def check(challenge: Challenge) -> list[Violation]:
+    """Return every violation that shows without running anything."""
+    found: list[Violation] = []
+    for part in (
+        _edits,
+        _disjoint,
+        _presets,
+        _hints,
+        _references,
+        _generated,
+        _brief,
+        _impostors,
+        _recipes,
+        checkpoint_faults,
+    ):
+        try:
+            found += [Violation(challenge.id, subject, text) for subject, text in part(challenge)]
+        except ContentError as error:
+            found.append(Violation(challenge.id, part.__name__.strip("_"), str(error)))
+    return found
+
+
+Faults = Iterator[tuple[str, str]]
+
+
+def _edits(challenge: Challenge) -> Faults:
+    for bug in challenge.bugs.values():
+        try:
+            text = plant(challenge, [bug.id])
+        except ContentError as error:
+            yield bug.id, f"{error}. Make each `find` unique in {challenge.reference.name}."
+            continue
+        try:
+            ast.parse(text)
+        except SyntaxError as error:
+            yield bug.id, f"the planted file does not compile: {error.msg} (line {error.lineno})"
+        new = "\n".join(edit.replace for edit in bug.edits)
+        if bug.kind == "bug" and GIVEAWAY.search(new):
+            yield bug.id, "a planted comment gives the bug away; reword it"
+
+
+def _disjoint(challenge: Challenge) -> Faults:
+    owner: dict[int, str] = {}
+    for bug in challenge.bugs.values():
+        mine: set[int] = set()
+        for edit in bug.edits:
+            mine |= set(line_span(challenge.reference_text, edit))
+        for line in sorted(mine):
+            if line in owner:
+                yield bug.id, f"touches line {line + 1}, which {owner[line]!r} edits too"
+            owner[line] = bug.id
+
+
+def _presets(challenge: Challenge) -> Faults:
+    for name, preset in challenge.presets.items():
+        for kind, ids in (("bug", preset.bugs), ("decoy", preset.decoys)):
+            for entry in ids:
+                if entry not in challenge.bugs or challenge.bugs[entry].kind != kind:
+                    yield name, f"preset {name!r} names {entry!r}, which is no {kind} in bugs.json"
+    raising = [n for n in challenge.presets["default"].bugs if _raises(challenge, n)]
+    if len(raising) > 1:
+        yield "default", f"the starter would raise in {len(raising)} places: {', '.join(raising)}"
+    for name in challenge.fresh:
+        if name not in challenge.cases:
+            yield name, "`fresh` names no case"
+        elif challenge.cases[name].kind != "scenario":
+            yield name, "`fresh` takes scenario cases only"
+
+
+def _raises(challenge: Challenge, name: str) -> bool:
+    return name in challenge.bugs and challenge.bugs[name].raises
+
+
+def _hints(challenge: Challenge) -> Faults:
+    for bug in challenge.bugs.values():
+        for line in _added_lines(challenge, bug):
+            for level, hint in enumerate(bug.hints[:2], 1):
+                if line in hint:
+                    yield (
+                        bug.id,
+                        f"hint {level} quotes the answer `{line}`; keep that for the third",
+                    )
+
+
+def _added_lines(challenge: Challenge, bug: Bug) -> list[str]:
+    """The right lines that planting takes away: what a learner has to write."""
+    wrong = {line.strip() for line in plant(challenge, [bug.id]).splitlines()}
+    lines = [line.strip() for edit in bug.edits for line in edit.find.splitlines()]
+    return [line for line in lines if len(line) > 12 and line not in wrong]
+
+
+def _references(challenge: Challenge) -> Faults:
+    for bug in challenge.bugs.values():
+        for name in bug.excludes:
+            if name not in challenge.bugs:
+                yield bug.id, f"excludes {name!r}, which is not in bugs.json"
+        for name in bug.witnesses:
+            if name not in challenge.cases:
+                yield bug.id, f"names the witness {name!r}, which is no case; record again"
+        if bug.kind == "bug" and not bug.witnesses:
+            yield (
+                bug.id,
+                f"has no witnesses; run `{command_line('check', challenge.id, '--record')}`",
+            )
+
+
+def _generated(challenge: Challenge) -> Faults:
+    wanted = {
+        challenge.starter: starter_bytes(challenge),
+        challenge.folder / "cases.schema.json": schema_bytes(challenge),
+    }
+    if verbs := verbs_schema_bytes(challenge):
+        wanted[challenge.folder / "verbs.schema.json"] = verbs
+    for path, content in wanted.items():
+        if not path.exists() or path.read_bytes() != content:
+            again = command_line("check", challenge.id, "--record")
+            yield path.name, f"is not what the content gives; run `{again}`"
+    known = {challenge.file}
+    for path in challenge.starter.parent.glob("*"):
+        if path.name not in known and path.name != "__pycache__":
+            yield path.name, "is a stray file in starter/"
+
+
+def _recipes(challenge: Challenge) -> Faults:
+    """Every case is affordable, and names nothing that no step saved."""
+    for case in challenge.cases.values():
+        for text in semantic_errors(case):
+            yield case.id, text.removeprefix(".")
+        try:
+            estimate_cost(challenge, case)
+        except ContentError as error:
+            yield case.id, str(error)
+
+
+def _brief(challenge: Challenge) -> Faults:
+    """Names the brief speaks of exist in the reference."""
+    words = set(re.findall(r"[A-Za-z_][A-Za-z0-9_]*", challenge.reference_text))
+    for name in challenge.provides:
+        if name not in words:
+            yield "challenge.json", f"`provides` names {name!r}, which the reference lacks"
+    for name in NAME.findall(challenge.brief):
+        leaf = name.rsplit(".", 1)[-1]
+        if leaf.startswith("_") and leaf not in words:
+            yield "brief.md", f"speaks of `{name}`, which the reference lacks"
+    for name in challenge.helpers:
+        if name.rsplit(".", 1)[-1] not in words:
+            yield "challenge.json", f"`helpers` names {name!r}, which the reference lacks"
+
+
+def _impostors(challenge: Challenge) -> Faults:
+    for name in challenge.trivial_solutions:
+        try:
+            ast.parse(trivial_solution(challenge, name))
+        except (ContentError, SyntaxError) as error:
+            yield name, f"cannot be made: {error}"
+    if not bug_ids(challenge):
+        yield "bugs.json", "holds no bug"
+    else:
+        planted(challenge, *challenge.presets["default"].bugs)

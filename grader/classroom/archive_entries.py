@@ -1,0 +1,189 @@
+"""Files of a folder or of a zip archive as one flat list of leaves, none of which is read yet.
+
+Every name may be hostile: a leaf that must not be read says why.  Nothing is ever unpacked to disk,
+and nothing here knows what a submission is.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+MAX_ARCHIVE = 8 << 20  # bytes of one learner's archive
+MAX_UNPACKED = 64 << 20
+MAX_MEMBERS = 2000
+JUNK = {"__MACOSX", "__pycache__", "node_modules", "site-packages", "venv", "env"}
+BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, OSError),
+    *(NotImplementedError, RuntimeError, ValueError),
+)
+
+
+class SubmissionRefused(Exception):
+    """Why a submission cannot be graded, in words for the instructor."""
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file: where it lies, how to read at most so many bytes, and why it must not be read.
+
+    `poisons_archive` says that the fault is one of the whole archive the file lies in; `archive` is the path
+    of a zip archive on disk.
+    """
+
+    parts: tuple[str, ...]
+    read: Callable[[int], bytes]
+    refusal: str | None = None
+    poisons_archive: bool = False
+    archive: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.parts[-1]
+
+
+def is_junk(parts: tuple[str, ...]) -> bool:
+    """Say whether a file is a system's, a tool's or an environment's rather than the learner's."""
+    return any(part in JUNK or part.startswith(".") for part in parts)
+
+
+def folder_entries(root: Path, skip: Path) -> list[FileEntry]:
+    """Return the files below `root` in a fixed order; links are listed and never followed."""
+    found: list[FileEntry] = []
+
+    def unreadable(error: OSError) -> None:
+        parts = Path(str(error.filename)).relative_to(root).parts
+        if parts:
+            found.append(_refused(parts, f"cannot be read: {error.strerror}"))
+
+    for folder, folders, files in os.walk(root, onerror=unreadable):
+        here = Path(folder)
+        links = [name for name in folders if (here / name).is_symlink()]
+        found += [_refused((here / name).relative_to(root).parts, "is a link") for name in links]
+        folders[:] = [
+            name
+            for name in folders
+            if name not in links and not is_junk((name,)) and here / name != skip
+        ]
+        kept = [_file(here / name, root) for name in files if not is_junk((name,))]
+        if not kept and not folders and not links and here != root:
+            # whoever handed in nothing must not be missing from the list
+            empty = _refused(here.relative_to(root).parts, "is an empty folder")
+            kept = [replace(empty, parts=(*empty.parts, "(nothing)"))]
+        found += kept
+    return sorted(found, key=lambda entry: entry.parts)
+
+
+def archive_entries(data: bytes | Path, *, bulk: bool = False) -> list[FileEntry]:
+    """Return the files in a zip archive; raises Refused when it cannot or must not be opened.
+
+    A course system's `bulk` archive may be large, and a fault in it is its member's alone.
+    """
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data) if isinstance(data, bytes) else data)
+    except BROKEN as error:
+        raise SubmissionRefused(f"the archive is damaged: {error}") from None
+    members = [info for info in archive.infolist() if not info.filename.endswith("/")]
+    kept = [info for info in members if not is_junk(_parts(info.filename))]
+    if not bulk:
+        if len(members) > MAX_MEMBERS:
+            raise SubmissionRefused(
+                f"the archive holds {len(members)} files; at most {MAX_MEMBERS} are read"
+            )
+        if sum(info.file_size for info in kept) > MAX_UNPACKED:
+            raise SubmissionRefused(
+                f"the archive would unpack to more than {MAX_UNPACKED >> 20} MiB"
+            )
+    times = Counter(_parts(info.filename) for info in kept)
+    entries = [_member(archive, info, times) for info in kept]
+    if not bulk:
+        for entry in entries:
+            if entry.poisons_archive:
+                raise SubmissionRefused(f"the archive's member {entry.refusal}")
+    return sorted(entries, key=lambda entry: entry.parts)
+
+
+def _member(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, times: Counter[tuple[str, ...]]
+) -> FileEntry:
+    parts = _parts(info.filename) or ("unnamed",)
+
+    def read(limit: int) -> bytes:
+        # the size in the header may lie: what is unpacked is bounded by what is asked for
+        try:
+            with archive.open(info) as stream:
+                return stream.read(limit)
+        except BROKEN as error:
+            raise SubmissionRefused(f"the archive is damaged: {error}") from None
+
+    fault = _fault(info, times)
+    return FileEntry(
+        parts, read, f"{info.filename!r} {fault}" if fault else None, poisons_archive=bool(fault)
+    )
+
+
+def _fault(info: zipfile.ZipInfo, times: Counter[tuple[str, ...]]) -> str | None:
+    name = info.filename.replace("\\", "/")
+    if name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in name.split("/"):
+        return "leads out of the archive"
+    if times[_parts(info.filename)] > 1:
+        return "is in the archive more than once"
+    mode = info.external_attr >> 16
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+        return "is a link or a device"
+    if info.flag_bits & 0x1:
+        return "is encrypted"
+    return None
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    pieces = name.replace("\\", "/").replace("\0", "").split("/")
+    return tuple(piece for piece in pieces if piece not in ("", ".", ".."))
+
+
+def _file(path: Path, root: Path) -> FileEntry:
+    parts = path.relative_to(root).parts
+    try:
+        mode = path.lstat().st_mode
+    except OSError as error:
+        return _refused(parts, f"cannot be read: {error.strerror}")
+    if stat.S_ISLNK(mode):
+        return _refused(parts, "is a link")
+    if not stat.S_ISREG(mode):
+        return _refused(parts, "is not an ordinary file")
+    archive = path if path.suffix.lower() == ".zip" else None
+    return FileEntry(parts, lambda limit: read_file(path, limit), archive=archive)
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """Return at most `limit` bytes of an ordinary file; a link or a pipe put there since is refused."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        with os.fdopen(os.open(path, flags), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise SubmissionRefused("is not an ordinary file")
+            return stream.read(limit)
+    except OSError as error:
+        raise SubmissionRefused(f"cannot be read: {error.strerror}") from None
+
+
+def _refused(parts: tuple[str, ...], why: str) -> FileEntry:
+    def read(_limit: int) -> bytes:
+        raise SubmissionRefused(f"{parts[-1]!r} {why}")
+
+    return FileEntry(parts, read, f"{parts[-1]!r} {why}")
+
+
+def unwrapped(entries: list[FileEntry]) -> Iterator[FileEntry]:
+    """Yield the leaves without their first folder."""
+    for entry in entries:
+        yield replace(entry, parts=entry.parts[1:])

@@ -1,0 +1,153 @@
+"""The folder of a batch: plan, sources, one result document per submission, journal.
+
+A submission is finished when its document is there: it comes by renaming, so it is there whole or not
+at all, and the journal's line follows.  Knows nothing of how results come about.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from grader.classroom import journal
+from grader.classroom.batch_plan import (
+    BatchError,
+    BatchPlan,
+    PlannedSubmission,
+    load_plan,
+    make_plan,
+    save_plan,
+)
+from grader.classroom.find_submissions import FoundSubmission
+from grader.classroom.journal import Journal
+from grader.ground.files import write_atomically
+
+OURS = {"sources", "results", "journal.jsonl", "batch.json", "summary.csv", "class.html"}
+
+
+class BatchStore:
+    """One batch on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.plan_path = folder / "batch.json"
+        self.journal_path = folder / "journal.jsonl"
+        self.results = folder / "results"
+        self.sources = folder / "sources"
+
+    def check(self, *, resume: bool) -> bool:
+        """Return whether there is a plan to go on with; raises BatchError where --out must not be used."""
+        if os.path.lexists(self.folder) and not self.folder.is_dir():
+            raise BatchError(f"{self.folder} is not a folder; choose another --out")
+        there = {entry.name for entry in self.folder.iterdir()} if self.folder.is_dir() else set()
+        if self.plan_path.name in there:
+            if not resume:
+                raise BatchError(
+                    f"{self.folder} already holds a batch; go on with it by --resume or choose another --out"
+                )
+            return True
+        stray = [name for name in there if name not in OURS and not name.startswith(".")]
+        if stray or (there and not resume):
+            raise BatchError(f"{self.folder} is not empty; choose another --out")
+        return False
+
+    def open_journal(self) -> Journal:
+        """Open and lock the journal; what a kill left half-written is removed."""
+        opened = Journal(self.journal_path)
+        for folder in (self.folder, self.results, self.sources):
+            for path in folder.glob(".*.tmp"):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+        return opened
+
+    def plan(
+        self,
+        challenge: str,
+        searched: str,
+        mark: str,
+        found: Callable[[], Iterable[FoundSubmission]],
+    ) -> BatchPlan:
+        """Copy the sources and write the plan of a new batch."""
+        self.sources.mkdir(parents=True, exist_ok=True)
+        self.results.mkdir(parents=True, exist_ok=True)
+        plan = make_plan(
+            challenge, searched, mark, found(), lambda name, data: self._keep(name, data)
+        )
+        if plan.entries:
+            save_plan(self.plan_path, plan)
+        return plan
+
+    def load(self, challenge: str, searched: str, mark: str) -> BatchPlan:
+        """Read the plan of a batch to go on with; raises BatchError when it was another's."""
+        plan = load_plan(self.plan_path)
+        if plan.challenge != challenge:
+            raise BatchError(
+                f"{self.folder} holds a batch of {plan.challenge!r}; choose another --out"
+            )
+        if plan.searched != searched:
+            raise BatchError(
+                f"{self.folder} holds a batch of {plan.searched}; choose another --out"
+            )
+        if plan.fingerprint != mark:
+            raise BatchError(
+                f"{challenge!r} or kvdojo has changed since this batch began, and one measure must"
+                " hold for all: grade anew with another --out"
+            )
+        return plan
+
+    def source(self, entry: PlannedSubmission) -> bytes:
+        """Return the bytes to grade."""
+        return (self.sources / f"{entry.id}.py").read_bytes()
+
+    def finish(self, entry: PlannedSubmission, document: dict[str, Any]) -> None:
+        """Put the document where it counts, for good."""
+        # json.dumps with an indent is slow enough to hold up a batch
+        text = msgspec.json.format(json.dumps(document), indent=1)
+        write_atomically(self.result_path(entry), text + "\n")
+        _sync_folder(self.results)
+
+    def result_path(self, entry: PlannedSubmission) -> Path:
+        """Where the result of a submission lies once it is finished."""
+        return self.results / f"{entry.id}.json"
+
+    def result(self, entry: PlannedSubmission) -> dict[str, Any] | None:
+        """Return the document of a finished submission; None when there is none that can be used."""
+        try:
+            document = json.loads(self.result_path(entry).read_bytes())
+            fits = (
+                document["schema"] == "kvdojo/result/v1"
+                and document["submission"]["sha256"] == entry.sha256
+                and document["verdict"] in ("passed", "failed", "error")
+            )
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+        return document if fits else None
+
+    def interrupted(self) -> set[str]:
+        """Ids that the journal saw begin and never end."""
+        begun: set[str] = set()
+        for event in journal.read(self.journal_path):
+            if event["event"] == "started":
+                begun.add(str(event.get("id")))
+            elif event["event"] == "finished":
+                begun.discard(str(event.get("id")))
+        return begun
+
+    def _keep(self, name: str, data: bytes) -> None:
+        (self.sources / f"{name}.py").write_bytes(data)
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a rename last through a power cut."""
+    with contextlib.suppress(OSError):  # not every file system can
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,187 @@
+"""What a batch says about a class: scores, bugs, cases that tell learners apart, files that are alike.
+
+Read from the result documents, one at a time, so that a large class needs little memory.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from sys import intern
+from typing import Any
+
+import numpy as np
+
+from grader.classroom.batch_plan import BatchPlan, PlannedSubmission
+from grader.classroom.batch_store import BatchStore
+from grader.classroom.similarity import SimilarGroup, groups
+from grader.content import Challenge
+
+BINS = 10
+FEWEST = 5  # learners on either side of a case below which a correlation is noise
+
+
+@dataclass(frozen=True)
+class SubmissionRow:
+    """One submission; statuses are in the order of the challenge's cases and bugs, empty where unknown."""
+
+    entry: PlannedSubmission
+    state: str  # a verdict, "interrupted" or "waiting"
+    score: float
+    max_score: float
+    seconds: float
+    why: str
+    cases: tuple[str, ...]
+    bugs: tuple[str, ...]
+
+    @property
+    def judged(self) -> bool:
+        """Whether there is a verdict on the learner's work."""
+        return self.state in ("passed", "failed")
+
+    @property
+    def share(self) -> float:
+        """Marks reached, of those that could be."""
+        return self.score / self.max_score if self.max_score else 0.0
+
+    @property
+    def left(self) -> int:
+        """Bugs still there; code that is neither right nor as planted counts only where a case failed."""
+        states = ("present",) if self.state == "passed" else ("present", "changed")
+        return sum(state in states for state in self.bugs)
+
+
+@dataclass(frozen=True)
+class BugCounts:
+    """How many learners mended a bug, and how many still have it, as planted or changed."""
+
+    id: str
+    title: str
+    fixed: int
+    present: int
+    changed: int
+    unknown: int
+
+
+@dataclass(frozen=True)
+class CaseCounts:
+    """How many passed a case, and how its outcome goes with that of all others (-1 to 1, None if unknown)."""
+
+    id: str
+    title: str
+    passed: int
+    failed: int
+    separates: float | None
+
+
+@dataclass(frozen=True)
+class ClassSummary:
+    """Everything the class report shows."""
+
+    challenge: Challenge
+    rows: tuple[SubmissionRow, ...]
+    counts: dict[str, int]
+    bins: tuple[int, ...]  # learners per tenth of the marks, full marks in the last
+    bugs: tuple[BugCounts, ...]
+    cases: tuple[CaseCounts, ...]
+    alike: tuple[SimilarGroup, ...]
+
+    @property
+    def judged(self) -> list[SubmissionRow]:
+        """The submissions with a verdict on the learner's work."""
+        return [row for row in self.rows if row.judged]
+
+    @property
+    def median(self) -> float | None:
+        """The middle of the shares of marks."""
+        shares = [row.share for row in self.judged]
+        return float(np.median(shares)) if shares else None
+
+
+def summarise_class(challenge: Challenge, plan: BatchPlan, store: BatchStore) -> ClassSummary:
+    """Read all results of a batch."""
+    begun = store.interrupted()
+    rows = tuple(_row(challenge, entry, store, begun) for entry in plan.entries)
+    judged = [row for row in rows if row.judged]
+    sources = {row.entry.id: row.entry for row in judged}
+    return ClassSummary(
+        challenge=challenge,
+        rows=rows,
+        counts=dict(Counter(row.state for row in rows)),
+        bins=_bins(judged),
+        bugs=_bugs(challenge, judged),
+        cases=_cases(challenge, judged),
+        alike=tuple(groups(challenge, sources, lambda name: store.source(sources[name]))),
+    )
+
+
+def _row(
+    challenge: Challenge, entry: PlannedSubmission, store: BatchStore, begun: set[str]
+) -> SubmissionRow:
+    document = store.result(entry)
+    if document is None:
+        state = "interrupted" if entry.id in begun else "waiting"
+        return SubmissionRow(entry, state, 0, 0, 0.0, "", (), ())
+    cases = {case["id"]: case for case in document["cases"]}
+    bugs = {bug["id"]: intern(bug["status"]) for bug in document["bugs"]}
+    return SubmissionRow(
+        entry,
+        intern(document["verdict"]),
+        document["score"],
+        document["max_score"],
+        document["seconds"],
+        _why(document) if document["verdict"] == "error" else "",
+        tuple(intern(cases[name]["status"]) if name in cases else "" for name in challenge.cases),
+        tuple(bugs.get(name, "") for name in challenge.bugs),
+    )
+
+
+def _why(document: dict[str, Any]) -> str:
+    reasons = [case["cause"]["rationale"] for case in document["cases"] if case["cause"]]
+    return str(reasons[0]).removeprefix("Could not be judged: ") if reasons else ""
+
+
+def _bins(judged: Sequence[SubmissionRow]) -> tuple[int, ...]:
+    found = Counter(min(BINS - 1, int(row.share * BINS)) for row in judged)
+    return tuple(found[at] for at in range(BINS))
+
+
+def _bugs(challenge: Challenge, judged: Sequence[SubmissionRow]) -> tuple[BugCounts, ...]:
+    """Count the bugs that this class can have met: the starter's, and all that stand in some file."""
+    usual = set(challenge.presets["default"].bugs) if "default" in challenge.presets else set()
+    lines = []
+    for at, bug in enumerate(challenge.bugs.values()):
+        states = Counter(row.bugs[at] for row in judged)
+        if bug.kind == "bug" and (bug.id in usual or states["present"] or states["changed"]):
+            counts = (states[state] for state in ("fixed", "present", "changed", "unknown"))
+            lines.append(BugCounts(bug.id, bug.title, *counts))
+    return tuple(sorted(lines, key=lambda line: (line.fixed, line.id)))
+
+
+def _cases(challenge: Challenge, judged: Sequence[SubmissionRow]) -> tuple[CaseCounts, ...]:
+    names = list(challenge.cases)
+    marks = np.array(
+        [[{"passed": 1.0, "failed": 0.0}.get(s, np.nan) for s in row.cases] for row in judged]
+    ).reshape(len(judged), len(names))
+    lines = []
+    for at, name in enumerate(names):
+        mine = marks[:, at]
+        passed, failed = int((mine == 1).sum()), int((mine == 0).sum())
+        separates = _separates(marks, at) if min(passed, failed) >= FEWEST else None
+        lines.append(CaseCounts(name, challenge.cases[name].title, passed, failed, separates))
+    return tuple(sorted(lines, key=lambda line: -9 if line.separates is None else line.separates))[
+        ::-1
+    ]
+
+
+def _separates(marks: np.ndarray[Any, np.dtype[np.float64]], at: int) -> float | None:
+    """Correlate a case with the share of the other cases that the same learners passed."""
+    there = ~np.isnan(marks[:, at])
+    others = np.delete(marks[there], at, axis=1)
+    counted = ~np.isnan(others)
+    share = np.where(counted, others, 0).sum(1) / np.maximum(1, counted.sum(1))
+    mine = marks[there, at]
+    if not mine.std() or not share.std():
+        return None
+    return float(np.corrcoef(mine, share)[0, 1])

@@ -1,0 +1,213 @@
+"""Read off a file itself which planted bugs it still holds.  Nothing is run.
+
+Bugs that change the same statements of a function are decided together; they form a conflict group.  For each subset
+of a group it is known how often each of these statements must stand in the function, and the subset whose counts are
+those of the file is what the file holds.  For example, one bug turns `a = x + 1` into `a = x` and another turns
+`b = y` into `b = y + 1`, in one function; they touch no common statement, so each is a group of its own.  A third that
+turns `a = x + 1` into `a = x + 2` shares a statement with the first: these two form one group.
+
+A bug that only moves statements is recognized by their order.  Layout, prints, the order of methods and the names of
+local variables do not matter: see `statements.normalize` and `alpha_rename`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import combinations
+
+from grader.content.alpha_rename import Vocabulary, alpha_rename, vocabulary_of
+from grader.content.catalogue import Challenge
+from grader.content.planting import plant
+from grader.content.statements import Scope, Statements, statements
+
+MAX_GROUP = 6  # bugs and decoys told apart together; of a larger group each is told alone
+Ids = frozenset[str]
+
+
+@dataclass(frozen=True)
+class ConflictGroup:
+    """Entries that touch the same statements of one function.
+
+    `counts` says per set of planted entries how often each of these statements stands there; `moves` lists, for an
+    entry that only moves statements, pairs of them in the order in which the planted file has them.
+    """
+
+    scope: Scope
+    ids: Ids
+    counts: tuple[tuple[Ids, dict[str, int]], ...]
+    moves: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Detector:
+    """What is worked out once per challenge.
+
+    `words` are, by function, all statements it has in files of ours; `told` the entries that change more than comments.
+    """
+
+    reference: Statements
+    groups: tuple[ConflictGroup, ...]
+    words: dict[Scope, Vocabulary]
+    told: tuple[str, ...]
+
+
+def bug_status(challenge: Challenge, source: str) -> dict[str, str]:
+    """Per bug id: `present`, `fixed`, `changed` (neither right nor as planted) or `unknown`.
+
+    `unknown` is said of code that was written anew: most of the function's statements are not ours.
+    """
+    found = entry_status(challenge, source)
+    return {name: found[name] for name, bug in challenge.bugs.items() if bug.kind == "bug"}
+
+
+def entry_status(challenge: Challenge, source: str) -> dict[str, str]:
+    """The same for every bug, and for every decoy that changes more than comments."""
+    known = detector_of(challenge)
+    found = statements(source, known.words)
+    if found is None:
+        return dict.fromkeys(known.told, "unknown")
+    found = {scope: _with_our_names(mine, known.words.get(scope)) for scope, mine in found.items()}
+    states: dict[str, set[str]] = {name: set() for name in known.told}
+    for group in known.groups:
+        for name, state in _judge(group, found, known).items():
+            states[name].add(state)
+    order = ("present", "changed", "unknown", "fixed")
+    return {name: next((s for s in order if s in seen), "fixed") for name, seen in states.items()}
+
+
+def detector_of(challenge: Challenge) -> Detector:
+    """Return the knots of a challenge; kept with it, so that a second file costs nothing."""
+    known: Detector | None = challenge.__dict__.get("_known_bugs")
+    if known is None:
+        variants = Variants(challenge)
+        reference = variants.of()
+        groups = tuple(_conflict_groups(variants, reference))
+        seen = frozenset[str]().union(*(group.ids for group in groups))
+        told = tuple(
+            name for name, bug in challenge.bugs.items() if bug.kind == "bug" or name in seen
+        )
+        known = challenge.__dict__["_known_bugs"] = Detector(
+            reference, groups, variants.words(), told
+        )
+    return known
+
+
+def _with_our_names(mine: list[str], words: Vocabulary | None) -> list[str]:
+    """Undo renames in a function that files of ours have too; names in a class body are no local ones."""
+    function = mine[0].startswith(("FunctionDef(", "AsyncFunctionDef("))
+    return alpha_rename(mine, words) if words and function else mine
+
+
+def _judge(group: ConflictGroup, found: Statements, known: Detector) -> dict[str, str]:
+    mine, reference = found.get(group.scope), known.reference
+    if mine is None:
+        return dict.fromkeys(group.ids, "unknown")
+    if group.moves:
+        return dict.fromkeys(
+            group.ids, _order(group, mine) or _otherwise(mine, reference[group.scope])
+        )
+    have = Counter(mine)
+    right = dict(group.counts[0][1])
+    for planted, counts in group.counts:
+        if not all(have[statement] == count for statement, count in counts.items()):
+            continue
+        # that something is absent shows a bug only where nothing else was written in its place
+        added = any(count > right[statement] for statement, count in counts.items())
+        if added or not planted or known.words[group.scope].all.issuperset(mine):
+            return {name: "present" if name in planted else "fixed" for name in group.ids}
+    return dict.fromkeys(group.ids, _otherwise(mine, reference.get(group.scope, [])))
+
+
+def _order(group: ConflictGroup, mine: list[str]) -> str | None:
+    """Tell by the first pair of statements that are both there."""
+    for first, second in group.moves:
+        if first in mine and second in mine:
+            return "present" if mine.index(first) < mine.index(second) else "fixed"
+    return None
+
+
+def _otherwise(mine: list[str], reference: list[str]) -> str:
+    """Neither right nor as planted: edited here when most of the function is ours, else written anew."""
+    shared = (Counter(mine) & Counter(reference)).total()
+    return "changed" if 2 * shared >= len(reference) else "unknown"
+
+
+class Variants:
+    """The statements of the reference with entries planted, each variant parsed once."""
+
+    def __init__(self, challenge: Challenge) -> None:
+        self.challenge = challenge
+        self._parsed: dict[Ids, Statements] = {}
+
+    def of(self, *ids: str) -> Statements:
+        """Return the statements of one variant."""
+        key = frozenset(ids)
+        if key not in self._parsed:
+            self._parsed[key] = statements(plant(self.challenge, ids)) or {}
+        return self._parsed[key]
+
+    def words(self) -> dict[Scope, Vocabulary]:
+        """Return, by function, the statements it has in any variant made so far."""
+        scopes = {scope for parsed in self._parsed.values() for scope in parsed}
+        return {
+            scope: vocabulary_of(parsed.get(scope, []) for parsed in self._parsed.values())
+            for scope in scopes
+        }
+
+    def possible(self, ids: tuple[str, ...]) -> bool:
+        """Whether the entries may be planted together."""
+        bugs = self.challenge.bugs
+        return not any(other in bugs[name].excludes for name in ids for other in ids)
+
+
+def _conflict_groups(variants: Variants, reference: Statements) -> Iterable[ConflictGroup]:
+    touched: dict[Scope, dict[str, set[str]]] = {}
+    for name in variants.challenge.bugs:
+        planted = variants.of(name)
+        for scope in reference.keys() | planted.keys():
+            before, after = reference.get(scope, []), planted.get(scope, [])
+            changed = set((Counter(before) - Counter(after)) + (Counter(after) - Counter(before)))
+            if changed:
+                touched.setdefault(scope, {})[name] = changed
+            elif before != after:
+                yield ConflictGroup(scope, frozenset({name}), (), _moves(before, after))
+    for scope, changes in sorted(touched.items()):
+        for ids in _tied(changes):
+            yield _conflict_group(
+                variants, scope, ids, set().union(*(changes[name] for name in ids))
+            )
+
+
+def _tied(changes: dict[str, set[str]]) -> list[list[str]]:
+    """Group the entries that touch a common statement."""
+    groups: list[tuple[list[str], set[str]]] = []
+    for name, changed in changes.items():
+        apart = [group for group in groups if not group[1] & changed]
+        joined = [group for group in groups if group[1] & changed]
+        names = [other for group in joined for other in group[0]] + [name]
+        groups = [*apart, (names, changed.union(*(group[1] for group in joined)))]
+    return [part for names, _ in groups for part in _split(names)]
+
+
+def _split(names: list[str]) -> list[list[str]]:
+    return [names] if len(names) <= MAX_GROUP else [[name] for name in names]
+
+
+def _conflict_group(
+    variants: Variants, scope: Scope, ids: list[str], changed: set[str]
+) -> ConflictGroup:
+    planted = {}
+    for size in range(len(ids) + 1):
+        for subset in filter(variants.possible, combinations(ids, size)):
+            planted[frozenset(subset)] = Counter(variants.of(*subset).get(scope, []))
+            changed |= set(planted[frozenset(subset)] - planted[frozenset()])
+    counts = [(subset, {s: have[s] for s in sorted(changed)}) for subset, have in planted.items()]
+    return ConflictGroup(scope, frozenset(ids), tuple(counts))
+
+
+def _moves(before: list[str], after: list[str]) -> tuple[tuple[str, str], ...]:
+    once = [statement for statement in after if after.count(statement) == 1]
+    pairs = combinations(once, 2)
+    return tuple((a, b) for a, b in pairs if before.index(a) > before.index(b))

@@ -1,0 +1,200 @@
+"""One challenge: its folder read into typed values, each part only when it is asked for.
+
+Reading is plain JSON, so that `kvdojo list` stays quick; `schema.validate_challenge` is the thorough check.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from grader.content.entries import (
+    Bug,
+    Case,
+    Preset,
+    TrivialSolution,
+    bug_of,
+    case_of,
+    explained,
+    trivial_solution_of,
+)
+from grader.content.errors import ContentError, UnknownChallenge
+from grader.content.jsonfile import read_json
+from grader.ground.paths import ROOT
+
+_Entry = TypeVar("_Entry", "Bug", "TrivialSolution", "Case")
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """A challenge folder; the heavy parts are read on first use."""
+
+    id: str
+    title: str
+    summary: str
+    difficulty: int
+    folder: Path
+    file: str
+    reference: Path
+    oracle: Path
+    provides: tuple[str, ...]
+    helpers: tuple[str, ...]
+    internals: tuple[str, ...]
+    presets: Mapping[str, Preset]
+    fresh: tuple[str, ...]
+    seconds: float
+    memory_mb: int
+    preload: tuple[str, ...]
+    environment: Mapping[str, str]
+    hint_costs: tuple[int, ...] = (0, 0, 0)
+
+    @property
+    def starter(self) -> Path:
+        """The default starter: the reference with the default preset planted."""
+        return self.folder / "starter" / self.file
+
+    @property
+    def golden(self) -> Path:
+        """The recorded expectations."""
+        return self.folder / "golden.safetensors"
+
+    @cached_property
+    def brief(self) -> str:
+        """The learner's task, in Markdown."""
+        return read_text(self.folder / "brief.md")
+
+    @cached_property
+    def reference_text(self) -> str:
+        """Source of the right answer."""
+        return read_text(self.reference)
+
+    @cached_property
+    def driver(self) -> bytes:
+        """Source of the verbs."""
+        return read_text(self.folder / "driver.py").encode()
+
+    @cached_property
+    def bugs(self) -> dict[str, Bug]:
+        """Bugs and decoys by id, in file order."""
+        path = self.folder / "bugs.json"
+        return _by_id(path, [bug_of(path, entry) for entry in _entries(path, "bugs")])
+
+    @cached_property
+    def trivial_solutions(self) -> dict[str, TrivialSolution]:
+        """Trivial answers by id; none when the file is absent."""
+        path = self.folder / "impostors.json"
+        if not path.exists():
+            return {}
+        return _by_id(
+            path, [trivial_solution_of(path, entry) for entry in _entries(path, "impostors")]
+        )
+
+    @cached_property
+    def cases(self) -> dict[str, Case]:
+        """Cases by id, in file order."""
+        path = self.folder / "cases.json"
+        return _by_id(path, [case_of(entry, str(path)) for entry in _entries(path, "cases")])
+
+
+def challenge_ids(root: Path = ROOT) -> list[str]:
+    """Ids of the challenges under `root`, easiest first."""
+    found = [path.parent for path in (root / "challenges").glob("*/challenge.json")]
+    return [
+        folder.name for folder in sorted(found, key=lambda folder: (_rank(folder), folder.name))
+    ]
+
+
+def load_challenge(name: str, root: Path = ROOT) -> Challenge:
+    """Read a challenge by id; raises UnknownChallenge or ContentError."""
+    folder = root / "challenges" / name
+    plain = name.isascii() and name.replace("_", "").replace("-", "").isalnum()
+    # os.path.exists, unlike Path.exists, also answers for a name that is too long to exist
+    if not plain or not os.path.exists(folder / "challenge.json"):
+        raise UnknownChallenge(name[:80], challenge_ids(root))
+    path = folder / "challenge.json"
+    _settled(folder)
+    document = read_json(path)
+    try:
+        return _challenge(document, folder, root)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise explained(path, "challenge-v1", document, error) from None
+
+
+def _settled(folder: Path) -> None:
+    """Wait for a change that is being written, and undo one whose author's process died."""
+    if not os.path.exists(folder / ".undo"):
+        return
+    from grader.ground.transaction import recover
+
+    try:
+        recover(folder)
+    except OSError as error:
+        raise ContentError(
+            f"{folder}: a change of it was cut short and cannot be undone: {error.strerror}"
+        ) from None
+
+
+def read_text(path: Path) -> str:
+    """Return a content file's text; raises ContentError when it cannot be read as UTF-8."""
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ContentError(f"{path}: cannot be read: {error}") from None
+
+
+def _challenge(document: Mapping[str, Any], folder: Path, root: Path) -> Challenge:
+    limits = document.get("limits", {})
+    reference = root / document["reference"]
+    return Challenge(
+        id=document["id"],
+        title=document["title"],
+        summary=document["summary"],
+        difficulty=document["difficulty"],
+        folder=folder,
+        file=document["file"],
+        reference=reference,
+        oracle=root / document["oracle"] if "oracle" in document else reference,
+        provides=tuple(document["provides"]),
+        helpers=tuple(document.get("helpers", ())) + tuple(document.get("internals", ())),
+        internals=tuple(document.get("internals", ())),
+        presets={
+            name: Preset(tuple(preset["bugs"]), tuple(preset["decoys"]))
+            for name, preset in document["presets"].items()
+        },
+        fresh=tuple(document.get("fresh", ())),
+        seconds=limits.get("seconds", 5.0),
+        memory_mb=limits.get("memory_mb", 1536),
+        preload=tuple(document.get("preload", ())),
+        environment=dict(document.get("environment", {})),
+        hint_costs=tuple(document.get("hint_costs", (0, 0, 0))),
+    )
+
+
+def _entries(path: Path, key: str) -> list[Any]:
+    document = read_json(path)
+    entries = document.get(key) if isinstance(document, dict) else document
+    if not isinstance(entries, list):
+        raise ContentError(f"{path}: $.{key}: an array is expected")
+    return entries
+
+
+def _by_id(path: Path, entries: list[_Entry]) -> dict[str, _Entry]:
+    named: dict[str, _Entry] = {}
+    for index, entry in enumerate(entries):
+        if not isinstance(entry.id, str):
+            raise ContentError(f"{path}: entry {index}: the id is not a text")
+        if entry.id in named:
+            raise ContentError(f"{path}: entry {index}: the id {entry.id!r} is taken")
+        named[entry.id] = entry
+    return named
+
+
+def _rank(folder: Path) -> int:
+    try:
+        return int(read_json(folder / "challenge.json")["difficulty"])
+    except (ContentError, KeyError, TypeError, ValueError):
+        return 99

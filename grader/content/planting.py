@@ -1,0 +1,95 @@
+"""Plant bugs and decoys into a reference: a pure function from text and edits to text.
+
+Same ids or same seed, same bytes.  Edits of different entries touch disjoint lines, so their order does not matter.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from itertools import pairwise
+
+from grader.content.catalogue import Challenge
+from grader.content.entries import Bug, Edit
+from grader.content.errors import ContentError, UnknownName
+
+
+class PlantError(ContentError):
+    """Entries that cannot be planted, or not together."""
+
+
+def plant(challenge: Challenge, ids: Iterable[str]) -> str:
+    """Return the reference with the named bugs and decoys planted; raises PlantError."""
+    chosen = [_entry(challenge, name) for name in dict.fromkeys(ids)]
+    _refuse_pairs(chosen)
+    edits = [(entry.id, edit) for entry in chosen for edit in entry.edits]
+    return apply_edits(challenge.reference_text, edits)
+
+
+def apply_edits(text: str, edits: Sequence[tuple[str, Edit]]) -> str:
+    """Replace each `find` once, from the end of the text backwards; raises PlantError."""
+    spans = sorted(
+        ((*_span(text, owner, edit), edit, owner) for owner, edit in edits), key=lambda s: s[:2]
+    )
+    for (_, end, _, first), (start, _, _, second) in pairwise(spans):
+        if start < end:
+            raise PlantError(f"{first!r} and {second!r} edit the same text")
+    for start, end, edit, _ in reversed(spans):
+        text = text[:start] + edit.replace + text[end:]
+    return text
+
+
+def choose(challenge: Challenge, seed: int, count: int) -> tuple[list[str], list[str]]:
+    """Pick `count` bugs and up to half as many decoys by seed; at most one bug raises."""
+    bugs = [bug for bug in challenge.bugs.values() if bug.kind == "bug"]
+    decoys = [bug.id for bug in challenge.bugs.values() if bug.kind == "decoy"]
+    if not 1 <= count <= len(bugs):
+        raise PlantError(f"--bugs takes a number from 1 to {len(bugs)} for {challenge.id!r}")
+    draw = random.Random(sha256(f"{challenge.id}/{seed}".encode()).digest())
+    draw.shuffle(bugs)
+    picked: list[Bug] = []
+    for bug in bugs:
+        if len(picked) < count and _fits(bug, picked):
+            picked.append(bug)
+    if len(picked) < count:
+        raise PlantError(f"only {len(picked)} bugs of {challenge.id!r} go together, not {count}")
+    extra = draw.sample(decoys, min(len(decoys), (count + 1) // 2))
+    return sorted(bug.id for bug in picked), sorted(extra)
+
+
+def line_span(text: str, edit: Edit) -> range:
+    """Return the zero-based lines an edit touches in `text`."""
+    start, end = _span(text, "edit", edit)
+    body = edit.find[:-1] if edit.find.endswith("\n") else edit.find
+    first = text.count("\n", 0, start)
+    return range(first, first + body.count("\n") + 1) if end > start else range(0)
+
+
+def _fits(bug: Bug, picked: list[Bug]) -> bool:
+    if bug.raises and any(other.raises for other in picked):
+        return False
+    return not any(other.id in bug.excludes or bug.id in other.excludes for other in picked)
+
+
+def _entry(challenge: Challenge, name: str) -> Bug:
+    if name not in challenge.bugs:
+        raise UnknownName(f"bug or decoy of {challenge.id!r}", name, challenge.bugs)
+    return challenge.bugs[name]
+
+
+def _refuse_pairs(chosen: list[Bug]) -> None:
+    names = {entry.id for entry in chosen}
+    for entry in chosen:
+        for other in names & set(entry.excludes):
+            because = entry.excludes[other]
+            raise PlantError(f"{entry.id!r} and {other!r} cannot be planted together: {because}")
+
+
+def _span(text: str, owner: str, edit: Edit) -> tuple[int, int]:
+    count = text.count(edit.find) if edit.find else 0
+    if count != 1:
+        first = edit.find.strip().splitlines()[0] if edit.find.strip() else edit.find
+        raise PlantError(f"{owner!r}: {first!r} occurs {count} times in the reference, not once")
+    start = text.index(edit.find)
+    return start, start + len(edit.find)

@@ -1,0 +1,113 @@
+"""What the screen shows, as plain values; events change it.  Nothing is drawn and nothing is run here."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from dataclasses import dataclass, field
+
+from grader.judge.result import CaseResult, Result, most_informative_first
+from grader.report.phrases import count
+
+
+@dataclass
+class WatchView:
+    """The state of a watch.
+
+    `trouble` is why the newest save has no verdict; the last result is then kept, for it is still of use.
+    """
+
+    file: str
+    planted: tuple[str, ...] | None = None
+    result: Result | None = None
+    source: bytes = b""
+    seconds: float = 0.0
+    saves: int = 0
+    busy: tuple[int, int] | None = None
+    trouble: str | None = None
+    moved: tuple[str, ...] = ()
+    at: int = 0
+    panel: tuple[str, tuple[str, ...]] | None = None
+    failed: list[CaseResult] = field(default_factory=list)
+
+    @property
+    def case(self) -> CaseResult | None:
+        """The failed case on the screen."""
+        return self.failed[self.at] if self.failed else None
+
+    def begin(self) -> None:
+        """A grading has started."""
+        self.busy, self.trouble = (0, 0), None
+
+    def stop(self, trouble: str) -> None:
+        """There is nothing that can be graded now."""
+        self.busy, self.trouble = None, trouble
+
+    def settle(self, source: bytes, result: Result, seconds: float) -> None:
+        """Take a new verdict, and stay at the case that was on the screen if it still fails."""
+        shown = self.case.id if self.case else None
+        self.moved = changes(self.result, result, self.planted)
+        self.result, self.source, self.seconds = result, source, seconds
+        self.busy, self.trouble, self.panel = None, None, None
+        self.saves += 1
+        self.failed = most_informative_first(result.cases)
+        ids = [case.id for case in self.failed]
+        self.at = ids.index(shown) if shown in ids else 0
+
+    def next(self) -> None:
+        """Go to the next failed case."""
+        if self.failed:
+            self.at = (self.at + 1) % len(self.failed)
+            self.panel = None
+
+
+def changes(
+    before: Result | None, after: Result, planted: tuple[str, ...] | None
+) -> tuple[str, ...]:
+    """Return what one save has moved: bugs fixed or come back, cases that pass or fail now."""
+    if before is None:
+        return ()
+    states = {bug.id: bug.status for bug in before.bugs}
+    fixed = [
+        bug.title
+        for bug in after.bugs
+        if bug.status == "fixed" != states.get(bug.id) and (planted is None or bug.id in planted)
+    ]
+    back = sum(
+        bug.status != "fixed" == states.get(bug.id)
+        for bug in after.bugs
+        if planted is None or bug.id in planted
+    )
+    now = {case.id: case.status for case in after.cases}
+    old = {case.id: case.status for case in before.cases}
+    passes = [name for name, status in now.items() if status == "passed" != old.get(name)]
+    fails = [name for name, status in now.items() if status == "failed" != old.get(name)]
+    lines = [f"fixed: {title}" for title in fixed]
+    if back:
+        lines.append(f"{count(back, 'planted bug')} came back or was changed again")
+    if passes:
+        lines.append(f"{count(len(passes), 'case')} more {_verb('pass', passes)}: {_names(passes)}")
+    if fails:
+        lines.append(f"{count(len(fails), 'case')} more {_verb('fail', fails)}: {_names(fails)}")
+    return tuple(lines) or ("no verdict has changed",)
+
+
+def _verb(verb: str, names: list[str]) -> str:
+    ending = "es" if verb.endswith("s") else "s"
+    return verb + ending if len(names) == 1 else verb
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+
+
+def syntax_error(source: bytes) -> str | None:
+    """Return where a file that is being typed is not Python yet, or None."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            ast.parse(source)
+    except SyntaxError as error:
+        return f"not valid Python yet, line {error.lineno or 1}: {error.msg}"
+    except (ValueError, RecursionError, MemoryError) as error:
+        return f"not valid Python yet: {error}"
+    return None

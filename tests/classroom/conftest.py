@@ -1,0 +1,105 @@
+"""A batch without processes: a pool whose workers do what a test tells them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import Future
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grader.classroom import run_batch as conducting
+from grader.classroom.batch_plan import BatchError, PlannedSubmission
+from grader.classroom.batch_store import BatchStore
+from grader.classroom.dispatch import unjudged
+from grader.classroom.grading_worker import GradingJob, JobAnswer
+from grader.classroom.pool import WorkerLost
+from grader.classroom.run_batch import BatchObserver, BatchOptions, run_batch
+from grader.content import load_challenge
+
+CHALLENGE = load_challenge("multi_head_attention")
+
+
+def answer(job: GradingJob, verdict: str = "passed") -> JobAnswer:
+    """A document such as grading would give."""
+    entry = PlannedSubmission(job.id, "", "", "", job.file, sha256(job.source).hexdigest())
+    document = {**unjudged(CHALLENGE, entry.file, entry.sha256, "by nobody"), "verdict": verdict}
+    return JobAnswer(document, job.fingerprint, "here")
+
+
+class Workers:
+    """Answers at once; `tricks` by submission id raise or answer otherwise."""
+
+    def __init__(self, slots: int = 2) -> None:
+        self.slots = slots
+        self.out = Path()
+        self.judge: Callable[[GradingJob], JobAnswer] = answer
+        self.given: list[str] = []
+        self.tricks: dict[str, Callable[[GradingJob], JobAnswer]] = {}
+        self.excluded: list[str] = []
+
+    def submit(self, fn: Callable[..., Any], job: GradingJob) -> Future[Any]:
+        self.given.append(job.id)
+        future: Future[Any] = Future()
+        try:
+            future.set_result(self.tricks.get(job.id, self.judge)(job))
+        except KeyboardInterrupt:
+            raise
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def exclude(self, worker: str) -> None:
+        if worker == "last":
+            raise BatchError("no worker is left")
+        self.excluded.append(worker)
+
+    def check(self) -> None:
+        """Always well."""
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def lost(job: GradingJob) -> JobAnswer:
+    raise WorkerLost("gone")
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Workers:
+    made = Workers()
+    made.out = tmp_path / "out"
+    monkeypatch.setattr(conducting, "open_pool", lambda address, jobs: made)
+    return made
+
+
+@pytest.fixture
+def klass(tmp_path: Path) -> Path:
+    """Eight submissions, a to h."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in "abcdefgh":
+        (folder / f"{name}.py").write_text(f"# {name}\n")
+    return folder
+
+
+@pytest.fixture
+def run(klass: Path, tmp_path: Path) -> Callable[..., BatchStore]:
+    """Run a batch of `klass`; more of the order by keyword."""
+
+    def go(*, watcher: BatchObserver | None = None, **order: Any) -> BatchStore:
+        out = order.pop("out", tmp_path / "out")
+        _, store = run_batch(BatchOptions(CHALLENGE, klass, out, **order), watcher)
+        return store
+
+    return go
+
+
+def verdicts(store: BatchStore) -> dict[str, str]:
+    return {
+        path.stem: json.loads(path.read_text())["verdict"]
+        for path in sorted(store.results.glob("*.json"))
+    }

@@ -1,0 +1,89 @@
+"""`kvdojo watch` with a grader that only looks for words in the file: run as a program by the tests."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from grader.cli import terminal
+from grader.cli.main import main
+from grader.content import load_challenge
+from grader.judge import GraderError
+from grader.judge.result import BugStatus, CaseResult, Cause, Result
+from grader.learner import regrader
+from grader.learner.watch_options import WatchOptions
+
+HOSTILE = "<b>\x1b[31m\x1b]0;title\x07\u202e[red]"
+
+
+class Box:
+    """A sandbox that is not one."""
+
+    def close(self) -> None:
+        pass
+
+
+def grade(challenge, source, *, filename, progress, **_):
+    text = source.decode("utf-8", "replace")
+    if "broken grader" in text:
+        raise GraderError("the sandbox does not start")
+    if "our bug" in text:
+        raise ZeroDivisionError("of ours")
+    if "slow" in text:
+        for done in range(100):
+            time.sleep(0.05)
+            progress(done, 100)
+    reason = HOSTILE if "hostile" in text else "It differs."
+    cases = [
+        CaseResult(
+            name,
+            f"The {name} case",
+            "passed" if f"right {name}" in text else "failed",
+            int(f"right {name}" in text),
+            1,
+            0.0,
+            None if f"right {name}" in text else Cause("wrong_value", f"{name}: {reason}"),
+        )
+        for name in ("first", "second")
+    ]
+    failed = any(case.status == "failed" for case in cases)
+    bug = BugStatus("a-bug", "The scale was wrong", "present" if failed else "fixed")
+    return Result(
+        challenge.id,
+        filename,
+        "0" * 64,
+        "failed" if failed else "passed",
+        sum(case.points for case in cases),
+        2,
+        0.0,
+        tuple(cases),
+        (bug,),
+        {},
+        log=HOSTILE if "hostile" in text else "",
+    )
+
+
+def command(path: str, *options: str) -> int:
+    from grader.learner.watch_loop import watch
+
+    setting = WatchOptions(
+        challenge=load_challenge("multi_head_attention"),
+        path=Path(path),
+        planted=("a-bug",),
+        hint=lambda source, case: (f"a hint about {case.id}",),
+        trace=lambda box, source, case: (f"a trace of {case.id}",),
+        graded=lambda source, result: None,
+        poll="--poll" in options,
+    )
+    watch(setting, terminal.console())
+    return 0
+
+
+if __name__ == "__main__":
+    regrader.start_sandbox = lambda *_, **__: Box()
+    regrader.grade_source = grade
+    import grader.cli.main as program
+
+    program._run = lambda given: command(*given)
+    sys.exit(main(sys.argv[1:]))
