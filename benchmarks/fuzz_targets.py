@@ -128,8 +128,7 @@ def _challenge_files() -> st.SearchStrategy[tuple[str, Any]]:
 
 
 def _export(document: Any) -> None:
-    from grader.report.exports import FORMATS
-    from grader.report.exports.classroom50 import NotJudged
+    from grader.report.exports import FORMATS, NotJudged
     from grader.report.exports.result_files import read
 
     with tempfile.TemporaryDirectory() as folder:

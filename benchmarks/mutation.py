@@ -19,7 +19,7 @@ from grader.author.mutation import Score, score
 from grader.content import Challenge, challenge_ids, load_challenge
 from grader.ground.files import write_atomically
 from grader.judge import start_sandbox
-from grader.judge.grade_file import usable_golden
+from grader.judge.golden_check import usable_golden
 
 BAR = 0.97
 KEPT = Path("build/mutation")

@@ -18,7 +18,7 @@ from grader.author.kill_matrix import first_kill, kill_matrix, loudest_first
 from grader.author.wrong_variants import bug_ids, decoy_ids, planted, sample
 from grader.content import load_challenge
 from grader.judge import start_sandbox
-from grader.judge.grade_file import usable_golden
+from grader.judge.golden_check import usable_golden
 from grader.judge.grading import PARALLEL
 
 Ids = tuple[str, ...]

@@ -22,7 +22,7 @@ from grader.ground.invocation import command_line
 from grader.ground.transaction import locked, replace_files
 from grader.judge.cost import estimate_cost
 from grader.judge.golden import CaseGolden, Golden
-from grader.judge.grade_file import usable_golden
+from grader.judge.golden_check import usable_golden
 from grader.judge.oracle import Oracle
 from grader.judge.worker_reuse import SubmissionRunner
 from grader.sandbox import Sandbox
@@ -73,8 +73,8 @@ def _caught_up(sandbox: Sandbox, challenge: Challenge) -> tuple[Golden, dict[str
         for case, item in row(sandbox, challenge, golden, source, order).items():
             if item.result.status == "failed":
                 witnesses[name].append(case)
-            if item.result.trace:
-                symptoms = {**cases[case].symptoms, name: list(item.result.trace)}
+            if item.result.sketch:
+                symptoms = {**cases[case].symptoms, name: list(item.result.sketch)}
                 cases[case] = replace(cases[case], symptoms=symptoms)
     return replace(golden, cases=cases), witnesses
 

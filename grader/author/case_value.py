@@ -103,7 +103,7 @@ def _margins(
 ) -> dict[str, float]:
     """How many tolerances the answers miss by that are refused for their numbers."""
     seen = {
-        name: matrix.excess[name][case.id] for name in refused if matrix.rows[name][case.id].trace
+        name: matrix.excess[name][case.id] for name in refused if matrix.rows[name][case.id].sketch
     }
     return {**constant_answers(made), **seen}
 

@@ -125,7 +125,7 @@ class DynamicChecks:
                 yield from self._margin_of(name, result, matrix.excess[name][result.id])
 
     def _margin_of(self, name: str, result: CaseResult, excess: float) -> Faults:
-        if result.status == "failed" and result.trace:
+        if result.status == "failed" and result.sketch:
             self._margins.append((excess, f"{name} in {result.id}"))
             if excess < MARGIN and not self.challenge.cases[result.id].keep_because:
                 yield (

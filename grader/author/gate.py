@@ -13,7 +13,8 @@ from grader.author import dynamic_checks, static_checks
 from grader.author.violation import Violation, located
 from grader.content import Challenge, ContentError
 from grader.content.cases_schema import validate_challenge
-from grader.judge.grade_file import start_sandbox, usable_golden
+from grader.judge.golden_check import usable_golden
+from grader.judge.sandbox_start import start_sandbox
 from grader.sandbox import Sandbox
 
 Progress = Callable[[str], None]

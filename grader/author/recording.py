@@ -88,8 +88,8 @@ def with_symptoms(golden: CaseGolden, name: str, matrix: KillMatrix) -> CaseGold
     """Return a case's golden with its fault dictionary."""
     faults: dict[str, Any] = {}
     for fault, row in matrix.rows.items():
-        if row[name].trace:
-            faults[fault] = list(row[name].trace or ())
+        if row[name].sketch:
+            faults[fault] = list(row[name].sketch or ())
     return replace(golden, symptoms=faults)
 
 

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from grader.author.recording import schema_bytes
 from grader.content import Challenge, load_challenge
 from grader.content.cases_schema import validate_challenge
+from grader.ground.errors import Exit, KvdojoError
 from grader.ground.files import write_atomically
 
 FILES = (
@@ -28,8 +29,10 @@ FILES = (
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
-class CannotMake(Exception):
+class CannotMake(KvdojoError):
     """A scaffold that cannot be written; the text is one line ending with what to do."""
+
+    exit_code = Exit.USAGE
 
 
 def scaffold(name: str, root: Path) -> Challenge:

@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from grader.classroom.find_submissions import FoundSubmission, learner_slug
+from grader.ground.errors import Exit, KvdojoError
 from grader.ground.files import write_atomically
 
 SCHEMA = "kvdojo/batch/v1"
 
 
-class BatchError(Exception):
+class BatchError(KvdojoError):
     """A batch that cannot begin or go on; the text ends with what to do."""
+
+    exit_code = Exit.USAGE
 
 
 @dataclass(frozen=True)

@@ -138,8 +138,10 @@ def _row(
 
 
 def _why(document: dict[str, Any]) -> str:
-    reasons = [case["cause"]["rationale"] for case in document["cases"] if case["cause"]]
-    return str(reasons[0]).removeprefix("Could not be judged: ") if reasons else ""
+    causes = [case for case in document["cases"] if case["cause"]]
+    if not causes:
+        return ""
+    return str(causes[0].get("unjudged_because", causes[0]["cause"]["rationale"]))
 
 
 def _bins(judged: Sequence[SubmissionRow]) -> tuple[int, ...]:

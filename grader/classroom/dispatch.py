@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from platform import python_version
 from typing import Any
 
 from grader.classroom.batch_plan import PlannedSubmission
@@ -20,7 +19,7 @@ from grader.classroom.journal import Journal
 from grader.classroom.pool import Pool, WorkerLost
 from grader.content import Challenge
 from grader.judge import GraderError
-from grader.judge.result import CaseResult, Cause, Result, to_json
+from grader.judge.result import Result
 from grader.sandbox import SandboxError
 
 AHEAD = 2  # jobs per slot on their way, so that no worker waits for us
@@ -120,37 +119,9 @@ class JobDispatcher:
         self._waiting.append(entry)
 
     def _error(self, entry: PlannedSubmission, why: str) -> dict[str, Any]:
-        return unjudged(self.challenge, entry.file, entry.sha256, why)
+        return Result.unjudged(self.challenge, entry.file, entry.sha256, f"{why}.").document()
 
     def _finish(self, entry: PlannedSubmission, document: dict[str, Any]) -> None:
         self.store.finish(entry, document)
         self.journal.add("finished", id=entry.id, verdict=document["verdict"])
         self.seen(entry, document)
-
-
-def unjudged(challenge: Challenge, file: str, sha256: str, why: str) -> dict[str, Any]:
-    """Return the document of a submission that was not run, with the reason on every case."""
-    cause = Cause(None, f"Could not be judged: {why}.")
-    cases = tuple(
-        CaseResult(case.id, case.title, "error", 0, case.points, 0.0, cause)
-        for case in challenge.cases.values()
-    )
-    result = Result(
-        challenge=challenge.id,
-        file=file,
-        sha256=sha256,
-        verdict="error",
-        score=0,
-        max_score=sum(case.max_points for case in cases),
-        seconds=0.0,
-        cases=cases,
-        bugs=(),
-        environment={
-            "python": python_version(),
-            "torch": None,
-            "triton": None,
-            "device": "cpu",
-            "isolation": [],
-        },
-    )
-    return to_json(result)

@@ -16,9 +16,10 @@ from grader.classroom.fingerprint import fingerprint
 from grader.content import Challenge, ContentError, load_challenge
 from grader.judge import GraderError, grade_source, start_sandbox
 from grader.judge.golden import Golden
-from grader.judge.grade_file import prepare, unconfined
+from grader.judge.golden_check import prepare
 from grader.judge.replay import to_record
 from grader.judge.result import Result
+from grader.judge.sandbox_start import unconfined
 from grader.judge.secret_inputs import SecretInputs
 from grader.sandbox import Sandbox
 

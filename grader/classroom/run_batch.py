@@ -17,7 +17,7 @@ from grader.classroom.journal import Journal
 from grader.classroom.local_pool import LocalPool, available_processors
 from grader.classroom.pool import Pool
 from grader.content import Challenge
-from grader.judge.grade_file import prepare
+from grader.judge.golden_check import prepare
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,10 @@ def new(name: str) -> None:
     \b
     Example: kvdojo challenge new my_cache
     """
-    from grader.author.scaffold import CannotMake, scaffold
+    from grader.author.scaffold import scaffold
 
     try:
         made = scaffold(name, ROOT)
-    except CannotMake as error:
-        raise UserError(str(error)) from None
     except OSError as error:
         raise UserError(f"{name} cannot be written: {error.strerror}.") from None
     terminal.out(f"Written: {shown(made.reference)} and {shown(made.folder)}/")

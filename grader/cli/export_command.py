@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,19 +13,17 @@ from grader.cli import terminal
 from grader.cli.arguments import complete_challenge
 from grader.ground.errors import Exit, UserError
 from grader.ground.invocation import command_line
+from grader.report.exports import FORMATS, Format, NotJudged
 
 if TYPE_CHECKING:
-    from grader.report.exports.result_files import Graded
-
-NAMES = (
-    *("gradescope", "classroom50", "junit", "exercism"),
-    *("check50", "prairielearn", "github", "csv"),
-)
+    from grader.report.exports.result_files import Exported
 
 
 @click.command("export")
 @click.argument("results", metavar="[RESULTS]", required=False, type=click.Path(path_type=Path))
-@click.option("--format", "wanted", type=click.Choice(NAMES), help="The system to write for.")
+@click.option(
+    "--format", "wanted", type=click.Choice(tuple(FORMATS)), help="The system to write for."
+)
 @click.option(
     "--out",
     metavar="PATH",
@@ -103,55 +101,45 @@ def _package(kind: str, challenge: str, out: Path | None) -> None:
 
 
 def _export(results: Path, wanted: str, out: Path | None, require_isolation: bool) -> Exit:
-    from grader.report.exports import FORMATS
-    from grader.report.exports.result_files import Unusable, only_isolated, read
+    from grader.report.exports.result_files import only_isolated, read
 
     if not results.exists():
         grade = command_line("grade", "CHALLENGE", "--json")
         raise UserError(f"{results} does not exist: make it with `{grade}`.")
-    graded = only_isolated(read(results)) if require_isolation else read(results)
+    files = only_isolated(read(results)) if require_isolation else read(results)
     form = FORMATS[wanted]
-    try:
-        if not form.many:
-            return _each(graded, wanted, out, folder=results.is_dir())
-        kept = list(graded) if wanted == "github" else None  # it is asked twice
-        _put(form.render(kept or graded), out, github=kept)
-    except Unusable as error:
-        raise UserError(str(error)) from None
+    if not form.many:
+        return _each(files, wanted, out, folder=results.is_dir())
+    if form.summary_variable is not None:
+        _with_summary(form, list(files), out)
+    elif out is None:
+        terminal.out(form.render(files))
+    else:
+        _write(out, form.render(files))
     return Exit.PASSED
 
 
-def _put(text: str, out: Path | None, *, github: Sequence[Graded] | None) -> None:
-    """Write one document; annotations always go to standard output, where the runner reads them."""
-    if github is None:
-        if out is None:
-            terminal.out(text)
-        else:
-            _write(out, text)
-        return
-    from grader.report.exports.github import step_summary
-
-    terminal.out(text)
+def _with_summary(form: Format, files: list[Exported], out: Path | None) -> None:
+    """Print the text for the runner; its summary goes to --out, or to the end of the file the runner names."""
+    assert form.summary_variable is not None, "only some formats have a summary"
+    terminal.out(form.render(files))
     if out is not None:
-        _write(out, step_summary(github))
-    elif found := os.environ.get("GITHUB_STEP_SUMMARY"):
+        _write(out, form.summary(files))
+    elif found := os.environ.get(form.summary_variable):
         try:
             with open(found, "a", encoding="utf-8") as stream:
-                stream.write(step_summary(github))
+                stream.write(form.summary(files))
         except OSError as error:
             raise UserError(f"{found}: cannot be written: {error.strerror}") from None
 
 
-def _each(graded: Iterable[Graded], wanted: str, out: Path | None, *, folder: bool) -> Exit:
+def _each(files: Iterable[Exported], wanted: str, out: Path | None, *, folder: bool) -> Exit:
     """Write one document per file; those the format has no word for are told and make the exit code 4."""
-    from grader.report.exports import FORMATS
-    from grader.report.exports.classroom50 import NotJudged
-
     form = FORMATS[wanted]
     if folder and out is None:
         raise UserError(f"--format {wanted} is one document per file: name a folder with --out.")
     code = Exit.PASSED
-    for one in graded:
+    for one in files:
         try:
             text = form.render([one])
         except NotJudged as error:

@@ -23,6 +23,7 @@ from grader.ground.invocation import command_line
 from grader.learner.work_folder import WorkError, WorkFolder
 
 if TYPE_CHECKING:
+    from grader.judge.golden import Golden
     from grader.judge.result import Result
     from grader.sandbox import Sandbox
 
@@ -113,9 +114,7 @@ def command(
     if record is not None:
         _write_record(result, record)
     if as_json:
-        from grader.judge.result import to_json
-
-        terminal.out(json.dumps(to_json(result), indent=2, allow_nan=False))
+        terminal.out(json.dumps(result.document(), indent=2, allow_nan=False))
     else:
         _show(found, result, work, named=file)
     ctx.exit(CODES[result.verdict])
@@ -164,20 +163,29 @@ def _judge(
             isolate=isolate,
             progress=progress,
             seeds=seeds,
-            explain=True,
+            afterwards=partial(_explained, challenge, source),
         )
     finally:
         progress.clear()
 
 
+def _explained(
+    challenge: Challenge, source: bytes, sandbox: Sandbox, golden: Golden, result: Result
+) -> Result:
+    """Add to a failed result where the file departs from the reference."""
+    if result.verdict != "failed":
+        return result
+    # a passing grade does not even read the code that traces
+    from grader.diagnose.explain_failures import with_first_divergence
+
+    return with_first_divergence(sandbox, challenge, golden, source, result)
+
+
 def _seeds(challenge: Challenge, source: bytes, replay: Path) -> dict[str, int]:
     """Return the seeds of an earlier grading; another file may be graded with them, and that is said."""
-    from grader.judge.replay import NoRecord, read_record
+    from grader.judge.replay import read_record
 
-    try:
-        record = read_record(replay)
-    except NoRecord as error:
-        raise UserError(str(error)) from None
+    record = read_record(replay)
     if record["challenge"] != challenge.id:
         raise UserError(
             f"{replay} is a record of {record['challenge']!r}, not of {challenge.id!r}."

@@ -21,7 +21,7 @@ from click.shell_completion import shell_complete
 from grader import __version__
 from grader.cli import terminal
 from grader.ground.display import escape_for_display
-from grader.ground.errors import Exit, UserError
+from grader.ground.errors import Exit, KvdojoError, UserError
 from grader.ground.invocation import program
 
 # what `kvdojo --help` lists, in the order a newcomer meets them; `grader.cli.NAME_command` is the module of NAME
@@ -43,18 +43,6 @@ COMMANDS = {
     "check": "Check challenges as an author must.",
     "export": "Hand results to a course system.",
 }
-
-# exception -> exit code and kind of error; the first that fits counts, so subclasses stand first
-ENDINGS = (
-    ("grader.ground.errors", "UserError", Exit.USAGE, "usage"),
-    ("grader.learner.work_folder", "WorkError", Exit.USAGE, "usage"),
-    ("grader.classroom.batch_plan", "BatchError", Exit.USAGE, "usage"),
-    ("grader.content", "UnknownName", Exit.USAGE, "usage"),
-    ("grader.judge", "Unreadable", Exit.USAGE, "usage"),
-    ("grader.content", "ContentError", Exit.CONTENT, "content"),
-    ("grader.judge", "GraderError", Exit.INTERNAL, "grader"),
-    ("grader.sandbox", "SandboxError", Exit.INTERNAL, "grader"),
-)
 
 COMPLETE = "_KVDOJO_COMPLETE"  # set by the shell when it completes a line
 
@@ -180,7 +168,8 @@ def _explain(error: BaseException, *, as_json: bool) -> Exit:
     """Tell the user about a failure and choose the exit code."""
     code, kind, message = _classify(error)
     if as_json:
-        document = {"schema": "kvdojo/error/v1", "error": {"kind": kind, "message": message}}
+        fault = {"kind": kind, "message": message}
+        document = {"schema": "kvdojo/error/v1", "verdict": "error", "error": fault}
         # standard output may be what failed; the exit code still tells
         with contextlib.suppress(OSError):
             terminal.out(json.dumps(document, indent=2))
@@ -207,9 +196,8 @@ def _classify(error: BaseException) -> tuple[Exit, str, str]:
         return Exit.USAGE, "usage", error.format_message()
     if isinstance(error, OSError) and error.errno in SYSTEM:
         return Exit.INTERNAL, "system", f"the system refused: {error.strerror}"
-    for module, name, code, kind in ENDINGS:
-        if _is(error, module, name):
-            return code, kind, str(error)
+    if isinstance(error, KvdojoError):
+        return error.exit_code, error.kind, str(error)
     return Exit.INTERNAL, "bug", f"{type(error).__name__}: {error}"
 
 
@@ -220,16 +208,6 @@ def _usage_line(error: click.UsageError) -> str:
     if not message.endswith((".", "?", ")")):
         message += "."
     return f"{message} See '{path} --help'."
-
-
-def _is(error: BaseException, module: str, name: str) -> bool:
-    """Test for an exception class without importing the module that would define it.
-
-    An error can only be of a class whose module is already loaded, and loading the content or the
-    judge here would make every usage error slow.
-    """
-    found = getattr(sys.modules.get(module), name, None)
-    return isinstance(found, type) and isinstance(error, found)
 
 
 def _traceback(error: BaseException) -> str:

@@ -59,7 +59,7 @@ def _survey(challenge: Challenge) -> KillMatrixSummary:
     from grader.author.kill_matrix_summary import summarize
     from grader.content.cases_schema import validate_challenge
     from grader.judge import GraderError, start_sandbox
-    from grader.judge.grade_file import usable_golden
+    from grader.judge.golden_check import usable_golden
     from grader.judge.missing_packages import missing_package, reason
     from grader.sandbox import SandboxError
 

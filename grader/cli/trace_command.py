@@ -53,15 +53,11 @@ def command(
 
     from grader.diagnose.trace_case import trace_case
     from grader.diagnose.trace_model import trace_to_json
-    from grader.judge import GraderError, start_sandbox
-    from grader.sandbox import SandboxError
+    from grader.judge import start_sandbox
 
-    try:
-        with start_sandbox(found, isolate=not no_isolation, source=source) as sandbox:
-            sandbox.ready()
-            made = trace_case(sandbox, found, found.cases[case], source)
-    except SandboxError as error:
-        raise GraderError(str(error)) from error
+    with start_sandbox(found, isolate=not no_isolation, source=source) as sandbox:
+        sandbox.ready()
+        made = trace_case(sandbox, found, found.cases[case], source)
     if as_json:
         document = {"schema": "kvdojo/trace/v1", **trace_to_json(made)}
         terminal.out(json.dumps(document, indent=2, allow_nan=False))

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from grader.ground.errors import Exit, KvdojoError
 from grader.ground.invocation import command_line
 from grader.ground.nearest import nearest_name
 
 
-class ContentError(Exception):
+class ContentError(KvdojoError):
     """A challenge, case or bug file that cannot be used; the text is one line per fault."""
+
+    exit_code = Exit.CONTENT
 
 
 class UnknownName(ContentError):
     """A challenge, case or bug id that does not exist; `suggestion` is the closest one that does."""
+
+    exit_code = Exit.USAGE
 
     def __init__(self, kind: str, name: str, known: Iterable[str], command: str = "") -> None:
         self.suggestion = nearest_name(name, known)

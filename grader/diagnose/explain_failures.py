@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from grader.content import Challenge, ContentError
 from grader.diagnose.trace_case import trace_case
-from grader.diagnose.trace_model import FIRST_DIFFERENCE, Divergence, Trace
+from grader.diagnose.trace_model import Divergence, Trace
 from grader.judge.golden import Golden, load_golden
 from grader.judge.result import CaseResult, Result, most_informative_first
 from grader.sandbox import Sandbox, SandboxError
@@ -41,16 +41,14 @@ def with_first_divergence(
         return result  # the verdict stands without it
     if trace.divergence is None:
         return result
-    text = told(trace.divergence)
-    parts = [failed.cause.help, text] if failed.cause.help else [text]
-    told_case = replace(failed, cause=replace(failed.cause, help="\n".join(parts)))
+    told_case = replace(failed, cause=replace(failed.cause, divergence=told(trace.divergence)))
     cases = tuple(told_case if case is failed else case for case in result.cases)
     return replace(result, cases=cases)
 
 
 def told(first: Divergence) -> str:
     """Say in two lines where and how."""
-    where = f"{FIRST_DIFFERENCE} {first.sentence().rstrip('.')}."
+    where = f"{first.sentence().rstrip('.')}."
     how = " ".join(first.point.pattern)
     return where if first.point.place is None or not how else f"{where}\n{how}"
 

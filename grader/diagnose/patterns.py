@@ -60,10 +60,10 @@ def differences(
         what = "NaN" if np.isnan(a).any() else "infinite"
         return (f"{int(bad.sum())} of {a.size} values are {what}.", *places(bad, axes, context))
     named = _scaled(a, b, context.sizes) or _shifted(a, b, axes)
-    said = [named] if named else [text for text in [plain_pattern(a, b, wrong)] if text]
-    if not any(name.startswith("axis ") for name in axes):
-        # the axes' own names say it better
-        said = [text for text in said if not text.startswith("Along axis ")]
+    plain = None if named else plain_pattern(a, b, wrong)
+    if plain and plain.kind == "region" and not any(name.startswith("axis ") for name in axes):
+        plain = None  # the axes' own names say it better
+    said = [named] if named else [plain.text] if plain else []
     return tuple(dict.fromkeys([*said, *places(wrong, axes, context)]))
 
 

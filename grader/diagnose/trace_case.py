@@ -20,7 +20,6 @@ from grader.diagnose.step_facts import context, step_facts
 from grader.diagnose.trace_model import Divergence, FactPair, Trace, TracedStep
 from grader.judge.fault_dictionary import lookup, sketch_of
 from grader.judge.golden import CaseGolden, load_golden
-from grader.judge.result import Cause, Where
 from grader.sandbox import Sandbox
 
 CREATE = -1
@@ -104,9 +103,7 @@ def _symptom(
             continue
         gap = np.abs(got.values.astype(np.float64) - want.values.astype(np.float64))
         if not (gap <= expected.tolerances[name]).all():
-            cause = Cause("wrong_value", "", where=Where(first.step, name))
-            told = lookup(challenge, golden, sketch_of(first.step, notes.reply, cause), cause)
-            return (told.help or "").removeprefix("It looks like this: ") or None
+            return lookup(challenge, golden, sketch_of(first.step, notes.reply, name))
     return None
 
 

@@ -12,9 +12,6 @@ from typing import Any
 
 import numpy as np
 
-FIRST_DIFFERENCE = (
-    "First difference inside:"  # begins the line that a cause of `grade` gets from a trace
-)
 MOST_VALUES = 4096  # numbers of one array that go into a document
 
 

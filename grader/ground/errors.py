@@ -1,6 +1,18 @@
-"""Exit codes and the errors a command raises on purpose. Scripts rely on the numbers."""
+"""Errors that are raised on purpose: each class knows the exit code of `kvdojo`, each text is for the user.
+
+The text is one line that ends with what to do next, or one line per fault.  Scripts rely on the numbers of `Exit`.
+
+    KvdojoError                           4  the grader itself failed
+      GraderError, SandboxError           4
+      UserError and others of `USAGE`     2  the command line, or a path, name or file on it, is wrong
+      ContentError                        3  a challenge, case or bug file is invalid
+        UnknownName                       2  a name on the command line that is in no content
+
+Any other exception that reaches the command line is a bug of kvdojo's and is shown with its traceback.
+"""
 
 from enum import IntEnum
+from typing import ClassVar
 
 
 class Exit(IntEnum):
@@ -14,5 +26,25 @@ class Exit(IntEnum):
     INTERRUPTED = 130  # Ctrl-C
 
 
-class UserError(Exception):
+_KINDS = {Exit.USAGE: "usage", Exit.CONTENT: "content", Exit.INTERNAL: "grader"}
+
+
+class KvdojoError(Exception):
+    """The root of all errors that are raised on purpose; a subclass sets `exit_code`."""
+
+    exit_code: ClassVar[Exit] = Exit.INTERNAL
+
+    @property
+    def kind(self) -> str:
+        """The kind of error in a document `kvdojo/error/v1`."""
+        return _KINDS[self.exit_code]
+
+
+class GraderError(KvdojoError):
+    """Something of ours failed; the submission could not be judged."""
+
+
+class UserError(KvdojoError):
     """A mistake the user can mend, told in one line that ends with what to do next."""
+
+    exit_code = Exit.USAGE

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from grader.content import Case, Challenge
+from grader.ground.errors import GraderError
 from grader.ground.invocation import command_line
 from grader.judge.compare_answers import excess, judge_reply
 from grader.judge.failure_causes import raised_cause, sentence
-from grader.judge.fault_dictionary import Trace, lookup, sketch_of
+from grader.judge.fault_dictionary import OutputSketch, lookup, sketch_of
 from grader.judge.golden import CaseGolden, Expected
 from grader.judge.result import CaseResult, Cause, Where
 from grader.judge.script import CREATE, Script
 from grader.sandbox import Reply, Request, Session, WorkerFailure
 
 SPARE_BYTES = 4 << 20  # room for a reply of the wrong shape, so that it can be named
-
-
-class GraderError(Exception):
-    """Something of ours failed; the submission could not be judged."""
 
 
 @dataclass
@@ -35,6 +32,18 @@ class RunInfo:
     loaded: bool = False
     measure: bool = False
     excess: float = 0.0
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A helper that a case is about and that the file does not define, as it may."""
+
+    helper: str
+
+    @property
+    def why(self) -> str:
+        """Why the case is skipped."""
+        return f"the file defines no `{self.helper}`, which it need not."
 
 
 def judge_case(
@@ -53,36 +62,18 @@ def judge_case(
     """
     began = time.monotonic()
     script = Script(challenge, case, seed=seed)
-    cause, trace = _attempt(session, loaded, challenge, script, golden, info)
+    found = _attempt(session, loaded, challenge, script, golden, info)
+    seconds = time.monotonic() - began
+    if isinstance(found, LeftOut):
+        return replace(CaseResult.skipped(case, found.why), seconds=seconds)
+    cause, sketch = found
     if script.fingerprint != golden.fingerprint and cause is None:
         again = command_line("check", challenge.id, "--record")
         raise GraderError(
             f"case {case.id!r}: its inputs are not those the golden was made with"
             f" (run `{again}`, or use the versions in constraints.txt)"
         )
-    return result_of(case, cause, time.monotonic() - began, trace)
-
-
-def result_of(
-    case: Case, cause: Cause | None, seconds: float = 0.0, trace: Trace | None = None
-) -> CaseResult:
-    """Passed without a cause, failed with one, skipped with one that has no kind."""
-    status = "passed" if cause is None else "failed"
-    if cause is not None and cause.kind is None:
-        status = "skipped"
-    return CaseResult(
-        id=case.id,
-        title=case.title,
-        status=status,
-        points=case.points if cause is None else 0,
-        max_points=case.points if status != "skipped" else 0,
-        seconds=seconds,
-        cause=cause,
-        visibility=case.visibility,
-        kind=case.kind,
-        why=case.why,
-        trace=trace,
-    )
+    return CaseResult.judged(case, cause, seconds, sketch)
 
 
 def cause_of(failure: WorkerFailure, step: int | None) -> Cause:
@@ -98,7 +89,7 @@ def _attempt(
     script: Script,
     golden: CaseGolden,
     info: RunInfo,
-) -> tuple[Cause | None, Trace | None]:
+) -> tuple[Cause | None, OutputSketch | None] | LeftOut:
     if loaded.raised or loaded.problem:
         return _load_cause(loaded), None
     info.loaded = True
@@ -118,13 +109,13 @@ def _attempt(
                 info.excess = max(info.excess, excess(reply, expected))
             if reply.echo and request.earlier:
                 request = script.request(index)  # what was changed is compared with what was sent
-            cause = _skip(challenge, golden, reply) or judge_reply(
-                index, request, reply, expected, script.may_change(request.do)
-            )
+            if (left_out := _left_out(challenge, golden, reply)) is not None:
+                session.drain()
+                return left_out
+            cause = judge_reply(index, request, reply, expected, script.may_change(request.do))
             if cause:
                 session.drain()
-                trace = sketch_of(index, reply, cause)
-                return lookup(challenge, golden, trace, cause), trace
+                return _recognised(challenge, golden, index, reply, cause)
             script.answered(index, reply)
     except WorkerFailure as failure:
         return cause_of(failure, step), None
@@ -143,19 +134,22 @@ def _load_cause(loaded: Reply) -> Cause:
     return cause
 
 
-def _skip(challenge: Challenge, golden: CaseGolden, reply: Reply) -> Cause | None:
-    """A helper that a correct file may leave out, in a case that really needs it."""
+def _recognised(
+    challenge: Challenge, golden: CaseGolden, step: int, reply: Reply, cause: Cause
+) -> tuple[Cause, OutputSketch | None]:
+    """Add to the cause of a wrong value what it looks like, where a known mistake makes just this output."""
+    if cause.kind != "wrong_value" or cause.where is None:
+        return cause, None
+    seen = sketch_of(step, reply, cause.where.output)
+    return replace(cause, looks_like=lookup(challenge, golden, seen)), seen
+
+
+def _left_out(challenge: Challenge, golden: CaseGolden, reply: Reply) -> LeftOut | None:
+    """Return the helper that the worker missed, if a correct file may leave it out and the case is about it."""
     problem = reply.problem
     if problem is None or problem.kind != "missing" or problem.name not in challenge.helpers:
         return None
-    if problem.name not in golden.needs:
-        return None
-    return left_out(problem.name)
-
-
-def left_out(helper: str) -> Cause:
-    """Say that a case is not asked of a file without this helper."""
-    return Cause(None, f"Skipped: the file defines no `{helper}`, which it need not.")
+    return LeftOut(problem.name) if problem.name in golden.needs else None
 
 
 def _room(request: Request, expected: Expected) -> int:

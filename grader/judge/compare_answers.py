@@ -206,10 +206,11 @@ def _wrong_numbers(
         f"`{name}` differs from the reference in {len(places)} of {a.size} values"
         f" (largest difference {gap:.3g}, {tolerance:.1g} is allowed)."
     )
+    manner = pattern(a, b, wrong)
     return Cause(
         "wrong_value",
         text,
-        pattern(a, b, wrong),
+        manner.text if manner else None,
         numbers(b, index),
         numbers(a, index),
         Where(step, name, index),

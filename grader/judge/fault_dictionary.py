@@ -1,28 +1,39 @@
-"""A fault dictionary: what each known mistake, alone, makes of each case.
+"""A fault dictionary: the first wrong output that each known mistake, alone, makes of each case.
 
-The golden file keeps a few projections of the first wrong output per known mistake.  A wrong output that matches one is
-very probably made by that mistake, and the learner is told how it looks.  It decides nothing.
+The golden file does not keep those outputs but a sketch of each: the step, the output's name, and four projections of
+its numbers on fixed random directions.  Equal outputs have equal sketches, and different ones practically never.  So a
+wrong output with the sketch of a known mistake was very probably made by it, and the learner can be told how that
+mistake shows.  No verdict depends on this.
+
+Example: in the golden of one case `symptoms` is {"no-causal-mask": [0, "out", [1.2, -0.4, 3.1, 0.7]]}.  A submission
+whose step 0 returns a wrong `out` with these projections gets the symptom of `no-causal-mask`; were there a second
+mistake with this sketch and another symptom, it would get none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from grader.content import Challenge
 from grader.ground.arrays import Array
 from grader.judge.golden import CaseGolden
-from grader.judge.result import Cause
 from grader.sandbox import Reply
 
 _RAYS = 4
-Trace = tuple[int, str, list[float]]  # step, output, sketch of a wrong value
 
 
-def sketch(item: Array) -> list[float]:
+class OutputSketch(NamedTuple):
+    """A wrong output: the step that returned it, its name, and projections of its numbers."""
+
+    step: int
+    output: str
+    projections: list[float]
+
+
+def project(item: Array) -> list[float]:
     """Project the numbers on a few fixed directions; equal outputs give equal sketches up to rounding."""
     flat = item.values.astype(np.float64).ravel()
     words = np.random.Philox(key=[20, 21]).random_raw(_RAYS * max(flat.size, 1))
@@ -30,28 +41,24 @@ def sketch(item: Array) -> list[float]:
     return [float(f"{value:.5g}") for value in rays @ np.nan_to_num(flat)]
 
 
-def sketch_of(step: int, reply: Reply, cause: Cause) -> Trace | None:
-    """Return where a wrong value stands, and its sketch."""
-    name = cause.where.output if cause.where else None
-    if cause.kind != "wrong_value" or name is None or name not in reply.tensors:
+def sketch_of(step: int, reply: Reply, output: str | None) -> OutputSketch | None:
+    """Return the sketch of a reply's wrong output; None where that is no tensor."""
+    if output is None or output not in reply.tensors:
         return None
-    return step, name, sketch(reply.tensors[name])
+    return OutputSketch(step, output, project(reply.tensors[output]))
 
 
-def lookup(challenge: Challenge, golden: CaseGolden, trace: Trace | None, cause: Cause) -> Cause:
-    """Say what a wrong value looks like, when only one known mistake makes this output."""
-    if trace is None:
-        return cause
-    step, name, seen = trace
+def lookup(challenge: Challenge, golden: CaseGolden, seen: OutputSketch | None) -> str | None:
+    """Return the symptom of the known mistake that makes this output; None when there is none or more than one."""
+    if seen is None:
+        return None
     hits = [
         fault
-        for fault, (at, output, known) in golden.symptoms.items()
-        if at == step and output == name and _near(known, seen)
+        for fault, (step, output, known) in golden.symptoms.items()
+        if (step, output) == (seen.step, seen.output) and _near(known, seen.projections)
     ]
     texts = {_symptom(challenge, fault) for fault in hits}
-    if len(texts) != 1:
-        return cause
-    return replace(cause, help=f"It looks like this: {texts.pop()}")
+    return texts.pop() if len(texts) == 1 else None
 
 
 def _symptom(challenge: Challenge, fault: str) -> str:

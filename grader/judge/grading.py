@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
 from grader.content import Case, Challenge, ContentError
-from grader.judge.case_run import GraderError, RunInfo, left_out, result_of
+from grader.ground.errors import KvdojoError
+from grader.judge.case_run import LeftOut, RunInfo
 from grader.judge.golden import CaseGolden, Golden
 from grader.judge.result import CaseResult, Cause
 from grader.judge.secret_inputs import SecretInputs
@@ -112,19 +113,22 @@ class Grading:
                 try:
                     outcome = judge(runner, case)
                 except Exception as error:  # what a line does not tell would be awaited for ever
-                    outcome = _errored(case, f"{type(error).__name__}: {error}"), RunInfo()
+                    outcome = (
+                        CaseResult.unjudged(case, f"{type(error).__name__}: {error}"),
+                        RunInfo(),
+                    )
                 yield (case, again), outcome
 
     def _judge(self, runner: SubmissionRunner, case: Case) -> tuple[CaseResult, RunInfo]:
         info = RunInfo()
         if self.timeouts >= PATIENCE:
             text = f"Not run, since {self.timeouts} earlier cases ran out of time."
-            return result_of(case, Cause("timeout", text)), info
+            return CaseResult.judged(case, Cause("timeout", text)), info
         if self.loaded and (name := self._absent(case)) is not None:
-            return result_of(case, left_out(name)), info
+            return CaseResult.skipped(case, LeftOut(name).why), info
         for name in self.foreign.intersection(self.golden.cases[case.id].needs):
-            text = f"Skipped: `{name}` is this file's own helper, not the one this case is about."
-            return result_of(case, Cause(None, text)), info
+            text = f"`{name}` is this file's own helper, not the one this case is about."
+            return CaseResult.skipped(case, text), info
         result = self._guarded(runner, case, self.golden.cases[case.id], None, info)
         self.timeouts += bool(result.cause and result.cause.kind == "timeout")
         return result, info
@@ -140,11 +144,11 @@ class Grading:
     def _judge_fresh(self, runner: SubmissionRunner, case: Case) -> tuple[CaseResult, RunInfo]:
         info = RunInfo()
         if self.timeouts >= PATIENCE:
-            return result_of(case, Cause("timeout", "Not run.")), info
+            return CaseResult.judged(case, Cause("timeout", "Not run.")), info
         try:
             seed, golden = self.fresh.of(case)
         except (SandboxError, ContentError) as error:
-            return _errored(case, str(error)), info
+            return CaseResult.unjudged(case, str(error)), info
         return self._guarded(runner, case, golden, seed, info), info
 
     def _guarded(
@@ -155,24 +159,21 @@ class Grading:
         seed: int | None,
         info: RunInfo,
     ) -> CaseResult:
-        """Whatever goes wrong on our side is an error, never a wrong answer and never a pass."""
-        for last in (False, True):
-            try:
-                return runner.run(case, golden, seed=seed, info=info)
-            except SandboxError as error:
-                # a submission cannot reach the sandbox's own process, so what ended it was not the file: once more
-                if last:
-                    return _errored(case, str(error))
-            except (GraderError, ContentError) as error:
-                return _errored(case, str(error))
-            except Exception as error:
-                return _errored(case, f"{type(error).__name__}: {error}")
-        raise AssertionError("the second attempt always returns")
+        """Judge a case; whatever goes wrong on our side is an error, never a wrong answer and never a pass.
+
+        What is tried again before that, `worker_reuse` explains.
+        """
+        try:
+            return runner.run(case, golden, seed=seed, info=info)
+        except KvdojoError as error:
+            return CaseResult.unjudged(case, str(error))
+        except Exception as error:
+            return CaseResult.unjudged(case, f"{type(error).__name__}: {error}")
 
     @staticmethod
     def _same(case: Case, first: CaseResult) -> CaseResult:
         assert first.cause, "only a failed load is spread over the cases"
-        return result_of(case, first.cause)
+        return CaseResult.judged(case, first.cause)
 
 
 @contextmanager
@@ -200,8 +201,3 @@ def _merged(stored: CaseResult, fresh: CaseResult) -> CaseResult:
         where=replace(fresh.cause.where, index=None) if fresh.cause.where else None,
     )
     return replace(stored, status="failed", points=0, cause=cause)
-
-
-def _errored(case: Case, text: str) -> CaseResult:
-    cause = Cause(None, f"Could not be judged: {text}")
-    return replace(result_of(case, cause), status="error", max_points=case.points)

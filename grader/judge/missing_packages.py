@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import importlib.util
 import platform
-from collections.abc import Sequence
 from importlib import metadata
 
-from grader.content import Case, Challenge
-from grader.judge.result import CaseResult, Cause
+from grader.content import Challenge
 
 
 def missing_package(challenge: Challenge) -> str | None:
@@ -21,26 +19,6 @@ def missing_package(challenge: Challenge) -> str | None:
         if importlib.util.find_spec(name) is None:
             return name
     return None
-
-
-def skipped(cases: Sequence[Case], package: str) -> list[CaseResult]:
-    """Return the cases as skipped for want of a package."""
-    cause = Cause(None, f"Skipped: {reason(package)}")
-    return [
-        CaseResult(
-            case.id,
-            case.title,
-            "skipped",
-            0,
-            0,
-            0.0,
-            cause,
-            case.visibility,
-            case.kind,
-            case.why,
-        )
-        for case in cases
-    ]
 
 
 def reason(package: str) -> str:

@@ -12,12 +12,14 @@ from typing import Any
 
 from grader.content import Case, Challenge, ContentError
 from grader.content.casefile import read_cases
-from grader.judge.case_run import GraderError
+from grader.ground.errors import GraderError
 from grader.judge.cost import estimate_cost
-from grader.judge.grade_file import grade_source, prepare, start_sandbox
+from grader.judge.golden_check import prepare
+from grader.judge.grade_file import grade_source
 from grader.judge.missing_packages import missing_package
 from grader.judge.oracle import Oracle
 from grader.judge.result import Result
+from grader.judge.sandbox_start import start_sandbox
 from grader.sandbox import SandboxError
 
 

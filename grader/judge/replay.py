@@ -12,17 +12,20 @@ from typing import Any
 from grader.content import ContentError
 from grader.content.jsonfile import read_json
 from grader.content.validation import load_schema, schema_errors
+from grader.ground.errors import Exit, KvdojoError
 from grader.ground.invocation import command_line
-from grader.judge.result import Result, to_json
+from grader.judge.result import Result
 
 
-class NoRecord(Exception):
+class NoRecord(KvdojoError):
     """A file that is no record of a grading; the text is one line for the user."""
+
+    exit_code = Exit.USAGE
 
 
 def to_record(result: Result) -> dict[str, Any]:
     """Return the result document with the seeds in it."""
-    return {**to_json(result), "replay": {"seeds": dict(result.secrets)}}
+    return {**result.document(), "replay": {"seeds": dict(result.secrets)}}
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -1,11 +1,24 @@
-"""The result of grading one file: `kvdojo/result/v1` as typed values."""
+"""The result of grading one file: `kvdojo/result/v1` as typed values, written as a document and read back.
+
+What a program must know stands in a field of its own (`Cause.kind`, `Cause.looks_like`, `Cause.divergence`,
+`CaseResult.unjudged_because`); sentences are made from these fields and nothing is ever read out of a sentence.
+
+    >>> looks = Cause("wrong_value", "`out` differs.", help="Every value is zero.", looks_like="The cache is empty.")
+    >>> looks.advice
+    'It looks like this: The cache is empty.'
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
 
+if TYPE_CHECKING:
+    from grader.content import Case, Challenge
+    from grader.judge.fault_dictionary import OutputSketch
+
+SCHEMA = "kvdojo/result/v1"
 ENDS = ("raised", "timeout", "memory", "crashed", "blocked", "missing")  # a run without an answer
 
 
@@ -17,10 +30,26 @@ class Where:
     output: str | None = None
     index: tuple[int, ...] | None = None
 
+    def document(self) -> dict[str, Any]:
+        """Return the place as it stands in a result document."""
+        index = None if self.index is None else list(self.index)
+        return {"step": self.step, "output": self.output, "index": index}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Read a place back."""
+        index = document["index"]
+        return cls(document["step"], document["output"], None if index is None else tuple(index))
+
 
 @dataclass(frozen=True)
 class Cause:
-    """Why a case is not passed.  `kind` is None for skipped cases and for errors of the grader."""
+    """Why a case is not passed.
+
+    `kind` is None for skipped cases and for errors of the grader.  `help` says what to look at: a pattern of the wrong
+    numbers, or the line that raised.  `looks_like` is the symptom of the only known mistake that makes exactly this
+    output, and `divergence` says in a line or two where inside the run the file first departs from the reference.
+    """
 
     kind: str | None
     rationale: str
@@ -28,23 +57,136 @@ class Cause:
     expected: str | None = None
     actual: str | None = None
     where: Where | None = None
+    looks_like: str | None = None
+    divergence: str | None = None
+
+    @property
+    def advice(self) -> str | None:
+        """All there is to look at next, as text of one or more lines: the `help` of a document.
+
+        A known mistake says more than a pattern of the numbers, which is then left out.
+        """
+        first = self.help if self.looks_like is None else f"It looks like this: {self.looks_like}"
+        parts = [first, self.divergence and f"First difference inside: {self.divergence}"]
+        return "\n".join(part for part in parts if part) or None
+
+    def document(self) -> dict[str, Any]:
+        """Return the cause as it stands in a result document."""
+        return {
+            "kind": self.kind,
+            "rationale": self.rationale,
+            "help": self.advice,
+            "expected": self.expected,
+            "actual": self.actual,
+            "where": self.where and self.where.document(),
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Read a cause back; its `help` is then the whole advice."""
+        where = document["where"]
+        return cls(
+            document["kind"],
+            document["rationale"],
+            document["help"],
+            document["expected"],
+            document["actual"],
+            where and Where.from_document(where),
+        )
 
 
 @dataclass(frozen=True)
 class CaseResult:
-    """Verdict on one case: passed, failed, error (could not be judged) or skipped."""
+    """Verdict on one case: passed, failed, error (could not be judged) or skipped.
+
+    `unjudged_because` is the reason of an error; `sketch` describes the first wrong output, where there is one.
+    """
 
     id: str
     title: str
     status: str
-    points: int
-    max_points: int
+    points: float
+    max_points: float
     seconds: float
     cause: Cause | None = None
     visibility: str = "public"
     kind: str = "scenario"
     why: str = ""
-    trace: tuple[int, str, list[float]] | None = None
+    sketch: OutputSketch | None = None
+    unjudged_because: str | None = None
+
+    @classmethod
+    def judged(
+        cls,
+        case: Case,
+        cause: Cause | None,
+        seconds: float = 0.0,
+        sketch: OutputSketch | None = None,
+    ) -> Self:
+        """Return a case that passed, or failed for a cause."""
+        return cls._of(case, "failed" if cause else "passed", cause, seconds, sketch=sketch)
+
+    @classmethod
+    def skipped(cls, case: Case, why: str) -> Self:
+        """Return a case that is not asked of this file; `why` is a sentence.  It has no marks to win or lose."""
+        return cls._of(case, "skipped", Cause(None, f"Skipped: {why}"))
+
+    @classmethod
+    def unjudged(cls, case: Case, why: str) -> Self:
+        """Return a case that something on our side kept from being judged: never the file's fault, never a pass."""
+        cause = Cause(None, f"Could not be judged: {why}")
+        return cls._of(case, "error", cause, unjudged_because=why)
+
+    @classmethod
+    def _of(
+        cls, case: Case, status: str, cause: Cause | None, seconds: float = 0.0, **found: Any
+    ) -> Self:
+        return cls(
+            id=case.id,
+            title=case.title,
+            status=status,
+            points=case.points if status == "passed" else 0,
+            max_points=0 if status == "skipped" else case.points,
+            seconds=seconds,
+            cause=cause,
+            visibility=case.visibility,
+            kind=case.kind,
+            why=case.why,
+            **found,
+        )
+
+    def document(self) -> dict[str, Any]:
+        """Return the case as it stands in a result document."""
+        document = {
+            "id": self.id,
+            "title": self.title,
+            "status": self.status,
+            "points": self.points,
+            "max_points": self.max_points,
+            "seconds": round(self.seconds, 4),
+            "cause": redacted(self).document() if self.cause else None,
+        }
+        if self.visibility != "public":
+            return document | {"visibility": self.visibility}
+        if self.unjudged_because is not None:
+            return document | {"unjudged_because": self.unjudged_because}
+        return document
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Read a case back."""
+        cause = document["cause"]
+        return cls(
+            id=document["id"],
+            title=document["title"],
+            status=document["status"],
+            points=document["points"],
+            max_points=document["max_points"],
+            seconds=document["seconds"],
+            cause=cause and Cause.from_document(cause),
+            visibility=document.get("visibility", "public"),
+            unjudged_because=document.get("unjudged_because"),
+        )
 
 
 @dataclass(frozen=True)
@@ -59,14 +201,17 @@ class BugStatus:
 
 @dataclass(frozen=True)
 class Result:
-    """Everything known after grading one file."""
+    """Everything known after grading one file.
+
+    `secrets` are the seeds of its secret inputs by case; like `log`, `notices` and `decoys` they are in no document.
+    """
 
     challenge: str
     file: str
     sha256: str
     verdict: str
-    score: int
-    max_score: int
+    score: float
+    max_score: float
     seconds: float
     cases: tuple[CaseResult, ...]
     bugs: tuple[BugStatus, ...]
@@ -76,47 +221,125 @@ class Result:
     decoys: tuple[BugStatus, ...] = ()
     secrets: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of_cases(
+        cls,
+        challenge: str,
+        file: str,
+        sha256: str,
+        cases: Iterable[CaseResult],
+        *,
+        environment: Mapping[str, Any],
+        seconds: float = 0.0,
+        bugs: Iterable[BugStatus] = (),
+        decoys: Iterable[BugStatus] = (),
+        **known: Any,
+    ) -> Self:
+        """Return the result that these cases make: verdict and marks follow from them and from nothing else."""
+        cases = tuple(cases)
+        return cls(
+            challenge=challenge,
+            file=file,
+            sha256=sha256,
+            verdict=verdict_of(cases),
+            score=sum(case.points for case in cases),
+            max_score=sum(case.max_points for case in cases),
+            seconds=seconds,
+            cases=cases,
+            bugs=tuple(bugs),
+            environment=environment,
+            decoys=tuple(decoys),
+            **known,
+        )
 
-def to_json(result: Result) -> dict[str, Any]:
-    """Return the result document; hidden cases carry no cause but how the run ended."""
-    return {
-        "schema": "kvdojo/result/v1",
-        "challenge": result.challenge,
-        "submission": {"file": result.file, "sha256": result.sha256},
-        "verdict": result.verdict,
-        "score": result.score,
-        "max_score": result.max_score,
-        "seconds": round(result.seconds, 3),
-        "cases": [_case(case) for case in result.cases],
-        "bugs": [{"id": b.id, "title": b.title, "status": b.status} for b in result.bugs],
-        "environment": dict(result.environment),
-    }
+    @classmethod
+    def unjudged(cls, challenge: Challenge, file: str, sha256: str, why: str) -> Self:
+        """Return the result of a file that was never run, with the reason `why` (a sentence) on every case."""
+        from platform import python_version
+
+        cases = [
+            replace(CaseResult.unjudged(case, why), visibility="public")
+            for case in challenge.cases.values()
+        ]
+        environment = environment_of({"python": python_version()})
+        return cls.of_cases(challenge.id, file, sha256, cases, environment=environment)
+
+    def document(self) -> dict[str, Any]:
+        """Return the document `kvdojo/result/v1`; hidden cases carry no cause but how the run ended."""
+        return {
+            "schema": SCHEMA,
+            "challenge": self.challenge,
+            "submission": {"file": self.file, "sha256": self.sha256},
+            "verdict": self.verdict,
+            "score": self.score,
+            "max_score": self.max_score,
+            "seconds": round(self.seconds, 3),
+            "cases": [case.document() for case in self.cases],
+            "bugs": [{"id": b.id, "title": b.title, "status": b.status} for b in self.bugs],
+            "environment": dict(self.environment),
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Read a document back that is valid under `result-v1`; its own verdict and marks are believed."""
+        return cls(
+            challenge=document["challenge"],
+            file=document["submission"]["file"],
+            sha256=document["submission"]["sha256"],
+            verdict=document["verdict"],
+            score=document["score"],
+            max_score=document["max_score"],
+            seconds=document["seconds"],
+            cases=tuple(map(CaseResult.from_document, document["cases"])),
+            bugs=tuple(BugStatus(**bug) for bug in document["bugs"]),
+            environment=document["environment"],
+        )
+
+    @property
+    def judged(self) -> bool:
+        """Whether there is a verdict on the learner's work."""
+        return self.verdict != "error"
+
+    @property
+    def share(self) -> float:
+        """Marks reached over those that could be reached: what could not be judged takes none away."""
+        judged = [case for case in self.cases if case.status in ("passed", "failed")]
+        most = sum(case.max_points for case in judged)
+        return sum(case.points for case in judged) / most if most else 0.0
+
+    @property
+    def isolation(self) -> tuple[str, ...]:
+        """The layers that confined the submission; empty where it ran without isolation."""
+        return tuple(self.environment["isolation"])
+
+    def bugs_that_are(self, status: str) -> int:
+        """Count the bugs with a status."""
+        return sum(bug.status == status for bug in self.bugs)
 
 
-def _case(case: CaseResult) -> dict[str, Any]:
-    return {
-        "id": case.id,
-        "title": case.title,
-        "status": case.status,
-        "points": case.points,
-        "max_points": case.max_points,
-        "seconds": round(case.seconds, 4),
-        "cause": _cause(redacted(case)) if case.cause else None,
-    }
+def environment_of(
+    versions: Mapping[str, str | None], device: str = "cpu", isolation: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return what a result says of where it was made; `versions` are those of Python, torch and Triton."""
+    found = {name: versions.get(name) for name in ("python", "torch", "triton")}
+    return {**found, "device": device, "isolation": list(isolation)}
 
 
-def _cause(cause: Cause) -> dict[str, Any]:
-    where = None
-    if cause.where is not None:
-        index = cause.where.index
-        where = {**vars(cause.where), "index": None if index is None else list(index)}
-    return {**vars(cause), "where": where}
+def verdict_of(cases: Sequence[CaseResult]) -> str:
+    """Failed if any case failed, error if any could not be judged, passed if at least one scenario is right."""
+    states = [case.status for case in cases]
+    if "failed" in states:
+        return "failed"
+    if "error" in states or "passed" not in states:
+        return "error"
+    return "passed"
 
 
 def redacted(case: CaseResult) -> Cause:
-    """Return the cause as the learner may see it: of a hidden case no more than that it failed.
+    """Return the cause of a case that is not passed as the learner may see it.
 
-    Which kind of answer was wrong would tell what was asked; that the file raised or ran out of time does not.
+    Of a hidden case that is no more than that it failed: which kind of answer was wrong would tell what was asked; that
+    the file raised or ran out of time does not.
     """
     assert case.cause is not None, "only a case that is not passed has a cause"
     if case.visibility == "public":

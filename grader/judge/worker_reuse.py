@@ -1,9 +1,30 @@
-"""One file at work on one case after the other, in as few workers as a fair verdict allows.
+"""Run the cases of one submission in as few workers as a fair verdict allows.
 
-A fork and its confinement cost more than most cases, so a worker goes on to the next case with the file executed
-anew. What an earlier case left behind must not be held against the file: its first wrong answer in a used worker is
-asked for again in a new one, and so is every later one if the two differ, and always when the worker has died.
-A right answer is right wherever it comes from.
+Forking and confining a worker costs more than most cases take, so a worker that has answered one case is *used*: it
+executes the file anew and goes on with the next case.  A file may leave something behind in its process (a patched
+torch function, a counter, a thread), and that must not be held against it in a later case.  Hence the rule: a right
+answer counts wherever it comes from, and a wrong answer counts when a new worker has given it, or when this file's
+used workers have proved trustworthy.
+
+What is tried again, and where
+------------------------------
+1. *A wrong answer of a used worker* (`_again`): asked again of a new worker, whose answer counts.  The first time that
+   both give the same cause, used workers of this file are trusted and later wrong answers are believed.  The first time
+   they differ, they are doubted for good, and every later wrong answer is asked again.
+2. *A used worker that died or was killed* says nothing about this case: asked again of a new worker, always.
+3. *The fork server died* (`SandboxError`): `Sandbox.open` replaces it once by itself; if it is lost in the middle of a
+   case, `run` begins the case once more.  A submission cannot reach the fork server, so the file is not to blame; a
+   second loss is an error of the grader (`grading` makes it the status `error`), never a wrong answer.
+
+Example, for a file that returns zeros from its third call on, whatever the case:
+
+    case  worker     answer                      what counts
+    a     new        right                       right
+    b     used (a)   wrong: out is zero          asked again of a new worker: right.  Doubted from here on.
+    c     used (b)   wrong: out is zero          asked again, because the workers are doubted: right
+    d     used (c)   right                       right
+
+A file with a real bug in case `b` gives the same wrong answer twice; from then on its cases cost one worker in all.
 """
 
 from __future__ import annotations
@@ -13,29 +34,39 @@ from dataclasses import replace
 from typing import Self
 
 from grader.content import Case, Challenge
-from grader.judge.case_run import RunInfo, cause_of, judge_case, result_of
+from grader.judge.case_run import RunInfo, cause_of, judge_case
 from grader.judge.golden import CaseGolden
 from grader.judge.result import CaseResult
-from grader.sandbox import Limits, Reply, Sandbox, Session, WorkerFailure
+from grader.sandbox import Limits, Reply, Sandbox, SandboxError, Session, WorkerFailure
 
 WALL_PER_CPU = 6
 HASTE_SECONDS = 1.0  # an answer that takes longer in a used worker is awaited in a new one
 
 
 def limits_of(challenge: Challenge) -> Limits:
-    """The bounds of a worker: CPU time counts, for the clock also measures the machine's other work."""
+    """Return the bounds of a worker.
+
+    CPU time is what counts, for the clock also measures the machine's other work; six times as much may pass by the
+    clock.
+    """
     wall = WALL_PER_CPU * challenge.seconds
     return Limits(seconds=wall, memory_mb=challenge.memory_mb, cpu=challenge.seconds)
 
 
 class SubmissionRunner:
-    """Judges cases on one file; leaving the `with` block ends its worker. Not for several threads at once."""
+    """Judges cases of one submission, one after the other; not for several threads at once.
+
+    Leaving the `with` block ends its worker.
+
+        with SubmissionRunner(sandbox, challenge, source) as runner:
+            results = [runner.run(case, golden.cases[case.id]) for case in challenge.cases.values()]
+    """
 
     def __init__(self, sandbox: Sandbox, challenge: Challenge, source: bytes) -> None:
         self._sandbox, self._challenge, self._source = sandbox, challenge, source
         self._session: Session | None = None
-        self._trusted = False  # a wrong answer of a used worker was also given by a new one
-        self._doubted = False  # or was not
+        self._trusted = False  # a new worker confirmed a wrong answer of a used one
+        self._doubted = False  # a new worker contradicted one
 
     def __enter__(self) -> Self:
         return self
@@ -57,8 +88,21 @@ class SubmissionRunner:
         seed: int | None = None,
         info: RunInfo | None = None,
     ) -> CaseResult:
-        """Return the verdict on one case; with a `seed`, on inputs drawn from it, and `golden` made for it."""
+        """Return the verdict on one case; with a `seed`, on inputs drawn from it, and `golden` made for it.
+
+        Raises SandboxError when the fork server was lost twice, GraderError and ContentError when the case cannot be
+        asked.  What the run was like is noted in `info`.
+        """
         info = info or RunInfo()
+        try:
+            return self._fairly(case, golden, seed, info)
+        except SandboxError:
+            return self._fairly(case, golden, seed, info)
+
+    def _fairly(
+        self, case: Case, golden: CaseGolden, seed: int | None, info: RunInfo
+    ) -> CaseResult:
+        """Judge a case, and ask a new worker where the answer of a used one may not count."""
         used = self._session is not None
         try:
             result = self._once(case, golden, seed, info)
@@ -85,13 +129,9 @@ class SubmissionRunner:
         return self._session is not None and self._session.killed
 
     def _again(
-        self,
-        first: CaseResult,
-        case: Case,
-        golden: CaseGolden,
-        seed: int | None,
-        info: RunInfo,
+        self, first: CaseResult, case: Case, golden: CaseGolden, seed: int | None, info: RunInfo
     ) -> CaseResult:
+        """Ask a new worker, and learn from a used worker that answered whether this file's may be trusted."""
         dead = self._dead
         self.close()
         info.excess = 0.0
@@ -107,7 +147,7 @@ class SubmissionRunner:
         try:
             session, loaded = self._loaded()
         except WorkerFailure as failure:
-            result = result_of(case, cause_of(failure, None))
+            result = CaseResult.judged(case, cause_of(failure, None))
         else:
             result = judge_case(
                 session, loaded, self._challenge, case, golden, seed=seed, info=info
@@ -116,6 +156,7 @@ class SubmissionRunner:
         return replace(result, seconds=time.monotonic() - began)
 
     def _loaded(self) -> tuple[Session, Reply]:
+        """Return a worker in which the file was executed for this case alone: the used one, or else a new one."""
         if self._session is not None:
             self._session.reload(HASTE_SECONDS)
             return self._session, Reply()

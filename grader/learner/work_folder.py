@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from grader.ground.errors import Exit, KvdojoError
 from grader.ground.files import write_atomically
 from grader.ground.invocation import command_line
 from grader.ground.paths import ROOT
@@ -24,8 +25,10 @@ STARTED = ".started.json"  # in the work root: folders made by `start --to`
 STARTED_SCHEMA = "kvdojo/started/v1"
 
 
-class WorkError(Exception):
+class WorkError(KvdojoError):
     """A work folder that cannot be used; the text is one line ending with what to do."""
+
+    exit_code = Exit.USAGE
 
 
 @dataclass(frozen=True)

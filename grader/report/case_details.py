@@ -50,7 +50,7 @@ def cause_of(case: CaseResult) -> Iterator[RenderableType]:
         ("where", place(cause.where)),
         ("expected", cause.expected),
         ("got", cause.actual),
-        ("try", cause.help),
+        ("try", cause.advice),
     ):
         if value:
             table.add_row(name, Text("\n".join(escape_lines(value, lines=12)), overflow="fold"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from grader.content import Challenge
-from grader.diagnose.trace_model import FIRST_DIFFERENCE, Trace
+from grader.diagnose.trace_model import Trace
 from grader.ground.display import escape_for_display, escape_lines
 from grader.judge.bug_status import needless
 from grader.judge.result import CaseResult, Cause, Result, most_informative_first, redacted
@@ -116,10 +116,9 @@ def _row(case: CaseResult, trace: Trace | None = None) -> Row:
 
 def _help(cause: Cause | None, figures: Figures | None) -> list[str]:
     """Return what to look at; the first difference is left to the figures where there are some."""
-    text = (cause.help or "") if cause else ""
-    if figures and figures.sentence:
-        text = text.partition(FIRST_DIFFERENCE)[0]
-    return escape_lines(text) if text.strip() else []
+    if cause and figures and figures.sentence:
+        cause = replace(cause, divergence=None)
+    return escape_lines(cause.advice) if cause and cause.advice else []
 
 
 def _merged(rows: list[Row]) -> list[Row]:

@@ -11,7 +11,7 @@ from grader.judge.result import BugStatus, Cause, Where
 LEVELS = {1: "easy", 2: "easy", 3: "medium", 4: "hard", 5: "hard"}
 
 
-def count(number: int, noun: str) -> str:
+def count(number: float, noun: str) -> str:
     """Return a number with its noun, e.g. `1 case`, `3 cases`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
@@ -48,6 +48,6 @@ def lesson(cause: Cause) -> str:
     if cause.expected is not None and cause.actual is not None:
         lines.append(f"expected: {escape_for_display(cause.expected)}")
         lines.append(f"actual:   {escape_for_display(cause.actual)}")
-    if cause.help:
-        lines.append(escape_for_display(cause.help, columns=1000))
+    if cause.advice:
+        lines.append(escape_for_display(cause.advice, columns=1000))
     return "\n".join(lines)

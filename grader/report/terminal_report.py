@@ -15,7 +15,6 @@ from rich.console import Console, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from grader.diagnose.trace_model import FIRST_DIFFERENCE
 from grader.ground.display import escape_for_display, escape_lines
 from grader.ground.invocation import command_line
 from grader.judge.result import CaseResult, Result, most_informative_first, redacted
@@ -101,7 +100,7 @@ class _Page:
             self._line(head, style=f"bold {STYLES[cases[0].status]}")
             self._all(cause_of(cases[0]))
             return
-        traced = [case for case in cases[IN_FULL:] if _is_traced(case)]
+        traced = [case for case in cases[IN_FULL:] if case.cause and case.cause.divergence]
         for case in [*cases[:IN_FULL], *traced]:
             self.console.print()
             self.console.print(heading(case, self.marks))
@@ -167,7 +166,3 @@ class _Page:
 
     def _line(self, text: str, indent: int = 0, style: str = "") -> None:
         self.console.print(line(text, indent, style))
-
-
-def _is_traced(case: CaseResult) -> bool:
-    return bool(case.cause and case.cause.help and FIRST_DIFFERENCE in case.cause.help)

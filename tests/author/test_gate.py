@@ -12,7 +12,7 @@ from grader.author.gate import check_challenge
 from grader.author.violation import Violation, located
 from grader.content import Challenge, ContentError
 from grader.judge import grade_source
-from grader.judge.grade_file import usable_golden
+from grader.judge.golden_check import usable_golden
 from grader.sandbox import Sandbox
 
 Make = Callable[..., Challenge]

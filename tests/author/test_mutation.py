@@ -13,7 +13,7 @@ from grader.author.equivalent_mutants import load_reviewed, same_by_rule
 from grader.author.mutants import Mutant, function_at, mutants
 from grader.author.mutation import score
 from grader.content import Challenge, ContentError
-from grader.judge.grade_file import usable_golden
+from grader.judge.golden_check import usable_golden
 from grader.sandbox import Sandbox
 
 SOURCE = dedent('''

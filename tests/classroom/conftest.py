@@ -14,11 +14,11 @@ import pytest
 from grader.classroom import run_batch as conducting
 from grader.classroom.batch_plan import BatchError, PlannedSubmission
 from grader.classroom.batch_store import BatchStore
-from grader.classroom.dispatch import unjudged
 from grader.classroom.grading_worker import GradingJob, JobAnswer
 from grader.classroom.pool import WorkerLost
 from grader.classroom.run_batch import BatchObserver, BatchOptions, run_batch
 from grader.content import load_challenge
+from grader.judge.result import Result
 
 CHALLENGE = load_challenge("multi_head_attention")
 
@@ -26,7 +26,8 @@ CHALLENGE = load_challenge("multi_head_attention")
 def answer(job: GradingJob, verdict: str = "passed") -> JobAnswer:
     """A document such as grading would give."""
     entry = PlannedSubmission(job.id, "", "", "", job.file, sha256(job.source).hexdigest())
-    document = {**unjudged(CHALLENGE, entry.file, entry.sha256, "by nobody"), "verdict": verdict}
+    made = Result.unjudged(CHALLENGE, entry.file, entry.sha256, "by nobody.")
+    document = {**made.document(), "verdict": verdict}
     return JobAnswer(document, job.fingerprint, "here")
 
 

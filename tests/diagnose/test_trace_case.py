@@ -15,9 +15,11 @@ from grader.content import load_challenge
 from grader.content.catalogue import challenge_ids
 from grader.content.planting import plant
 from grader.diagnose.checkpoints import load_checkpoints, stage_of
+from grader.diagnose.explain_failures import with_first_divergence
 from grader.diagnose.trace_case import trace_case
 from grader.diagnose.trace_model import trace_to_json
 from grader.judge import grade_source
+from grader.judge.golden import load_golden
 
 NAME = "multi_head_attention"
 CASE = "chunks-3-3-2"
@@ -155,12 +157,13 @@ def test_a_file_that_cannot_be_loaded_says_so(trace) -> None:
 
 def test_the_cause_of_the_first_failed_scenario_tells_it(challenge, sandbox_for) -> None:
     source = plant(challenge, ["seed-scale-missing-sqrt"]).encode()
-    options = {"cases": [CASE, "no-cache"], "sandbox": sandbox_for(NAME), "explain": True}
-    result = grade_source(challenge, source, **options)
-    told = [case.cause.help or "" for case in result.cases if case.cause]
-    assert ["First difference inside" in text for text in told] == [True, False]
-    good = grade_source(challenge, challenge.reference_text.encode(), **options)
-    assert good.verdict == "passed"
+    box = sandbox_for(NAME)
+    result = grade_source(challenge, source, cases=[CASE, "no-cache"], sandbox=box)
+    assert not any(case.cause and case.cause.divergence for case in result.cases)
+    found = with_first_divergence(box, challenge, load_golden(challenge), source, result)
+    told = [case.cause for case in found.cases if case.cause]
+    assert [cause.divergence is not None for cause in told] == [True, False]
+    assert told[0].divergence in told[0].advice
 
 
 @pytest.mark.parametrize("name", challenge_ids())

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from grader.content import load_challenge
-from grader.judge import GraderError, grade_source, start_sandbox
+from grader.judge import GraderError, grade_source, start_sandbox, worker_reuse
 from grader.judge.worker_reuse import SubmissionRunner
 from grader.sandbox import Sandbox, SandboxError
 
@@ -49,18 +49,34 @@ def test_a_sandbox_that_never_answers_gives_no_verdict(monkeypatch) -> None:
 
 
 def test_a_lost_worker_is_tried_once_more(sandbox_for, monkeypatch) -> None:
-    real, lost = SubmissionRunner.run, []
+    real, lost = worker_reuse.judge_case, []
 
-    def flaky(runner, case, *rest, **options):
+    def flaky(session, loaded, challenge, case, *rest, **options):
         if case.id not in lost and len(lost) < 5:
             lost.append(case.id)
-            raise SandboxError("the warm process ended")
-        return real(runner, case, *rest, **options)
+            raise SandboxError("the fork server ended")
+        return real(session, loaded, challenge, case, *rest, **options)
 
-    monkeypatch.setattr(SubmissionRunner, "run", flaky)
+    monkeypatch.setattr(worker_reuse, "judge_case", flaky)
     source = load_challenge(NAME).reference.read_bytes()
     assert grade_source(NAME, source, sandbox=sandbox_for(NAME)).verdict == "passed"
     assert len(lost) == 5
+
+
+def test_a_worker_lost_twice_is_an_error_of_that_case(sandbox_for, monkeypatch) -> None:
+    real = worker_reuse.judge_case
+
+    def lose(session, loaded, challenge, case, *rest, **options):
+        if case.id == "cross-attention":
+            raise SandboxError("the fork server ended")
+        return real(session, loaded, challenge, case, *rest, **options)
+
+    monkeypatch.setattr(worker_reuse, "judge_case", lose)
+    source = load_challenge(NAME).reference.read_bytes()
+    result = grade_source(NAME, source, sandbox=sandbox_for(NAME))
+    (case,) = [case for case in result.cases if case.status != "passed"]
+    assert (case.id, case.status) == ("cross-attention", "error")
+    assert case.unjudged_because == "the fork server ended"
 
 
 def test_a_killed_fork_server_is_replaced(sandbox_for) -> None:

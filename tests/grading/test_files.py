@@ -9,7 +9,6 @@ import pytest
 from grader.content import challenge_ids, load_challenge
 from grader.content.validation import load_schema, schema_errors
 from grader.judge import grade_source
-from grader.judge.result import to_json
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -48,7 +47,7 @@ def test_starter_fails_reference_passes_and_results_follow_the_schema(
     assert (reference.verdict, starter.verdict) == ("passed", "failed")
     assert reference.score == reference.max_score > starter.score
     for result in (reference, starter):
-        assert schema_errors(to_json(result), schema, "result") == []
+        assert schema_errors(result.document(), schema, "result") == []
     planted = set(challenge.presets["default"].bugs)
     assert {bug.id for bug in starter.bugs if bug.status == "present"} == planted
     assert {bug.status for bug in reference.bugs} == {"fixed"}

@@ -13,7 +13,6 @@ from grader.content.validation import load_schema, schema_errors
 from grader.judge import grade_source
 from grader.judge.oracle import Oracle
 from grader.judge.replay import NoRecord, read_record, to_record
-from grader.judge.result import to_json
 
 NAME = "decode_positions"
 
@@ -60,7 +59,7 @@ def test_a_learner_sees_no_seed(sandbox_for) -> None:
         challenge, source.encode(), cases=list(challenge.fresh), sandbox=sandbox_for(NAME)
     )
     assert schema_errors(to_record(result), load_schema("result-v1"), "record") == []
-    for shown in (json.dumps(to_json(result)), result_page(challenge, result, source)):
+    for shown in (json.dumps(result.document()), result_page(challenge, result, source)):
         assert not [seed for seed in result.secrets.values() if str(seed) in shown]
 
 

@@ -10,7 +10,7 @@ from benchmarks.subsets import subsets
 from grader.author.kill_matrix import first_kill
 from grader.author.wrong_variants import decoy_ids, planted, sample
 from grader.content import challenge_ids, load_challenge
-from grader.judge.grade_file import usable_golden
+from grader.judge.golden_check import usable_golden
 
 
 @pytest.mark.parametrize("name", challenge_ids())

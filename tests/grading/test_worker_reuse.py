@@ -7,7 +7,7 @@ import pytest
 from grader.content import load_challenge
 from grader.judge import grade_source
 from grader.judge.case_run import RunInfo
-from grader.judge.grade_file import load_valid
+from grader.judge.golden_check import load_valid
 from grader.judge.worker_reuse import SubmissionRunner
 
 NAME = "multi_head_attention"

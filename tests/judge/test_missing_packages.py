@@ -8,7 +8,6 @@ from grader.content import load_challenge
 from grader.content.validation import load_schema, schema_errors
 from grader.judge import grade_source
 from grader.judge.missing_packages import missing_package
-from grader.judge.result import to_json
 
 
 def test_a_kernel_challenge_without_triton_is_skipped_and_says_why(monkeypatch):
@@ -21,7 +20,7 @@ def test_a_kernel_challenge_without_triton_is_skipped_and_says_why(monkeypatch):
     assert {case.status for case in result.cases} == {"skipped"}
     assert all("triton" in case.cause.rationale for case in result.cases)
     assert "not installed" in result.notices[0]
-    assert schema_errors(to_json(result), load_schema("result-v1"), "result") == []
+    assert schema_errors(result.document(), load_schema("result-v1"), "result") == []
 
 
 def test_only_the_cases_asked_for_are_listed(monkeypatch):

@@ -9,18 +9,18 @@ from grader import __version__
 from grader.ground.display import escape_for_display
 from grader.judge.result import CaseResult
 from grader.report.exports.export_phrases import rationale, title
-from grader.report.exports.result_files import Graded, dump
+from grader.report.exports.result_files import Exported, dump
 
 PASSED = {"passed": True, "failed": False}
 
 
-def render(graded: Iterable[Graded]) -> str:
+def render(files: Iterable[Exported]) -> str:
     """Return the document of one file."""
-    (one,) = graded
+    (one,) = files
     return dump(
         {
-            "slug": f"kvdojo/{one.challenge}",
-            "results": [_result(case) for case in one.cases],
+            "slug": f"kvdojo/{one.result.challenge}",
+            "results": [_result(case) for case in one.result.cases],
             "version": __version__,
         }
     )
@@ -41,10 +41,10 @@ def _result(case: CaseResult) -> dict[str, Any]:
 def _cause(case: CaseResult) -> dict[str, Any] | None:
     if case.cause is None:
         return None
-    text = rationale(case)
+    text, advice = rationale(case), case.cause.advice
     cause: dict[str, Any] = {
         "rationale": text,
-        "help": escape_for_display(case.cause.help, columns=1000) if case.cause.help else None,
+        "help": advice and escape_for_display(advice, columns=1000),
     }
     if case.cause.expected is not None and case.cause.actual is not None:
         cause |= {

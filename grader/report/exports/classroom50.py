@@ -12,40 +12,37 @@ from collections.abc import Iterable
 from typing import Any
 
 from grader.judge.result import CaseResult
+from grader.report.exports import NotJudged
 from grader.report.exports.export_phrases import lesson, summary, title
-from grader.report.exports.result_files import Graded, dump
+from grader.report.exports.result_files import Exported, dump
 
 NOWHERE = "about:blank"
 EPOCH = "1970-01-01T00:00:00Z"
 
 
-class NotJudged(Exception):
-    """A result without a verdict, which this format cannot carry."""
-
-
-def render(graded: Iterable[Graded]) -> str:
+def render(files: Iterable[Exported]) -> str:
     """Return the document of one file; NotJudged when it has no verdict."""
-    (one,) = graded
-    if not one.judged:
-        raise NotJudged(summary(one))
+    (one,) = files
+    if not one.result.judged:
+        raise NotJudged(summary(one.result))
     # rounded down: only a file that passed everything has all marks
     most = math.floor(one.full_marks)
-    score = most if one.verdict == "passed" else math.floor(one.share * most)
+    score = most if one.result.verdict == "passed" else math.floor(one.result.share * most)
     return dump(
         {
             "schema": "classroom50/result/v1",
             "classroom": _given("CLASSROOM", "local"),
-            "assignment": _given("ASSIGNMENT", one.challenge),
+            "assignment": _given("ASSIGNMENT", one.result.challenge),
             "assignment_type": "group" if os.environ.get("MODE") == "group" else "individual",
             "owner": _given("OWNER", one.name),
-            "submission": _given("SUBMISSION_TAG", f"submit/{one.sha256[:12]}"),
+            "submission": _given("SUBMISSION_TAG", f"submit/{one.result.sha256[:12]}"),
             "commit": _given("COMMIT_URL", NOWHERE),
             "release": _given("RELEASE_URL", NOWHERE),
             "review": _given("REVIEW_URL", _given("COMMIT_URL", NOWHERE)),
             "datetime": _given("SUBMISSION_DATETIME", EPOCH),
             "score": score,
             "max-score": most,
-            "tests": [_test(case) for case in one.cases],
+            "tests": [_test(case) for case in one.result.cases],
         }
     )
 

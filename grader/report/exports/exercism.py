@@ -8,33 +8,33 @@ from typing import Any
 
 from grader.judge.result import CaseResult
 from grader.report.exports.export_phrases import CRASHES, LIMITS, NOT_JUDGED, lesson, title
-from grader.report.exports.result_files import Graded, dump
+from grader.report.exports.result_files import Exported, dump
 
 VERSION = 3
 LONGEST = 65_535
 
 
-def render(graded: Iterable[Graded]) -> str:
+def render(files: Iterable[Exported]) -> str:
     """Return the document of one file."""
-    (one,) = graded
-    if not one.judged:
+    (one,) = files
+    if not one.result.judged:
         return dump({"version": VERSION, "status": "error", "message": NOT_JUDGED, "tests": []})
     return dump(
         {
             "version": VERSION,
-            "status": "pass" if one.verdict == "passed" else "fail",
+            "status": "pass" if one.result.verdict == "passed" else "fail",
             "message": None,
-            "tests": [_test(case, one) for case in one.cases if not _passed_over(case, one)],
+            "tests": [_test(case, one) for case in one.result.cases if not _passed_over(case, one)],
         }
     )
 
 
-def _passed_over(case: CaseResult, one: Graded) -> bool:
+def _passed_over(case: CaseResult, one: Exported) -> bool:
     """A file whose other cases all pass must not show a failure for what it did not need."""
-    return case.status == "skipped" and one.verdict == "passed"
+    return case.status == "skipped" and one.result.verdict == "passed"
 
 
-def _test(case: CaseResult, one: Graded) -> dict[str, Any]:
+def _test(case: CaseResult, one: Exported) -> dict[str, Any]:
     test = {"name": title(case), "status": _status(case), "test_code": _code(case, one)}
     if case.cause:
         text = lesson(case)
@@ -49,7 +49,7 @@ def _status(case: CaseResult) -> str:
     return "error" if case.status == "error" or crashed else "fail"
 
 
-def _code(case: CaseResult, one: Graded) -> str:
+def _code(case: CaseResult, one: Exported) -> str:
     """Return the recipe of a public case; what a hidden one does is not said."""
     known = one.content.cases.get(case.id) if one.content else None
     if known is None or case.visibility == "hidden":

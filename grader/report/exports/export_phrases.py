@@ -6,9 +6,8 @@ Bugs that are still in a file are counted and never named, as on the terminal.
 from __future__ import annotations
 
 from grader.ground.display import escape_for_display
-from grader.judge.result import CaseResult
+from grader.judge.result import CaseResult, Result
 from grader.report import phrases
-from grader.report.exports.result_files import Graded
 from grader.report.phrases import count
 
 CRASHES = {"raised", "crashed", "blocked", "missing", "did_not_raise"}
@@ -36,25 +35,25 @@ def lesson(case: CaseResult) -> str:
     return phrases.lesson(case.cause) if case.cause else ""
 
 
-def counts(graded: Graded) -> dict[str, int]:
+def counts(result: Result) -> dict[str, int]:
     """Return how many cases have each status."""
-    states = [case.status for case in graded.cases]
+    states = [case.status for case in result.cases]
     return {state: states.count(state) for state in ("passed", "failed", "error", "skipped")}
 
 
-def summary(graded: Graded) -> str:
+def summary(result: Result) -> str:
     """Return the verdict in a sentence or two."""
-    if not graded.judged:
+    if not result.judged:
         return NOT_JUDGED
-    found = counts(graded)
+    found = counts(result)
     judged = found["passed"] + found["failed"]
     parts = [f"{found['passed']} of {count(judged, 'case')} passed."]
     if found["skipped"]:
         parts.append(f"{found['skipped']} skipped.")
     if found["error"]:
         parts.append(f"{found['error']} could not be judged and take no marks away.")
-    if graded.left:
-        parts.append(f"{count(graded.left, 'planted bug')} left in the file.")
-    if graded.changed:
-        parts.append(f"{count(graded.changed, 'planted bug')} changed, but not put right.")
+    if left := result.bugs_that_are("present"):
+        parts.append(f"{count(left, 'planted bug')} left in the file.")
+    if changed := result.bugs_that_are("changed"):
+        parts.append(f"{count(changed, 'planted bug')} changed, but not put right.")
     return " ".join(parts)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from grader.judge.result import CaseResult, most_informative_first
 from grader.report.exports.export_phrases import counts, lesson, name, rationale, summary, title
-from grader.report.exports.result_files import Graded
+from grader.report.exports.result_files import Exported
 
 MOST = 10
 LARGEST = 1000 << 10  # bytes of a summary; the runner refuses more than 1024 KiB
@@ -18,22 +18,22 @@ ESCAPES = str.maketrans({char: f"&#{ord(char)};" for char in "&<>\"'@#"})
 MARKS = {"passed": "✅", "failed": "❌", "error": "⚠️", "skipped": "➖"}
 
 
-def render(graded: Iterable[Graded]) -> str:
+def render(files: Iterable[Exported]) -> str:
     """Return the workflow commands, one a line."""
-    return "".join(f"{line}\n" for one in graded for line in _commands(one))
+    return "".join(f"{line}\n" for one in files for line in _commands(one))
 
 
-def _commands(one: Graded) -> Iterator[str]:
-    yield _command("notice" if one.judged else "warning", one, "kvdojo", summary(one))
-    errors = [case for case in most_informative_first(one.cases) if case.status == "failed"]
-    unjudged = [case for case in one.cases if case.status == "error"]
+def _commands(one: Exported) -> Iterator[str]:
+    yield _command("notice" if one.result.judged else "warning", one, "kvdojo", summary(one.result))
+    errors = [case for case in most_informative_first(one.result.cases) if case.status == "failed"]
+    unjudged = [case for case in one.result.cases if case.status == "error"]
     for level, cases in (("error", errors), ("warning", unjudged)):
         for case in cases[: MOST - 1]:
             yield _command(level, one, title(case), lesson(case))
 
 
-def _command(level: str, one: Graded, heading: str, text: str) -> str:
-    where = f"file={_property(name(one.file))},title={_property(heading)}"
+def _command(level: str, one: Exported, heading: str, text: str) -> str:
+    where = f"file={_property(name(one.result.file))},title={_property(heading)}"
     return f"::{level} {where}::{_message(text)}"
 
 
@@ -45,29 +45,31 @@ def _property(text: str) -> str:
     return _message(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def step_summary(graded: Sequence[Graded]) -> str:
+def step_summary(files: Sequence[Exported]) -> str:
     """Return the summary; HTML tables, in which text of a submission is never read as Markdown."""
     parts: list[str] = []
     size = 0
-    for number, one in enumerate(graded):
+    for number, one in enumerate(files):
         part = _section(one)
         size += len(part.encode())
         if size > LARGEST:
-            parts.append(f"<p>{len(graded) - number} more files are left out here.</p>\n")
+            parts.append(f"<p>{len(files) - number} more files are left out here.</p>\n")
             break
         parts.append(part)
     return "".join(parts)
 
 
-def _section(one: Graded) -> str:
-    found = counts(one)
-    marks = f", {one.score:g}/{one.max_score:g} points" if one.judged else ""
-    head = f"<h3>{MARKS[one.verdict]} {_text(name(one.name))} ({_text(one.challenge)}{marks})</h3>"
-    rows = "".join(_row(case) for case in one.cases)
+def _section(one: Exported) -> str:
+    found = counts(one.result)
+    marks = f", {one.result.score:g}/{one.result.max_score:g} points" if one.result.judged else ""
+    head = f"<h3>{MARKS[one.result.verdict]} {_text(name(one.name))} ({_text(one.result.challenge)}{marks})</h3>"
+    rows = "".join(_row(case) for case in one.result.cases)
     open_or_not = " open" if found["failed"] or found["error"] else ""
     table = f"<table><tr><th></th><th>case</th><th>points</th><th>why</th></tr>{rows}</table>"
-    cases = f"<details{open_or_not}><summary>{len(one.cases)} cases</summary>{table}</details>"
-    return f"{head}<p>{_text(summary(one))}</p>{cases}\n\n"
+    cases = (
+        f"<details{open_or_not}><summary>{len(one.result.cases)} cases</summary>{table}</details>"
+    )
+    return f"{head}<p>{_text(summary(one.result))}</p>{cases}\n\n"
 
 
 def _row(case: CaseResult) -> str:

@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterable
 
 from grader.report.exports.export_phrases import counts, name
-from grader.report.exports.result_files import Graded
+from grader.report.exports.result_files import Exported
 
 COLUMNS = (
     *("learner", "file", "challenge", "verdict", "score", "max_score", "percent"),
@@ -20,29 +20,44 @@ COLUMNS = (
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 
-def render(graded: Iterable[Graded]) -> str:
+def render(files: Iterable[Exported]) -> str:
     """Return the table of all files."""
     stream = io.StringIO()
     writer = csv.writer(stream)
     writer.writerow(COLUMNS)
-    for one in graded:
+    for one in files:
         writer.writerow([_safe(cell) if isinstance(cell, str) else cell for cell in _row(one)])
     return stream.getvalue()
 
 
-def _row(one: Graded) -> list[str | float | None]:
-    found = counts(one)
-    score = (one.score, one.max_score, round(100 * one.share, 1)) if one.judged else (None,) * 3
+def _row(one: Exported) -> list[str | float | None]:
+    found = counts(one.result)
+    score = (
+        (one.result.score, one.result.max_score, round(100 * one.result.share, 1))
+        if one.result.judged
+        else (None,) * 3
+    )
     return [
-        *(name(one.name), name(one.file), name(one.challenge), one.verdict, *score),
+        *(
+            name(one.name),
+            name(one.result.file),
+            name(one.result.challenge),
+            one.result.verdict,
+            *score,
+        ),
         *(found["passed"], found["failed"], found["skipped"], found["error"]),
-        *(one.left, one.changed, _ids(one, "present"), _ids(one, "changed")),
-        *(one.seconds, one.sha256),
+        *(
+            one.result.bugs_that_are("present"),
+            one.result.bugs_that_are("changed"),
+            _ids(one, "present"),
+            _ids(one, "changed"),
+        ),
+        *(one.result.seconds, one.result.sha256),
     ]
 
 
-def _ids(one: Graded, status: str) -> str:
-    return " ".join(name(bug.id) for bug in one.bugs if bug.status == status)
+def _ids(one: Exported, status: str) -> str:
+    return " ".join(name(bug.id) for bug in one.result.bugs if bug.status == status)
 
 
 def _safe(text: str) -> str:

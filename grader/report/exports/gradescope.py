@@ -11,27 +11,31 @@ from typing import Any
 
 from grader.judge.result import CaseResult
 from grader.report.exports.export_phrases import lesson, summary, title
-from grader.report.exports.result_files import Graded, dump
+from grader.report.exports.result_files import Exported, dump
 
 
-def render(graded: Iterable[Graded]) -> str:
+def render(files: Iterable[Exported]) -> str:
     """Return the document of one file."""
-    (one,) = graded
+    (one,) = files
     document: dict[str, Any] = {
-        "execution_time": round(one.seconds, 3),
-        "output": summary(one),
+        "execution_time": round(one.result.seconds, 3),
+        "output": summary(one.result),
         "output_format": "text",
         "test_output_format": "text",
         "test_name_format": "text",
         "visibility": "visible",
         "stdout_visibility": "hidden",
-        "extra_data": {"challenge": one.challenge, "sha256": one.sha256, "verdict": one.verdict},
+        "extra_data": {
+            "challenge": one.result.challenge,
+            "sha256": one.result.sha256,
+            "verdict": one.result.verdict,
+        },
         "tests": [],
     }
-    if one.judged:
+    if one.result.judged:
         # it overrides the sum of the tests, so that a skipped case costs nothing
-        document["score"] = round(one.share * one.full_marks, 2)
-        document["tests"] = [_test(number, case) for number, case in enumerate(one.cases, 1)]
+        document["score"] = round(one.result.share * one.full_marks, 2)
+        document["tests"] = [_test(number, case) for number, case in enumerate(one.result.cases, 1)]
     return dump(document)
 
 

@@ -19,16 +19,16 @@ from grader.report.exports.export_phrases import (
     rationale,
     title,
 )
-from grader.report.exports.result_files import Graded
+from grader.report.exports.result_files import Exported
 
 
-def render(graded: Iterable[Graded]) -> str:
+def render(files: Iterable[Exported]) -> str:
     """Return the document of all files."""
     root = ET.Element("testsuites", {"name": "kvdojo"})
     seconds = 0.0
-    for one in graded:
+    for one in files:
         root.append(_suite(one))
-        seconds += one.seconds
+        seconds += one.result.seconds
     for key in ("tests", "failures", "errors"):
         root.set(key, str(sum(int(suite.get(key, "0")) for suite in root)))
     root.set("time", f"{seconds:.3f}")
@@ -36,26 +36,28 @@ def render(graded: Iterable[Graded]) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
-def _suite(one: Graded) -> ET.Element:
-    suite = ET.Element("testsuite", {"name": f"{one.challenge}/{name(one.name)}"})
+def _suite(one: Exported) -> ET.Element:
+    suite = ET.Element("testsuite", {"name": f"{one.result.challenge}/{name(one.name)}"})
     properties = ET.SubElement(suite, "properties")
-    _property(properties, "verdict", one.verdict)
-    if one.judged:
-        _property(properties, "score", f"{one.score:g}")
-        _property(properties, "max_score", f"{one.max_score:g}")
-    _property(properties, "sha256", one.sha256)
-    _property(properties, "isolation", " ".join(map(name, one.isolation)))
-    for case in one.cases:
+    _property(properties, "verdict", one.result.verdict)
+    if one.result.judged:
+        _property(properties, "score", f"{one.result.score:g}")
+        _property(properties, "max_score", f"{one.result.max_score:g}")
+    _property(properties, "sha256", one.result.sha256)
+    _property(properties, "isolation", " ".join(map(name, one.result.isolation)))
+    for case in one.result.cases:
         _property(properties, f"points.{name(case.id)}", f"{case.points:g}/{case.max_points:g}")
         suite.append(_case(case, one))
-    if not one.judged and not suite.findall("testcase/error"):
-        unjudged = ET.SubElement(suite, "testcase", {"name": "grading", "classname": one.challenge})
+    if not one.result.judged and not suite.findall("testcase/error"):
+        unjudged = ET.SubElement(
+            suite, "testcase", {"name": "grading", "classname": one.result.challenge}
+        )
         ET.SubElement(unjudged, "error", {"type": "Infra", "message": NOT_JUDGED})
     suite.set("tests", str(len(suite.findall("testcase"))))
     for key, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(key, str(len(suite.findall(f"testcase/{tag}"))))
-    suite.set("time", f"{one.seconds:.3f}")
-    suite.set("file", name(one.file))
+    suite.set("time", f"{one.result.seconds:.3f}")
+    suite.set("file", name(one.result.file))
     return suite
 
 
@@ -63,10 +65,10 @@ def _property(properties: ET.Element, key: str, value: str) -> None:
     ET.SubElement(properties, "property", {"name": key, "value": value})
 
 
-def _case(case: CaseResult, one: Graded) -> ET.Element:
+def _case(case: CaseResult, one: Exported) -> ET.Element:
     element = ET.Element(
         "testcase",
-        {"name": title(case), "classname": f"{one.challenge}.{name(case.id)}"},
+        {"name": title(case), "classname": f"{one.result.challenge}.{name(case.id)}"},
     )
     element.set("time", f"{case.seconds:.4f}")
     if case.cause:

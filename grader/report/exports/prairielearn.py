@@ -7,20 +7,26 @@ from typing import Any
 
 from grader.judge.result import CaseResult
 from grader.report.exports.export_phrases import lesson, summary, title
-from grader.report.exports.result_files import Graded, dump
+from grader.report.exports.result_files import Exported, dump
 
 
-def render(graded: Iterable[Graded]) -> str:
+def render(files: Iterable[Exported]) -> str:
     """Return the document of one file."""
-    (one,) = graded
-    if not one.judged:
-        return dump({"gradable": False, "message": summary(one), "format_errors": [summary(one)]})
+    (one,) = files
+    if not one.result.judged:
+        return dump(
+            {
+                "gradable": False,
+                "message": summary(one.result),
+                "format_errors": [summary(one.result)],
+            }
+        )
     return dump(
         {
             "gradable": True,
-            "score": round(one.share, 4),
-            "message": summary(one),
-            "tests": [_test(case) for case in one.cases],
+            "score": round(one.result.share, 4),
+            "message": summary(one.result),
+            "tests": [_test(case) for case in one.result.cases],
         }
     )
 

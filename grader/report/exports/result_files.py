@@ -15,71 +15,45 @@ from typing import Any
 from grader.content import Challenge, ContentError, load_challenge
 from grader.content.jsonfile import read_json
 from grader.content.validation import load_schema, schema_errors
+from grader.ground.errors import Exit, KvdojoError
 from grader.ground.invocation import command_line
-from grader.judge.result import BugStatus, CaseResult, Cause, Where, redacted
-from grader.sandbox.layers import isolating_names
-
-SCHEMA = "kvdojo/result/v1"
+from grader.judge.result import SCHEMA, CaseResult, Result, redacted
 
 
-class Unusable(Exception):
+class Unusable(KvdojoError):
     """A file or folder that holds no result; the text is one line for the user."""
+
+    exit_code = Exit.USAGE
 
 
 @dataclass(frozen=True)
-class Graded:
-    """One graded file: its verdict and what may be said of each case."""
+class Exported:
+    """One graded file as it is handed over.
 
-    name: str  # of the learner or the file, unique among those exported together
-    file: str
-    sha256: str
-    challenge: str
-    verdict: str
-    score: float
-    max_score: float
-    seconds: float
-    cases: tuple[CaseResult, ...]
-    bugs: tuple[BugStatus, ...]
-    isolation: tuple[str, ...]
-    content: Challenge | None = None  # None when this checkout does not have the challenge
+    `name` is the learner's or the file's, unique among those exported together;
+    `content` is the challenge, or None where this checkout does not have it.
+    """
 
-    @property
-    def judged(self) -> bool:
-        """Whether there is a verdict on the learner's work."""
-        return self.verdict != "error"
-
-    @property
-    def share(self) -> float:
-        """Reached marks over those that could be reached: what could not be judged takes none away."""
-        judged = [case for case in self.cases if case.status in ("passed", "failed")]
-        most = sum(case.max_points for case in judged)
-        return sum(case.points for case in judged) / most if most else 0.0
+    name: str
+    result: Result
+    content: Challenge | None = None
 
     @property
     def full_marks(self) -> float:
         """Marks of all exported cases, skipped ones included: a course system expects the same for all."""
         if self.content is None:
-            return self.max_score
+            return self.result.max_score
         known = self.content.cases
         return sum(
-            known[case.id].points if case.id in known else case.max_points for case in self.cases
+            known[case.id].points if case.id in known else case.max_points
+            for case in self.result.cases
         )
 
-    @property
-    def left(self) -> int:
-        """How many planted bugs are still in the file as they were planted."""
-        return sum(bug.status == "present" for bug in self.bugs)
 
-    @property
-    def changed(self) -> int:
-        """How many planted bugs were edited into something that is not right either."""
-        return sum(bug.status == "changed" for bug in self.bugs)
-
-
-def read(path: Path) -> Iterator[Graded]:
+def read(path: Path) -> Iterator[Exported]:
     """Yield the results in a file, or in a folder and its folders by name; raises Unusable."""
     if not path.is_dir():
-        yield _graded(_valid(_document(path), path), path.stem)
+        yield _exported(_valid(_document(path), path), path.stem)
         return
     if (path / "batch.json").is_file() and (path / "results").is_dir():
         path = path / "results"
@@ -89,15 +63,16 @@ def read(path: Path) -> Iterator[Graded]:
         if isinstance(document, dict) and document.get("schema") == SCHEMA:
             empty = False
             name = file.relative_to(path).with_suffix("").as_posix()
-            yield _graded(_valid(document, file), name)
+            yield _exported(_valid(document, file), name)
     if empty:
         raise Unusable(f"{path}: no result of kvdojo in this folder")
 
 
-def only_isolated(graded: Iterable[Graded]) -> Iterator[Graded]:
+def only_isolated(files: Iterable[Exported]) -> Iterator[Exported]:
     """Yield the results, with no verdict where the submission ran without isolation."""
-    for one in graded:
-        yield one if isolating_names() & set(one.isolation) else replace(one, verdict="error")
+    for one in files:
+        confined = ISOLATED & set(one.result.isolation)
+        yield one if confined else replace(one, result=replace(one.result, verdict="error"))
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -124,22 +99,10 @@ def _valid(document: Any, path: Path) -> dict[str, Any]:
     return document
 
 
-def _graded(document: dict[str, Any], name: str) -> Graded:
+def _exported(document: dict[str, Any], name: str) -> Exported:
     content = _content(document["challenge"])
-    return Graded(
-        name=name,
-        file=document["submission"]["file"],
-        sha256=document["submission"]["sha256"],
-        challenge=document["challenge"],
-        verdict=document["verdict"],
-        score=document["score"],
-        max_score=document["max_score"],
-        seconds=document["seconds"],
-        cases=tuple(_case(case, content) for case in _hidden_numbered(document, content)),
-        bugs=tuple(BugStatus(**bug) for bug in document["bugs"]),
-        isolation=tuple(document["environment"]["isolation"]),
-        content=content,
-    )
+    result = Result.from_document(document)
+    return Exported(name, replace(result, cases=tuple(_hidden_numbered(result, content))), content)
 
 
 @lru_cache
@@ -152,48 +115,21 @@ def _content(name: str) -> Challenge | None:
     return challenge
 
 
-def _hidden_numbered(
-    document: dict[str, Any], content: Challenge | None
-) -> Iterator[dict[str, Any]]:
-    """Rename hidden cases: their names say what they test."""
+def _hidden_numbered(result: Result, content: Challenge | None) -> Iterator[CaseResult]:
+    """Rename hidden cases, for their names say what they test, and keep of their causes what may be told."""
     number = 0
-    for case in document["cases"]:
-        known = content.cases.get(case["id"]) if content else None
-        hidden = known.visibility == "hidden" if known else _was_redacted(case)
-        if hidden:
-            number += 1
-            case = {**case, "title": f"Hidden case {number}", "hidden": f"hidden-{number}"}
-        yield case
-
-
-def _was_redacted(case: dict[str, Any]) -> bool:
-    probe = CaseResult("", "", "failed", 0, 0, 0.0, Cause(None, ""), "hidden")
-    return bool(case["cause"]) and case["cause"]["rationale"] == redacted(probe).rationale
-
-
-def _case(case: dict[str, Any], content: Challenge | None) -> CaseResult:
-    cause = case["cause"]
-    if cause is not None:
-        where = cause["where"]
-        cause = Cause(**{**cause, "where": _where(where) if where else None})
-    made = CaseResult(
-        id=case.get("hidden", case["id"]),
-        title=case["title"],
-        status=case["status"],
-        points=case["points"],
-        max_points=case["max_points"],
-        seconds=case["seconds"],
-        cause=cause,
-        visibility="hidden" if "hidden" in case else "public",
-    )
-    if cause is None or made.visibility == "public" or made.status == "error":
-        return made
-    return replace(made, cause=redacted(made))
-
-
-def _where(where: dict[str, Any]) -> Where:
-    index = where["index"]
-    return Where(where["step"], where["output"], tuple(index) if index is not None else None)
+    for case in result.cases:
+        known = content.cases.get(case.id) if content else None
+        if (known or case).visibility == "public":
+            yield case
+            continue
+        number += 1
+        hidden = replace(
+            case, id=f"hidden-{number}", title=f"Hidden case {number}", visibility="hidden"
+        )
+        if hidden.cause is not None and hidden.status != "error":
+            hidden = replace(hidden, cause=redacted(hidden))
+        yield hidden
 
 
 def dump(document: Any) -> str:

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from grader.ground.arrays import Array
+from grader.ground.errors import KvdojoError
 
 MAX_SOURCE = 256 << 10  # bytes of a submission
 OUT_OF_MEMORY = 77  # exit code of a worker that had no memory left to say so
@@ -130,5 +131,5 @@ class WorkerFailure(Exception):
         self.message = message
 
 
-class SandboxError(Exception):
+class SandboxError(KvdojoError):
     """The sandbox itself does not work; never the submission's fault."""

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from grader.report.exports.result_files import Graded, read
+from grader.report.exports.result_files import Exported, read
 
 
 @pytest.fixture
-def graded(tmp_path: Path) -> Callable[..., Graded]:
-    def make(made: dict[str, Any], name: str = "ada") -> Graded:
+def graded(tmp_path: Path) -> Callable[..., Exported]:
+    def make(made: dict[str, Any], name: str = "ada") -> Exported:
         path = tmp_path / f"{name}.json"
         path.write_text(json.dumps(made))
         (one,) = read(path)

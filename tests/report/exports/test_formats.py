@@ -16,12 +16,11 @@ import xmlschema
 from export_shapes import SHAPES
 from made_results import NASTY, case, cause, document, every_kind
 
-from grader.report.exports import FORMATS
-from grader.report.exports.classroom50 import NotJudged
+from grader.report.exports import FORMATS, NotJudged
 from grader.report.exports.github import LARGEST, step_summary
-from grader.report.exports.result_files import Graded, only_isolated
+from grader.report.exports.result_files import Exported, only_isolated
 
-Make = Callable[..., Graded]
+Make = Callable[..., Exported]
 XSD = xmlschema.XMLSchema(str(Path(__file__).with_name("junit.xsd")))
 NASTY_TEXTS = dict.fromkeys(("help", "expected", "actual"), NASTY)
 DOCUMENTS = {
@@ -46,7 +45,7 @@ EVERY = [
 ]
 
 
-def rendered(one: Graded, name: str) -> str:
+def rendered(one: Exported, name: str) -> str:
     return FORMATS[name].render([one])
 
 
@@ -196,9 +195,9 @@ def test_kinds_of_fault_in_junit(graded: Make) -> None:
 
 def test_results_without_isolation_can_be_refused(graded: Make) -> None:
     made = document([case("a", "passed")])
-    assert next(only_isolated([graded(made)])).judged
+    assert next(only_isolated([graded(made)])).result.judged
     made["environment"]["isolation"] = ["process", "rlimits"]
-    assert not next(only_isolated([graded(made)])).judged
+    assert not next(only_isolated([graded(made)])).result.judged
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-2", "@SUM(A1)", " =1", "＝1"])
