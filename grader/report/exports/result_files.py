@@ -71,7 +71,7 @@ def read(path: Path) -> Iterator[Exported]:
 def only_isolated(files: Iterable[Exported]) -> Iterator[Exported]:
     """Yield the results, with no verdict where the submission ran without isolation."""
     for one in files:
-        confined = ISOLATED & set(one.result.isolation)
+        confined = isolating_names() & set(one.result.isolation)
         yield one if confined else replace(one, result=replace(one.result, verdict="error"))
 
 
