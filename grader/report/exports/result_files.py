@@ -18,6 +18,7 @@ from grader.content.validation import load_schema, schema_errors
 from grader.ground.errors import Exit, KvdojoError
 from grader.ground.invocation import command_line
 from grader.judge.result import SCHEMA, CaseResult, Result, redacted
+from grader.sandbox.layers import isolating_names
 
 
 class Unusable(KvdojoError):
