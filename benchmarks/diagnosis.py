@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def _measure(challenge: Challenge, with_decoys: bool) -> int:
-    points = load_checkpoints(challenge)
+    checkpoints = load_checkpoints(challenge)
     beside = [bug.id for bug in challenge.bugs.values() if bug.kind == "decoy" and with_decoys]
     stages = families = places = total = 0
     misses = []
@@ -64,17 +64,17 @@ def _measure(challenge: Challenge, with_decoys: bool) -> int:
             source = plant(challenge, [bug.id, *beside]).encode()
             first, stage = (
                 _traced(sandbox, challenge, bug.id, source),
-                stage_of(challenge, points, bug.id),
+                stage_of(challenge, checkpoints, bug.id),
             )
             right = (
                 first is not None and first.stage == stage,
-                first is not None and first.family == bug.family,
-                first is not None and first.by_place == bug.family,
+                first is not None and first.bug_class == bug.family,
+                first is not None and first.bug_class_by_place == bug.family,
             )
             total += 1
             stages, families, places = stages + right[0], families + right[1], places + right[2]
             if not all(right):
-                said = f"{first.stage} / {first.by_place}" if first else "nothing"
+                said = f"{first.stage} / {first.bug_class_by_place}" if first else "nothing"
                 misses.append(f"  {bug.id}: {stage} / {bug.family}, told {said}")
     print(
         f"{challenge.id}: stage {stages} of {total}, family {families} of {total}"

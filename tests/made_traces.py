@@ -13,6 +13,7 @@ from grader.diagnose.trace_model import (
     Trace,
     TracedStep,
 )
+from grader.judge.error_patterns import Pattern
 
 AXES = ("batch", "head", "query", "key")
 
@@ -34,18 +35,25 @@ def scores(heads: int, new: int, total: int):
     return np.where(hidden, -np.inf, made)
 
 
-def weights_point(new: int, total: int, *, heads: int = 3, wrong=None) -> Checkpoint:
+def weights_checkpoint(new: int, total: int, *, heads: int = 3, wrong=None) -> Checkpoint:
     want = softmax(scores(heads, new, total))
     got = want if wrong is None else wrong(scores(heads, new, total))
-    return point("weights", want, got, AXES)
+    return checkpoint("weights", want, got, AXES)
 
 
-def point(name: str, want, got, axes) -> Checkpoint:
+def checkpoint(name: str, want, got, axes) -> Checkpoint:
     if got is None:
         return Checkpoint(name, name, 0, "missing", grid(want))
     if want.shape != got.shape:
         return Checkpoint(
-            name, name, 0, "differs", grid(want), grid(got), None, ("Another shape.",)
+            name,
+            name,
+            0,
+            "differs",
+            grid(want),
+            grid(got),
+            None,
+            (Pattern("shape", "Another shape."),),
         )
     places = np.argwhere(~((want == got) | (np.isnan(want) & np.isnan(got))))
     if not len(places):
@@ -53,7 +61,14 @@ def point(name: str, want, got, axes) -> Checkpoint:
     index = tuple(map(int, places[0]))
     place = FirstWrongValue(index, axes, f"{want[index]:.4f}", f"{got[index]:.4f}")
     return Checkpoint(
-        name, name, 0, "differs", grid(want), grid(got), place, ("Only after the cache.",)
+        name,
+        name,
+        0,
+        "differs",
+        grid(want),
+        grid(got),
+        place,
+        (Pattern("new_part", "Only after the cache."),),
     )
 
 
@@ -61,10 +76,10 @@ def trace(case: str = "a-case", *, wrong=None, heads: int = 3) -> Trace:
     """A prefill of 4 tokens that is right, and a decode of 2 that `wrong` spoils."""
     steps = []
     for index, (new, total) in enumerate([(4, 4), (2, 6)]):
-        attention = weights_point(new, total, heads=heads, wrong=wrong if index else None)
+        attention = weights_checkpoint(new, total, heads=heads, wrong=wrong if index else None)
         want = attention.expected.values.sum(1)
         got = want if attention.actual is None else attention.actual.values.sum(1)
-        output = point("output", want, got, ("batch", "token", "feature"))
+        output = checkpoint("output", want, got, ("batch", "token", "feature"))
         length = FactPair(str(total), str(total if wrong is None else new))
         steps.append(
             TracedStep(
@@ -77,7 +92,7 @@ def trace(case: str = "a-case", *, wrong=None, heads: int = 3) -> Trace:
                 FactPair("1", "1"),
             )
         )
-    first = next((p for p in steps[1].points if p.status != "same"), None)
+    first = next((p for p in steps[1].checkpoints if p.status != "same"), None)
     divergence = Divergence(1, steps[1].title, first) if first else None
     return Trace("multi_head_attention", case, tuple(steps), divergence)
 

@@ -15,7 +15,7 @@ from grader.content import Case, Challenge
 from grader.judge.cost import Cost
 from grader.judge.golden import CaseGolden, Golden
 
-MARGIN = 10.0  # a trivial answer must miss by so many tolerances
+MARGIN = 10.0  # a wrong answer must miss by so many tolerances, or else agree to a tenth of one
 MOST = 0.9  # of the scenarios: a trivial solution that so many refuse needs no thought
 
 

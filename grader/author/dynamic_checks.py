@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from grader.author.case_value import MARGIN
 from grader.author.constant_answers import accepts_nan, constant_answers
 from grader.author.kill_matrix import KillMatrix, first_kill, kill_matrix, loudest_first, row
 from grader.author.violation import Violation
@@ -21,7 +22,6 @@ from grader.judge.oracle import Oracle
 from grader.judge.result import CaseResult
 from grader.sandbox import Sandbox
 
-MARGIN = 10.0  # a wrong answer must miss by so many tolerances, or else agree to a tenth of one
 LARGER = "use larger numbers or other sizes"
 Faults = Iterator[tuple[str, str]]
 
@@ -86,7 +86,7 @@ class DynamicChecks:
                 )
             if list(self.challenge.bugs[name].witnesses) != witnesses:
                 again = command_line("check", self.challenge.id, "--record")
-                yield name, f"bugs.json lists other witnesses; run `{again}`"
+                yield name, f"recorded/witnesses.json lists other cases; run `{again}`"
 
     def _cases(self, matrix: KillMatrix) -> Faults:
         bugs = set(bug_ids(self.challenge))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from grader.author.mutants import Mutant
-from grader.content.errors import ContentError
+from grader.content.content_errors import ContentError
 from grader.content.jsonfile import read_json
 from grader.content.validation import load_schema, schema_errors
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 from grader.content import Challenge
 from grader.ground.errors import UserError
+from grader.ground.files import NotOrdinary, TooLarge, read_ordinary
 from grader.ground.invocation import command_line
+from grader.ground.limits import MAX_SOURCE_BYTES
 from grader.learner import work_folder as workfolders
 from grader.learner.work_folder import WorkError, WorkFolder
-
-MAX_BYTES = 256 << 10
 
 
 def locate(challenge: Challenge, file: Path | None) -> tuple[Path, WorkFolder | None]:
@@ -37,8 +36,12 @@ def locate(challenge: Challenge, file: Path | None) -> tuple[Path, WorkFolder | 
 def read(path: Path, challenge: str) -> bytes:
     """Return the file's bytes; raises UserError for what is no ordinary file or is too large."""
     try:
-        # a FIFO would block for ever when opened without O_NONBLOCK
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        return read_ordinary(path, MAX_SOURCE_BYTES)
+    except NotOrdinary:
+        raise UserError(f"{shown(path)} is not an ordinary file.") from None
+    except TooLarge:
+        most = MAX_SOURCE_BYTES >> 10
+        raise UserError(f"{shown(path)} is larger than {most} KiB: not a submission.") from None
     except FileNotFoundError:
         start = command_line("start", challenge)
         raise UserError(
@@ -46,13 +49,6 @@ def read(path: Path, challenge: str) -> bytes:
         ) from None
     except OSError as error:
         raise UserError(f"{shown(path)} cannot be read: {error.strerror}.") from None
-    with os.fdopen(handle, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise UserError(f"{shown(path)} is not an ordinary file.")
-        data = stream.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise UserError(f"{shown(path)} is larger than {MAX_BYTES >> 10} KiB: not a submission.")
-    return data
 
 
 def text(path: Path, challenge: str) -> str:

@@ -12,10 +12,11 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
+from grader.ground.display import WIDEST
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDEST = 120  # columns; longer lines are hard to read
 _dropped: set[str] = set()
 
 

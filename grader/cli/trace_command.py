@@ -74,7 +74,9 @@ def lines(trace: Trace) -> Iterator[str]:
         return
     sentence = first.sentence()
     yield escape_for_display(sentence)
-    yield from (escape_for_display(text) for text in first.point.pattern if text not in sentence)
+    yield from (
+        escape_for_display(text) for text in first.checkpoint.sentences if text not in sentence
+    )
     if first.looks_like:
         yield escape_for_display(f"It looks like this: {first.looks_like}")
 
@@ -101,7 +103,7 @@ def _print(trace: Trace) -> None:
 
 def _row(step: TracedStep) -> list[str]:
     number = "" if step.index < 0 else f"{step.index + 1} "
-    wrong = list(dict.fromkeys(p.title for p in step.points if p.status != "same"))
+    wrong = list(dict.fromkeys(p.title for p in step.checkpoints if p.status != "same"))
     if len(wrong) > 4:
         wrong = [*wrong[:4], f"{len(wrong) - 4} more"]
     if step.raised and not step.raised.same:

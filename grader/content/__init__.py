@@ -1,8 +1,8 @@
 """Challenges as data: find, load, validate and plant them.  Runs nothing and knows nothing of verdicts."""
 
 from grader.content.catalogue import Challenge, challenge_ids, load_challenge
+from grader.content.content_errors import ContentError, UnknownChallenge, UnknownName
 from grader.content.entries import Bug, Case, Edit, Preset, TrivialSolution
-from grader.content.errors import ContentError, UnknownChallenge, UnknownName
 
 __all__ = [
     "Bug",

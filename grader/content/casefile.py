@@ -13,8 +13,8 @@ from typing import Any
 
 from grader.content.cases_schema import case_schema
 from grader.content.catalogue import Challenge
+from grader.content.content_errors import ContentError
 from grader.content.entries import Case, case_of
-from grader.content.errors import ContentError
 from grader.content.jsonfile import parse_json
 from grader.content.validation import schema_errors
 from grader.ground.files import NotOrdinary, TooLarge, read_ordinary

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from grader.content.errors import ContentError
+from grader.content.content_errors import ContentError
 from grader.ground.files import TooLarge, read_ordinary
 from grader.ground.limits import MAX_CONTENT_BYTES
 from grader.ground.strict_json import StrictJSONError, parse_strict

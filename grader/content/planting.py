@@ -11,8 +11,8 @@ from hashlib import sha256
 from itertools import pairwise
 
 from grader.content.catalogue import Challenge
+from grader.content.content_errors import ContentError, UnknownName
 from grader.content.entries import Bug, Edit
-from grader.content.errors import ContentError, UnknownName
 
 
 class PlantError(ContentError):

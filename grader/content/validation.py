@@ -16,7 +16,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 from referencing.exceptions import Unresolvable
 
-from grader.content.errors import ContentError
+from grader.content.content_errors import ContentError
 from grader.ground.nearest import nearest_name
 
 Schema = dict[str, Any]

@@ -1,13 +1,18 @@
-"""Name the kind of mistake by where two files part and by how.
+"""Name the class of mistake (a `family` of bugs.json) by where two files first differ and by how.
 
-The place votes with the family that its description names; a pattern of the difference has a vote of its own where it
-speaks for one kind of mistake wherever it is seen, or where the description says so (`families`).  No bug is known
-here.
+The checkpoint votes with the class that points.json gives it.  A kind of difference outvotes it where it speaks for one
+class wherever it is seen, or where points.json says so (`families`).  No bug is known here.
 
-Patterns: shape, dtype, nan, infinite (where the right number is finite), unmasked (NaN just where the right numbers are
-0), unused (a mask shows keys that no query may see), scaled (by one factor), taken (the numbers of another point), rows
-(only some of the batch), padded (only rows with padding), heads (only some of them), raises, returns (where it should
-raise), changes (an argument), shares (memory or objects), rest (a visit too many or too few).
+Kinds of a difference, as points.json and the document of a trace name them:
+
+- `shape`, `dtype`; `nan`, `infinite` (where the right number is finite), `unmasked` (NaN just where the right numbers
+  are 0)
+- `unused`: a mask shows keys that no query may see
+- `scaled`: by one factor; `taken`: the numbers of another checkpoint
+- `rows`: only some rows of the batch; `padded`: only rows with padding; `heads`: only some heads
+- `raises`, `returns` (where it should raise)
+- `changes` an argument; `shares` memory or objects
+- `rest`: reached by one file and not by the other
 """
 
 from __future__ import annotations
@@ -22,20 +27,21 @@ ANYWHERE = {
     "unmasked": "softmax numerics",
     "nan": "softmax numerics",
 }
-LATE = {"rows": "batching & padding", "padded": "batching & padding"}
-AFTER_MASK = ("weights", "context", "attention", "output")
+AFTER_MASK = ("weights", "context", "attention", "output")  # stages behind the mask
+IN_AFTER_MASK = {"rows": "batching & padding", "padded": "batching & padding"}
+MOVED = ("reordered", "scrambled")  # patterns of the right numbers in wrong places
 
 
 def bug_class_of(item: ComparedCheckpoint) -> str | None:
-    """Return a word of the catalogue, or None where nothing speaks for one."""
-    for kind in item.point.kinds:
-        if kind in item.spec.families:
-            return item.spec.families[kind]
+    """Return a `family` of bugs.json, or None where nothing speaks for one."""
+    point, spec = item.checkpoint, item.spec
+    for kind in point.kinds:
+        if kind in spec.bug_class_by_kind:
+            return spec.bug_class_by_kind[kind]
         if kind in ANYWHERE:
             return ANYWHERE[kind]
-        if kind in LATE and item.spec.stage in AFTER_MASK:
-            return LATE[kind]
-    text = " ".join(item.point.pattern)
-    if item.spec.name == "scores" and ("order" in text or "places" in text):
+        if kind in IN_AFTER_MASK and spec.stage in AFTER_MASK:
+            return IN_AFTER_MASK[kind]
+    if spec.name == "scores" and any(pattern.kind in MOVED for pattern in point.patterns):
         return "head split-merge"
-    return item.spec.family
+    return spec.bug_class

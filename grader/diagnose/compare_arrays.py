@@ -9,22 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from grader.diagnose.patterns import UNUSED, StepContext, differences, masked, padding_of
+from grader.diagnose.patterns import StepContext, differences, masked, only_padded_rows
 from grader.diagnose.trace_model import Checkpoint, FirstWrongValue, RecordedArray
 from grader.ground.arrays import Array, array
 from grader.judge.error_patterns import number
 
+# relative differences that honest implementations show within a computation, larger than those allowed at its end
 LOOSE = {"float64": 1e-7, "float32": 2e-4, "bfloat16": 5e-2, "float16": 2e-2}
+OF_MANY_VALUES = ("zero", "constant", "scaled", "everywhere")  # they say nothing of a single number
 
 
 def compare_arrays(
     made: Checkpoint, want: Array, got: Array, axes: tuple[str, ...], context: StepContext
 ) -> Checkpoint:
-    """Fill a point with two arrays and how they differ."""
-    made = replace(made, expected=grid(want), actual=grid(got))
+    """Return the checkpoint with both arrays and how they differ; `want` is the reference's."""
+    made = replace(made, expected=recorded_array(want), actual=recorded_array(got))
     if want.shape != got.shape:
         place = FirstWrongValue((), (), f"shape {list(want.shape)}", f"shape {list(got.shape)}")
-        return replace(made, status="differs", place=place, kinds=_shapes(want, got, axes))
+        return replace(made, status="differs", place=place, kinds=_shape_kinds(want, got, axes))
     if want.dtype != got.dtype:
         place = FirstWrongValue((), (), want.dtype, got.dtype)
         return replace(made, status="differs", place=place, kinds=("dtype",))
@@ -35,25 +37,26 @@ def compare_arrays(
     named = axes if len(axes) == len(index) else tuple(f"axis {i}" for i in range(len(index)))
     at = (index, named) if want.values.size > 1 else ((), ())
     place = FirstWrongValue(*at, number(want.values[index]), number(got.values[index]))
-    said = differences(got.values, want.values, wrong, named, context)
+    found = differences(got.values, want.values, wrong, named, context)
     if want.values.size == 1:
-        said = tuple(text for text in said if not text.startswith("Every value is "))
-    scaled = ("scaled",) if any("times what it should be" in text for text in said) else ()
-    unused = ("unused",) if UNUSED in said else ()
-    kinds = (*unused, *_bad(want, got, wrong), *scaled, *_rows(wrong, named, context))
-    return replace(made, status="differs", place=place, pattern=said, kinds=kinds)
+        found = tuple(pattern for pattern in found if pattern.kind not in OF_MANY_VALUES)
+    seen = {pattern.kind for pattern in found}
+    unused = ("unused",) if "unused_keys" in seen else ()
+    scaled = ("scaled",) if "scaled" in seen else ()
+    kinds = (*unused, *_not_finite(want, got, wrong), *scaled, *_rows(wrong, named, context))
+    return replace(made, status="differs", place=place, patterns=found, kinds=kinds)
 
 
-def _shapes(want: Array, got: Array, axes: tuple[str, ...]) -> tuple[str, ...]:
-    """Whether a shape is wrong in the number of batch rows alone."""
+def _shape_kinds(want: Array, got: Array, axes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the kinds of a wrong shape: also `rows` where only the number of batch rows is wrong."""
     pairs = list(zip(axes, want.shape, got.shape, strict=False))
     fits = len(axes) == len(want.shape) == len(got.shape)
     rows = fits and all((name == "batch") is (a != b) for name, a, b in pairs)
     return ("rows", "shape") if rows else ("shape",)
 
 
-def _bad(want: Array, got: Array, wrong: np.ndarray[Any, Any]) -> tuple[str, ...]:
-    """Whether numbers that should be finite are not."""
+def _not_finite(want: Array, got: Array, wrong: np.ndarray[Any, Any]) -> tuple[str, ...]:
+    """Return the kind of numbers that should be finite and are not."""
     if not got.floating or not want.floating:
         return ()
     finite = wrong & np.isfinite(want.values.astype(np.float64))
@@ -67,24 +70,19 @@ def _bad(want: Array, got: Array, wrong: np.ndarray[Any, Any]) -> tuple[str, ...
 def _rows(
     wrong: np.ndarray[Any, Any], axes: tuple[str, ...], context: StepContext
 ) -> tuple[str, ...]:
-    """Whether only some heads or rows of the batch are wrong, and whether they are those with padding."""
+    """Return the kinds of differences that keep to some batch rows, to rows with padding, or to some heads."""
     heads = wrong.any(axis=tuple(i for i, name in enumerate(axes) if name != "head"))
     some = ("heads",) if "head" in axes and not np.all(heads) else ()
-    return (*_batch_rows(wrong, axes, context), *some)
-
-
-def _batch_rows(
-    wrong: np.ndarray[Any, Any], axes: tuple[str, ...], context: StepContext
-) -> tuple[str, ...]:
     if "batch" not in axes:
-        return ()
+        return some
     hit = np.asarray(wrong.any(axis=tuple(i for i, name in enumerate(axes) if name != "batch")))
-    if padding_of(hit, context):
-        return ("padded", "rows")
-    return () if hit.all() else ("rows",)
+    if only_padded_rows(hit, context):
+        return ("padded", "rows", *some)
+    return some if hit.all() else ("rows", *some)
 
 
 def _wrong(want: Array, got: Array) -> np.ndarray[Any, Any]:
+    """Return where two arrays of one shape and dtype differ: by more than rounding, and not both masked or both NaN."""
     a, b = got.values, want.values
     if a.dtype == bool or a.dtype.kind in "iu":
         return np.asarray(a != b)
@@ -97,35 +95,40 @@ def _wrong(want: Array, got: Array) -> np.ndarray[Any, Any]:
     return np.asarray(~(near | both | (a == b) | (np.isnan(a) & np.isnan(b))))
 
 
-def grid(item: Array) -> RecordedArray:
+def recorded_array(item: Array) -> RecordedArray:
     """Return an array as a trace keeps it."""
     return RecordedArray(tuple(item.shape), item.dtype, item.values)
 
 
-def part_of(op: str | None, want: Array, got: Array) -> tuple[Array, Array]:
-    """Return what a point means of masked scores: which of them are seen, or the numbers both see."""
+def comparable_part(torch_function: str | None, want: Array, got: Array) -> tuple[Array, Array]:
+    """Return what a checkpoint seen in torch's own functions means of two arrays of one shape.
+
+    Of `mask` it is which keys are seen, true or false.  Of `scores` it is the numbers that both see, and 0 elsewhere.
+    Of the others it is the arrays; where both hold the same numbers in different places, the file lays them out in its
+    own way, and the two count as equal.
+    """
     hidden = masked(want.values), masked(got.values)
-    if op == "mask":
+    if torch_function == "mask":
         return array(~hidden[0], "bool"), array(~hidden[1], "bool")
-    if op == "scores":
+    if torch_function == "scores":
         either = hidden[0] | hidden[1]
         blank = (np.where(either, 0.0, item.values) for item in (want, got))
         return array(next(blank), want.dtype), array(next(blank), got.dtype)
     if np.allclose(np.sort(want.values, None), np.sort(got.values, None), atol=1e-5):
-        return want, want  # the same numbers, laid out in the file's own way
+        return want, want
     return want, got
 
 
-def alike(want: Any, got: Any) -> bool:
-    """Compare two short texts, numbers up to rounding."""
+def same_text(want: Any, got: Any) -> bool:
+    """Compare two short texts; texts of numbers with a decimal point need only be equal up to rounding."""
     if isinstance(want, str) and isinstance(got, str) and want != got and "." in want:
         with contextlib.suppress(ValueError):
             return math.isclose(float(want), float(got), rel_tol=1e-6)
     return bool(want == got)
 
 
-def shown(want: Any, got: Any) -> tuple[str, str]:
-    """Show two values in a line each, from shortly before the place where their texts part."""
+def show_both(want: Any, got: Any) -> tuple[str, str]:
+    """Return two values as a line each, from shortly before the first character that differs."""
     texts = [f"a tensor {list(x.shape)}" if isinstance(x, Array) else str(x) for x in (want, got)]
     same = next((i for i, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), 0)
     start = max(0, same - 20) if same > 40 else 0
@@ -135,8 +138,14 @@ def shown(want: Any, got: Any) -> tuple[str, str]:
     return left, right
 
 
-def ending_of(expected: str | None, actual: str | None, more: str = "") -> str:
-    """Say that a call ends otherwise than it should: None stands for one that returns."""
+def wrong_ending(expected: str | None, actual: str | None, more: str = "") -> str:
+    """Say that a call ends otherwise than it should; None stands for one that returns.
+
+    >>> wrong_ending("ValueError", None)
+    'It returns, and should raise ValueError.'
+    >>> wrong_ending(None, "KeyError", ": 'key' (line 7)")
+    "It ends with KeyError: 'key' (line 7); the reference returns."
+    """
     if actual is None:
         return f"It returns, and should raise {expected}."
     rather = f"raises {expected}" if expected else "returns"

@@ -1,6 +1,6 @@
 """Compare what a step of the case returned, how it ended and what became of its arguments.
 
-It knows nothing of points within the step.
+It knows nothing of checkpoints within the step.
 """
 
 from __future__ import annotations
@@ -9,63 +9,86 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from grader.diagnose.checkpoints import OUTPUT, Checkpoints, CheckpointSpec
-from grader.diagnose.compare_arrays import compare_arrays, ending_of, shown
+from grader.diagnose.compare_arrays import compare_arrays, show_both, wrong_ending
 from grader.diagnose.patterns import StepContext
 from grader.diagnose.record_case import StepRecording
 from grader.diagnose.trace_model import Checkpoint, FirstWrongValue
 from grader.ground.arrays import Array
+from grader.judge.error_patterns import Pattern
+from grader.sandbox import Reply
 
-ENDING = "ending"  # the point that says how a step ends
+ENDING = "ending"  # the checkpoint that says how a step ends
+ARGUMENT = msgspec.structs.replace(OUTPUT, stage="aliasing")  # an argument that a step changed
 
 
 @dataclass(frozen=True)
 class ComparedCheckpoint:
-    """A point, the description it came from, and where it stands in the order of the computation."""
+    """A checkpoint as it was compared, and the description it came from."""
 
-    point: Checkpoint
+    checkpoint: Checkpoint
     spec: CheckpointSpec
 
 
 def compare_outputs(
-    points: Checkpoints, ours: StepRecording, theirs: StepRecording, context: StepContext
+    checkpoints: Checkpoints,
+    reference: StepRecording,
+    submission: StepRecording,
+    context: StepContext,
 ) -> Iterator[ComparedCheckpoint]:
-    """Yield the ending of a step, its outputs and its arguments, compared; `ours` is the reference's."""
-    if ours.reply is None:
+    """Yield the ending of a step (where it differs), its outputs, and arguments that only the submission changed."""
+    if reference.reply is None:
         return
-    if theirs.reply is None:
-        ending = f"It gives no answer: {theirs.failure}."
-        made = Checkpoint(ENDING, "how it ends", 0, "differs", pattern=(ending,), kinds=("raises",))
-        yield ComparedCheckpoint(made, OUTPUT)
+    if submission.reply is None:
+        text = f"It gives no answer: {submission.failure}."
+        yield ComparedCheckpoint(_ending("raises", text), OUTPUT)
         return
-    mine, other = ours.reply, theirs.reply
-    ends = [_ended(reply) for reply in (mine, other)]
-    if ends[0] != ends[1] and not (other.raised and ends[0] in other.raised.types):
-        ending = ending_of(ends[0], ends[1], _told(other))
-        spec = replace(OUTPUT, stage="aliasing") if ends[1] == "mutated_input" else OUTPUT
-        kind = "changes" if ends[1] == "mutated_input" else "raises" if ends[1] else "returns"
-        made = Checkpoint(ENDING, "how it ends", 0, "differs", pattern=(ending,), kinds=(kind,))
-        yield ComparedCheckpoint(made, spec)
-    left: dict[str, Any] = {**mine.values, **mine.tensors}
-    right: dict[str, Any] = {**other.values, **other.tensors}
-    for name, want in sorted(left.items()):
-        spec = points.output(name)
-        got = right.get(name)
-        made = Checkpoint(name, name, 0, "same")
-        if isinstance(want, Array) and isinstance(got, Array):
-            yield ComparedCheckpoint(compare_arrays(made, want, got, spec.axes, context), spec)
-        elif name in right and want != got:
-            place = FirstWrongValue((), (), *shown(want, got))
-            yield ComparedCheckpoint(replace(made, status="differs", place=place), spec)
-    for name, sent in theirs.request.tensors.items():
-        if _changed(sent, other.echo.get(name)) and not _changed(sent, mine.echo.get(name)):
-            text = (f"The call changed its argument `{name}`, which belongs to the caller.",)
-            made = Checkpoint(
-                name, f"argument {name}", 0, "differs", pattern=text, kinds=("changes",)
+    right, made = reference.reply, submission.reply
+    ends = [_end_of(reply) for reply in (right, made)]
+    if ends[0] != ends[1] and not (made.raised and ends[0] in made.raised.types):
+        changes = ends[1] == "mutated_input"
+        kind = "changes" if changes else "raises" if ends[1] else "returns"
+        ending = _ending(kind, wrong_ending(ends[0], ends[1], _message(made)))
+        yield ComparedCheckpoint(ending, ARGUMENT if changes else OUTPUT)
+    yield from _outputs(checkpoints, right, made, context)
+    for name, sent in submission.request.tensors.items():
+        if _changed(sent, made.echo.get(name)) and not _changed(sent, right.echo.get(name)):
+            text = f"The call changed its argument `{name}`, which belongs to the caller."
+            yield ComparedCheckpoint(
+                Checkpoint(
+                    name,
+                    f"argument {name}",
+                    0,
+                    "differs",
+                    patterns=(Pattern("changed_argument", text),),
+                    kinds=("changes",),
+                ),
+                ARGUMENT,
             )
-            yield ComparedCheckpoint(made, replace(OUTPUT, stage="aliasing"))
+
+
+def _outputs(
+    checkpoints: Checkpoints, right: Reply, made: Reply, context: StepContext
+) -> Iterator[ComparedCheckpoint]:
+    wants: dict[str, Any] = {**right.values, **right.tensors}
+    gots: dict[str, Any] = {**made.values, **made.tensors}
+    for name, want in sorted(wants.items()):
+        spec = checkpoints.output(name)
+        got = gots.get(name)
+        output = Checkpoint(name, name, 0, "same")
+        if isinstance(want, Array) and isinstance(got, Array):
+            yield ComparedCheckpoint(compare_arrays(output, want, got, spec.axes, context), spec)
+        elif name in gots and want != got:
+            place = FirstWrongValue((), (), *show_both(want, got))
+            yield ComparedCheckpoint(replace(output, status="differs", place=place), spec)
+
+
+def _ending(kind: str, text: str) -> Checkpoint:
+    patterns = (Pattern("ending", text),)
+    return Checkpoint(ENDING, "how it ends", 0, "differs", patterns=patterns, kinds=(kind,))
 
 
 def _changed(sent: Array, after: Array | None) -> bool:
@@ -75,13 +98,14 @@ def _changed(sent: Array, after: Array | None) -> bool:
     return not np.array_equal(after.values, sent.values, equal_nan=floats)
 
 
-def _ended(reply: Any) -> str | None:
+def _end_of(reply: Reply) -> str | None:
+    """Return the exception's name, or the kind of problem; None for a call that returned as it should."""
     if reply.raised:
         return str(reply.raised.types[0]) if reply.raised.types else "an exception"
     return str(reply.problem.kind) if reply.problem else None
 
 
-def _told(reply: Any) -> str:
+def _message(reply: Reply) -> str:
     if reply.raised:
         line = f" (line {reply.raised.line})" if reply.raised.line else ""
         return f": {reply.raised.message}{line}"
@@ -89,8 +113,8 @@ def _told(reply: Any) -> str:
 
 
 def forgiven(item: ComparedCheckpoint) -> ComparedCheckpoint:
-    """Return a point with its difference forgiven."""
-    if item.point.status != "differs":
+    """Return a checkpoint whose difference does not count."""
+    if item.checkpoint.status != "differs":
         return item
-    point = replace(item.point, status="same", pattern=(), place=None, kinds=())
-    return replace(item, point=point)
+    same = replace(item.checkpoint, status="same", patterns=(), place=None, kinds=())
+    return replace(item, checkpoint=same)

@@ -1,7 +1,6 @@
-"""Lay the notes of a submission and of the reference side by side, and find where they first part.
+"""Compare the recordings of one step, checkpoint by checkpoint, in the order in which the reference ended them.
 
-The points of a step are walked in the order in which the reference ended them.  After the points come the step's
-outputs and how it ended.
+Behind the checkpoints come the step's outputs and how it ended.
 """
 
 from __future__ import annotations
@@ -12,106 +11,121 @@ from dataclasses import replace
 import numpy as np
 
 from grader.diagnose.checkpoints import Checkpoints, CheckpointSpec
-from grader.diagnose.compare_arrays import alike, compare_arrays, ending_of, part_of, shown
+from grader.diagnose.compare_arrays import (
+    comparable_part,
+    compare_arrays,
+    same_text,
+    show_both,
+    wrong_ending,
+)
 from grader.diagnose.compare_outputs import ComparedCheckpoint, compare_outputs, forgiven
-from grader.diagnose.pair_checkpoints import PairedCheckpoint, pair_checkpoints
+from grader.diagnose.pair_checkpoints import CheckpointPair, pair_checkpoints
 from grader.diagnose.patterns import StepContext
 from grader.diagnose.record_case import RecordedCall, StepRecording
 from grader.diagnose.trace_model import Checkpoint, FirstWrongValue
 from grader.ground.arrays import Array, array
+from grader.judge.error_patterns import Pattern
 
 Part = Array | str
 Parts = Mapping[str, Part]
 
 
 def compare_step(
-    points: Checkpoints,
-    ours: StepRecording,
-    theirs: StepRecording,
+    checkpoints: Checkpoints,
+    reference: StepRecording,
+    submission: StepRecording,
     context: StepContext,
-    lacking: Collection[str] = (),
+    undefined: Collection[str] = (),
 ) -> list[ComparedCheckpoint]:
-    """Compare one step; `ours` is the reference's.  The list is in the order of the computation.
+    """Compare one step, and return its checkpoints in the order of the computation.
 
-    `lacking` are the methods that the submission does not define.
+    `undefined` are the methods that the submission does not define.
     """
-    visits = pair_checkpoints(points, ours, theirs, lacking)
-    if theirs.cut or theirs.reply is None:
-        visits = (visit for visit in visits if visit.other is not None or visit.program)
-    if ours.cut:
-        visits = (visit for visit in visits if visit.mine is not None)
-    found = [_visited(visit, context) for visit in visits]
-    found += compare_outputs(points, ours, theirs, context)
-    return _settled(found)
+    pairs = pair_checkpoints(checkpoints, reference, submission, undefined)
+    if submission.truncated or submission.reply is None:
+        # what is missing may only not have been recorded; a kernel's programs that never ran tell where it stopped
+        pairs = (pair for pair in pairs if pair.actual is not None or pair.program)
+    if reference.truncated:
+        pairs = (pair for pair in pairs if pair.expected is not None)
+    found = [_compared(pair, context) for pair in pairs]
+    found += compare_outputs(checkpoints, reference, submission, context)
+    return _without_superseded(found)
 
 
-def spoiled(compared: Sequence[ComparedCheckpoint]) -> bool:
+def outputs_differ(compared: Sequence[ComparedCheckpoint]) -> bool:
     """Whether a step answers, ends or treats its arguments otherwise than it should."""
-    return any(item.spec.seen and item.point.status != "same" for item in compared)
+    return any(item.spec.is_output and item.checkpoint.status != "same" for item in compared)
 
 
-def agreed(compared: Sequence[ComparedCheckpoint]) -> list[ComparedCheckpoint]:
-    """Return a step with every difference forgiven, and without visits that only one file makes."""
-    return [forgiven(item) for item in compared if item.point.status in ("same", "differs")]
+def all_forgiven(compared: Sequence[ComparedCheckpoint]) -> list[ComparedCheckpoint]:
+    """Return a step in which no difference counts, without the checkpoints that only one file reaches."""
+    return [forgiven(item) for item in compared if item.checkpoint.status in ("same", "differs")]
 
 
-def _visited(visit: PairedCheckpoint, context: StepContext) -> ComparedCheckpoint:
-    spec = visit.spec
-    made = Checkpoint(
-        spec.name, spec.title, visit.call, "same", program=visit.program, kinds=("rest",)
-    )
-    if visit.mine is None:
-        text = "Your file comes here, the reference does not."
-        if spec.loop and visit.call:
-            text = f"Your file goes on to round {visit.call + 1}, the reference ends after {visit.call}."
-        return ComparedCheckpoint(replace(made, status="extra", pattern=(text,)), spec)
-    if visit.other is None:
-        text = "The reference comes here, your file does not."
+def _compared(pair: CheckpointPair, context: StepContext) -> ComparedCheckpoint:
+    spec = pair.spec
+    made = Checkpoint(spec.name, spec.title, pair.call, "same", program=pair.program)
+    if pair.expected is not None and pair.actual is not None:
+        point = _compare_calls(spec, made, pair.expected, pair.actual, context)
+        return ComparedCheckpoint(point, spec)
+    if pair.expected is None:
+        status, text = "extra", "Your file comes here, the reference does not."
+        if spec.loop and pair.call:
+            text = (
+                f"Your file goes on to round {pair.call + 1}, the reference ends after {pair.call}."
+            )
+    else:
+        status, text = "missing", "The reference comes here, your file does not."
         if spec.loop:
-            text = f"The reference goes on to round {visit.call + 1}, your file ends after {visit.call}."
-        return ComparedCheckpoint(replace(made, status="missing", pattern=(text,)), spec)
-    return _compare(spec, replace(made, kinds=()), visit.mine, visit.other, context)
+            text = (
+                f"The reference goes on to round {pair.call + 1}, your file ends after {pair.call}."
+            )
+    patterns = (Pattern("reached_by_one", text),)
+    return ComparedCheckpoint(
+        replace(made, status=status, patterns=patterns, kinds=("rest",)), spec
+    )
 
 
-def _compare(
+def _compare_calls(
     spec: CheckpointSpec,
     made: Checkpoint,
-    mine: RecordedCall,
-    other: RecordedCall,
+    expected: RecordedCall,
+    actual: RecordedCall,
     context: StepContext,
-) -> ComparedCheckpoint:
-    made = replace(made, from_method=other.kind != "op")
-    if other.changed and not mine.changed and mine.raised:
-        return ComparedCheckpoint(_changed(made), spec)
-    if mine.raised != other.raised:
-        ending = ending_of(mine.raised, other.raised)
-        kind = "raises" if other.raised else "returns"
-        told = replace(made, status="differs", pattern=(ending,), kinds=(kind,))
-        return ComparedCheckpoint(told, spec)
-    if mine.kind == "op" or other.kind == "op":
+) -> Checkpoint:
+    """Compare a call of the reference with one of the submission."""
+    made = replace(made, from_method=actual.kind != "op")
+    if actual.changed and not expected.changed and expected.raised:
+        return _changes_argument(made)
+    if expected.raised != actual.raised:
+        ending = Pattern("ending", wrong_ending(expected.raised, actual.raised))
+        kind = "raises" if actual.raised else "returns"
+        return replace(made, status="differs", patterns=(ending,), kinds=(kind,))
+    if expected.kind == "op" or actual.kind == "op":
         # only the first array is comparable, and only when both lay it out alike
-        pairs = list(_arrays(mine.parts))[:1], list(_arrays(other.parts))[:1]
+        pairs = list(_arrays(expected.parts))[:1], list(_arrays(actual.parts))[:1]
         if not all(pairs) or pairs[0][0][1].shape != pairs[1][0][1].shape:
-            return ComparedCheckpoint(made, spec)
-        want, got = part_of(spec.op, pairs[0][0][1], pairs[1][0][1])
-        left, right = {"": want}, {"": got}
-        return ComparedCheckpoint(_parts(made, spec, left, right, context), spec)
-    whole = mine.parts.get(spec.filled)
-    compared = _parts(made, spec, _chosen(spec, mine), _chosen(spec, other), context, whole)
-    if compared.status == "same" and other.changed and not mine.changed:
-        compared = _changed(compared)
-    return ComparedCheckpoint(compared, spec)
+            return made
+        want, got = comparable_part(spec.torch_function, pairs[0][0][1], pairs[1][0][1])
+        return _compare_parts(made, spec, {"": want}, {"": got}, context)
+    parts = _chosen(spec, expected), _chosen(spec, actual)
+    compared = _compare_parts(made, spec, *parts, context, expected.parts.get(spec.filled_by))
+    if compared.status == "same" and actual.changed and not expected.changed:
+        return _changes_argument(compared)
+    return compared
 
 
-def _changed(made: Checkpoint) -> Checkpoint:
-    text = ("It changes an argument in place, which belongs to its caller.",)
-    return replace(made, status="differs", pattern=text, kinds=("changes",))
+def _changes_argument(made: Checkpoint) -> Checkpoint:
+    text = "It changes an argument in place, which belongs to its caller."
+    patterns = (Pattern("changed_argument", text),)
+    return replace(made, status="differs", patterns=patterns, kinds=("changes",))
 
 
-def _chosen(spec: CheckpointSpec, event: RecordedCall) -> Parts:
-    parts = event.parts
-    if spec.enter is not None:
-        index = str(spec.enter)
+def _chosen(spec: CheckpointSpec, call: RecordedCall) -> Parts:
+    """Return the parts of a call that belong to the checkpoint (see `argument` and `parts` of CheckpointSpec)."""
+    parts = call.parts
+    if spec.argument is not None:
+        index = str(spec.argument)
         parts = {k: v for k, v in parts.items() if k.startswith((f"{index}/", f"{index}."))} | (
             {index: parts[index]} if index in parts else {}
         )
@@ -129,33 +143,39 @@ def _arrays(parts: Parts) -> Iterator[tuple[str, Array]]:
     return ((name, item) for name, item in parts.items() if isinstance(item, Array))
 
 
-def _parts(
+def _compare_parts(
     made: Checkpoint,
     spec: CheckpointSpec,
-    mine: Parts,
-    other: Parts,
+    expected: Parts,
+    actual: Parts,
     context: StepContext,
-    whole: Part | None = None,
+    filled: Part | None = None,
 ) -> Checkpoint:
-    """Compare all parts of a point; the first that differs is told.  `whole` says how far its slots are filled."""
-    for name, want in mine.items():
-        got = other.get(name)
-        titled = f"{made.title} ({_plain(name)})" if name and len(mine) > 1 else made.title
+    """Compare all parts of a call, and return the first that differs.
+
+    `filled` says how many slots of each batch row hold tokens.  Where nothing differs, the checkpoint holds the first
+    pair of arrays.
+    """
+    for name, want in expected.items():
+        got = actual.get(name)
+        titled = f"{made.title} ({_plain(name)})" if name and len(expected) > 1 else made.title
         if name[:1] == "~":
             if want == "apart" and got == "shared":
-                return replace(made, status="differs", pattern=(_sharing(name),), kinds=("shares",))
+                pattern = Pattern("shared", _sharing(name))
+                return replace(made, status="differs", patterns=(pattern,), kinds=("shares",))
         elif got is None or (got == "not there" and not _promised(name)):
             if _promised(name):
-                text = (f"{name or 'the result'} is missing.",)
-                return replace(made, status="differs", pattern=text, kinds=("shape",))
+                missing = Pattern("missing", f"{name or 'the result'} is missing.")
+                return replace(made, status="differs", patterns=(missing,), kinds=("shape",))
         elif isinstance(want, Array) and isinstance(got, Array):
-            told = compare_arrays(made, *_free(spec, want, got, whole), spec.axes, context)
-            if told.status != "same":
-                return replace(told, title=titled)
+            counted = _counted_values(spec, want, got, filled)
+            compared = compare_arrays(made, *counted, spec.axes, context)
+            if compared.status != "same":
+                return replace(compared, title=titled)
             if made.expected is None:
-                made = told
-        elif not alike(want, got):
-            place = FirstWrongValue((), (), *shown(want, got))
+                made = compared
+        elif not same_text(want, got):
+            place = FirstWrongValue((), (), *show_both(want, got))
             return replace(made, title=titled, status="differs", place=place)
     return made
 
@@ -165,20 +185,20 @@ def _plain(name: str) -> str:
     return name.removeprefix(".look.").removeprefix(".self.").lstrip(".")
 
 
-def _free(
+def _counted_values(
     spec: CheckpointSpec, want: Array, got: Array, filled: Part | None
 ) -> tuple[Array, Array]:
-    """Return two arrays with 0 where they may hold anything."""
+    """Return two arrays with 0 wherever they may hold anything (see `filled_by` of CheckpointSpec)."""
     if want.shape != got.shape or want.dtype != got.dtype:
         return want, got
-    if not spec.values:
+    if not spec.compare_values:
         return want, want
     if not isinstance(filled, Array) or len(filled.shape) != 1 or len(want.shape) != len(spec.axes):
         return want, got
     if "slot" not in spec.axes or "batch" not in spec.axes:
         return want, got
-    places = np.indices(want.shape, sparse=True)
-    row, slot = (places[spec.axes.index(name)] for name in ("batch", "slot"))
+    indices = np.indices(want.shape, sparse=True)
+    row, slot = (indices[spec.axes.index(name)] for name in ("batch", "slot"))
     if want.shape[spec.axes.index("batch")] != len(filled.values):
         return want, got
     free = slot >= filled.values[row]
@@ -192,7 +212,7 @@ def _promised(name: str) -> bool:
 
 
 def _sharing(name: str) -> str:
-    """Say what two things share that should be apart."""
+    """Say what two things share that should be apart; `name` is such as `~result/self/memory`."""
     pair, _, sort = name[1:].partition("/objects")
     if name.startswith("~self/self"):
         return "It keeps one object twice: a change of the one is seen in the other."
@@ -202,19 +222,21 @@ def _sharing(name: str) -> str:
     return f"{words[left].capitalize()} and {words[right]} share {what}: a change of one is seen in the other."
 
 
-def _settled(found: list[ComparedCheckpoint]) -> list[ComparedCheckpoint]:
-    """Forgive differences before a point that agrees and vouches for them: another order of the same sums."""
-    right = {
-        (item.point.name, item.point.call)
+def _without_superseded(found: list[ComparedCheckpoint]) -> list[ComparedCheckpoint]:
+    """Forgive a difference where a checkpoint that supersedes it agrees, with arrays, in the same call.
+
+    With `weights` superseding `scores`, in a step with two layers:
+
+        scores call 0 differs, weights call 0 same      the difference of scores does not count in call 0
+        scores call 1 differs, weights call 1 differs   in call 1 it does: here the computation went wrong
+    """
+    superseded = {
+        (name, item.checkpoint.call)
         for item in found
-        if item.point.status == "same" and item.point.expected
-    }
-    vouched = {
-        (name, item.point.call)
-        for item in found
-        if (item.point.name, item.point.call) in right
+        if item.checkpoint.status == "same" and item.checkpoint.expected
         for name in item.spec.supersedes
     }
     return [
-        forgiven(item) if (item.point.name, item.point.call) in vouched else item for item in found
+        forgiven(item) if (item.checkpoint.name, item.checkpoint.call) in superseded else item
+        for item in found
     ]

@@ -1,4 +1,4 @@
-"""Tell, in the cause of the first failed scenario of a grading, where the file first departs from the reference.
+"""Trace what failed in a grading: one case for the cause of its result, several for the pictures of a page.
 
 A grading that passes is not touched, and no verdict depends on this.
 """
@@ -14,7 +14,7 @@ from grader.judge.golden import Golden, load_golden
 from grader.judge.result import CaseResult, Result, most_informative_first
 from grader.sandbox import Sandbox, SandboxError
 
-MOST = 6  # cases that are traced for pictures
+MOST_PICTURED = 6  # cases of one page
 TRACEABLE = (
     "wrong_value",
     "wrong_shape",
@@ -24,47 +24,48 @@ TRACEABLE = (
     "did_not_raise",
     "mutated_input",
 )
-PICTURED = frozenset(TRACEABLE) - {"did_not_raise"}
 
 
 def with_first_divergence(
     sandbox: Sandbox, challenge: Challenge, golden: Golden, source: bytes, result: Result
 ) -> Result:
-    """Return the result with the first divergence in one cause; unchanged when there is nothing to trace."""
-    failed = next((case for case in result.cases if _traceable(case)), None)
+    """Return the result with the first divergence in the cause of its first failed scenario.
+
+    The result is unchanged when there is nothing to trace, or when the trace fails: the verdict stands without it.
+    """
+    failed = next((case for case in result.cases if _is_traceable_scenario(case)), None)
     if failed is None or failed.cause is None:
         return result
     try:
         stored = golden.cases.get(failed.id)
         trace = trace_case(sandbox, challenge, challenge.cases[failed.id], source, stored)
     except (SandboxError, ContentError):
-        return result  # the verdict stands without it
+        return result
     if trace.divergence is None:
         return result
-    told_case = replace(failed, cause=replace(failed.cause, divergence=told(trace.divergence)))
-    cases = tuple(told_case if case is failed else case for case in result.cases)
-    return replace(result, cases=cases)
+    cause = replace(failed.cause, divergence=divergence_text(trace.divergence))
+    cases = (replace(case, cause=cause) if case is failed else case for case in result.cases)
+    return replace(result, cases=tuple(cases))
 
 
-def told(first: Divergence) -> str:
-    """Say in two lines where and how."""
+def divergence_text(first: Divergence) -> str:
+    """Say in two lines where two files differ first, and how."""
     where = f"{first.sentence().rstrip('.')}."
-    how = " ".join(first.point.pattern)
-    return where if first.point.place is None or not how else f"{where}\n{how}"
+    how = " ".join(first.checkpoint.sentences)
+    return where if first.checkpoint.place is None or not how else f"{where}\n{how}"
 
 
 def trace_failed_cases(
     sandbox: Sandbox, challenge: Challenge, result: Result, source: bytes
 ) -> dict[str, Trace]:
-    """Return traces of the first failed cases whose answers were wrong, by case."""
+    """Return traces of the first failed cases whose answers were wrong, the most informative first, by case."""
     found: dict[str, Trace] = {}
     golden = load_golden(challenge)
     for failed in most_informative_first(result.cases):
-        if len(found) == MOST:
+        if len(found) == MOST_PICTURED:
             break
-        kind = failed.cause.kind if failed.cause else None
         case = challenge.cases.get(failed.id)
-        if case is None or failed.visibility != "public" or kind not in PICTURED:
+        if case is None or not _is_traceable(failed):
             continue
         try:
             stored = golden.cases.get(case.id)
@@ -74,7 +75,10 @@ def trace_failed_cases(
     return found
 
 
-def _traceable(case: CaseResult) -> bool:
-    seen = case.kind == "scenario" and case.visibility == "public"
+def _is_traceable_scenario(case: CaseResult) -> bool:
+    return case.kind == "scenario" and case.status == "failed" and _is_traceable(case)
+
+
+def _is_traceable(case: CaseResult) -> bool:
     kind = case.cause.kind if case.cause else None
-    return seen and case.status == "failed" and kind in TRACEABLE
+    return case.visibility == "public" and kind in TRACEABLE

@@ -1,7 +1,6 @@
-"""Pair the visits that two files make of the same points within a step.
+"""Pair what two files reached within a step: the k-th call of a checkpoint with the k-th.
 
-The k-th visit of a point is paired with the k-th; within a Triton kernel, of the same program of the grid.  No value is
-looked at.
+Within a Triton kernel, calls are paired that belong to the same program of the grid.  No value is compared.
 """
 
 from __future__ import annotations
@@ -14,99 +13,111 @@ from grader.diagnose.checkpoints import Checkpoints, CheckpointSpec
 from grader.diagnose.record_case import RecordedCall, StepRecording
 from grader.ground.arrays import Array
 
-OPS = {
+SEEN_IN = {  # the record of torch's own functions that shows a checkpoint
     "scores": "softmax.in",
     "mask": "softmax.in",
     "weights": "softmax.out",
     "context": "context",
 }
-Key = tuple[str, str]  # a point, and the program of the grid it was visited in
-Visits = dict[Key, list[RecordedCall]]
+Key = tuple[str, str]  # a checkpoint, and the program of the grid that reached it
+CallsByKey = dict[Key, list[RecordedCall]]
 
 
 @dataclass(frozen=True)
-class PairedCheckpoint:
-    """A visit of a point: the reference's event and the submission's; None where one does not come here."""
+class CheckpointPair:
+    """One call of a checkpoint by both files; None where one of them does not come here."""
 
     spec: CheckpointSpec
     call: int
     program: str
-    mine: RecordedCall | None
-    other: RecordedCall | None
+    expected: RecordedCall | None
+    actual: RecordedCall | None
 
 
 def pair_checkpoints(
-    points: Checkpoints, ours: StepRecording, theirs: StepRecording, lacking: Collection[str]
-) -> Iterator[PairedCheckpoint]:
-    """Yield the visits in the order in which the reference ends them; what only the submission visits comes last.
+    checkpoints: Checkpoints,
+    reference: StepRecording,
+    submission: StepRecording,
+    undefined: Collection[str],
+) -> Iterator[CheckpointPair]:
+    """Yield the pairs in the order in which the reference ends its calls.
 
-    Of a point in a loop, rounds too many come behind the reference's last one.
+    `undefined` are methods that the submission does not define: what they would make is no difference, and torch's own
+    functions stand for some of them.  What only the submission reaches comes last, except for loops: an extra round is
+    reported right after the reference's last one.  With a checkpoint `tile` in a loop and `out` behind it:
+
+        reference reaches     tile 0, tile 1, out
+        submission reaches    tile 0, tile 1, tile 2, out, extra
+        pairs                 tile 0, tile 1, tile 2 (expected None), out, extra (expected None)
     """
-    left, order = _visits(points, ours.events, lacking)
-    right, _ = _visits(points, theirs.events, lacking)
-    by_name = {spec.name: spec for spec in points.specs}
+    left, order = _by_key(checkpoints, reference.calls, undefined)
+    right, _ = _by_key(checkpoints, submission.calls, undefined)
+    by_name = {spec.name: spec for spec in checkpoints.specs}
     count: dict[Key, int] = defaultdict(int)
-    late: list[PairedCheckpoint] = []
     for key in order:
-        call, spec = count[key], by_name[key[0]]
+        number, spec = count[key], by_name[key[0]]
         count[key] += 1
-        others = right.get(key, [])
-        if call < len(others):
-            yield PairedCheckpoint(spec, call, key[1], left[key][call], others[call])
-        elif spec.method not in lacking:
-            yield PairedCheckpoint(spec, call, key[1], left[key][call], None)
+        calls = right.get(key, [])
+        if number < len(calls):
+            yield CheckpointPair(spec, number, key[1], left[key][number], calls[number])
+        elif spec.method not in undefined:
+            yield CheckpointPair(spec, number, key[1], left[key][number], None)
         if spec.loop and count[key] == len(left[key]):
-            yield from _more(spec, key, len(left[key]), right)
-    for key, others in right.items():
-        if len(others) > len(left.get(key, ())) and not (by_name[key[0]].loop and key in left):
-            late += _more(by_name[key[0]], key, len(left.get(key, ())), right)
-    yield from late
+            yield from _surplus(spec, key, len(left[key]), right)
+    for key in right:
+        if not (by_name[key[0]].loop and key in left):
+            yield from _surplus(by_name[key[0]], key, len(left.get(key, ())), right)
 
 
-def _more(spec: CheckpointSpec, key: Key, known: int, right: Visits) -> list[PairedCheckpoint]:
-    others = right.get(key, [])
-    return (
-        [PairedCheckpoint(spec, known, key[1], None, others[known])] if len(others) > known else []
-    )
+def _surplus(
+    spec: CheckpointSpec, key: Key, known: int, right: CallsByKey
+) -> Iterator[CheckpointPair]:
+    """Yield the first call that the reference does not make; the ones behind it tell nothing new."""
+    calls = right.get(key, [])
+    if len(calls) > known:
+        yield CheckpointPair(spec, known, key[1], None, calls[known])
 
 
-def _visits(
-    points: Checkpoints, events: list[RecordedCall], lacking: Collection[str]
-) -> tuple[Visits, list[Key]]:
-    found: Visits = defaultdict(list)
+def _by_key(
+    checkpoints: Checkpoints, calls: list[RecordedCall], undefined: Collection[str]
+) -> tuple[CallsByKey, list[Key]]:
+    found: CallsByKey = defaultdict(list)
     order = []
-    blocks = _blocks(points, events)
-    for event in events:
-        for name in _names(points, event, lacking):
-            key = (name, blocks.get(event.program, event.program))
-            found[key].append(event)
+    blocks = _blocks(checkpoints, calls)
+    for call in calls:
+        for name in _names(checkpoints, call, undefined):
+            key = (name, blocks.get(call.program, call.program))
+            found[key].append(call)
             order.append(key)
     return dict(found), order
 
 
-def _blocks(points: Checkpoints, events: list[RecordedCall]) -> dict[str, str]:
-    """Name programs by the block they work on: a file may deal blocks out to the grid in another order."""
+def _blocks(checkpoints: Checkpoints, calls: list[RecordedCall]) -> dict[str, str]:
+    """Return another name for each program whose block is known (see `block` of CheckpointSpec).
+
+    Program "1, 0" whose block begins at row 16 becomes "block from 16, 0", whichever file gave it that block.
+    """
     found = {}
-    for event in events:
-        for spec in points.specs:
-            if spec.block is None or spec.method != event.method or event.kind != "enter":
+    for call in calls:
+        for spec in checkpoints.specs:
+            if spec.block is None or spec.method != call.method or call.kind != "enter":
                 continue
-            first, place = event.parts.get(str(spec.enter)), event.program.split(", ")
+            first, place = call.parts.get(str(spec.argument)), call.program.split(", ")
             if isinstance(first, Array) and first.values.size == 1 and spec.block < len(place):
                 place[spec.block] = f"block from {first.values.item()}"
-                found[event.program] = ", ".join(place)
+                found[call.program] = ", ".join(place)
     return found
 
 
-def _names(points: Checkpoints, event: RecordedCall, lacking: Collection[str]) -> list[str]:
-    """Name the points an event belongs to; without the method, torch's own functions stand for some."""
-    if event.kind == "op":
-        ops = [spec for spec in points.specs if spec.op and spec.method in lacking]
-        return [spec.name for spec in ops if spec.op and OPS[spec.op] == event.method]
+def _names(checkpoints: Checkpoints, call: RecordedCall, undefined: Collection[str]) -> list[str]:
+    """Return the checkpoints that a call belongs to."""
+    if call.kind == "op":
+        shown = [s for s in checkpoints.specs if s.torch_function and s.method in undefined]
+        return [s.name for s in shown if SEEN_IN[s.torch_function or ""] == call.method]
     return [
         spec.name
-        for spec in points.specs
-        if spec.method == event.method
-        and spec.method not in lacking
-        and (spec.enter is not None) is (event.kind == "enter")
+        for spec in checkpoints.specs
+        if spec.method == call.method
+        and spec.method not in undefined
+        and (spec.argument is not None) is (call.kind == "enter")
     ]

@@ -1,6 +1,6 @@
-"""Run one case of one file with the recorder beside it, and return what was written down step by step.
+"""Run one case of one file with the recorder beside it, and return what was recorded, step by step.
 
-The requests are those of a grading; between two of them the worker is asked for its notes.  Nothing is compared here.
+The requests are those of a grading; after each, the worker is asked for its records.  Nothing is compared here.
 """
 
 from __future__ import annotations
@@ -10,60 +10,75 @@ from functools import lru_cache
 from typing import Any
 
 from grader.content import Case, Challenge, ContentError
-from grader.diagnose.checkpoints import OPS, RECORDER, Checkpoints
+from grader.diagnose.checkpoints import IN_WORKER, Checkpoints
 from grader.ground.arrays import Array
 from grader.judge.script import CREATE, Script
 from grader.judge.worker_reuse import limits_of
 from grader.sandbox import Reply, Request, Sandbox, Session, WorkerFailure
 
 SPARE_BYTES = 4 << 20
-NOTES_BYTES = 8 << 20
+RECORD_BYTES = 8 << 20
 MOST_CALLS = 400  # that the recorder keeps of a step
 KINDS = ("enter", "result", "raised", "op")
+TORCH_FUNCTIONS = ("softmax.in", "softmax.out", "context")
 
 
 @dataclass
 class RecordedCall:
-    """One visit of a method: what came out of it, or went in; `parts` are arrays, or short texts."""
+    """One call of a method that was recorded.
+
+    `kind` is `enter` (what the call was given), `result`, `raised`, or `op` for one of torch's own functions.
+
+    `parts` are arrays, or short texts for everything else, by where they stand in the value: `""` is the value itself,
+    `"0/key"` an item of an item, `".self.size"` what the path `size` leads to from the object.  `"~result/self/memory"`
+    tells whether those two share memory: `shared` or `apart`.
+    """
 
     method: str
     kind: str
-    changed: bool = False
-    raised: str | None = None
+    changed: bool = False  # an argument was changed in place
+    raised: str | None = None  # the exception's name
     program: str = ""  # of the grid, in a Triton kernel
     parts: dict[str, Array | str] = field(default_factory=dict)
 
 
 @dataclass
 class StepRecording:
-    """One step as it went: the answer, and the events in the order in which they ended."""
+    """One step as it went: request, reply, and the calls in the order in which they ended.
+
+    `truncated` says that the recorder had no room for all calls, and `died` that the process ended without a reply; the
+    calls may then be those of the step's beginning alone.
+    """
 
     index: int
     request: Request
     reply: Reply | None
-    events: list[RecordedCall] = field(default_factory=list)
+    calls: list[RecordedCall] = field(default_factory=list)
     failure: str | None = None
-    cut: bool = False  # the recorder had no room for all events
-    died: bool = False  # without an answer; the events may be those of its beginning alone
+    truncated: bool = False
+    died: bool = False
 
 
 def record_case(
-    sandbox: Sandbox, challenge: Challenge, case: Case, source: bytes, points: Checkpoints
+    sandbox: Sandbox, challenge: Challenge, case: Case, source: bytes, checkpoints: Checkpoints
 ) -> tuple[list[StepRecording], str | None]:
-    """Return the notes of every step that could be run, and why there are no more, if there are not.
+    """Return the recordings of all steps that could be run, and why there are no more, or None when all were run.
 
-    Of a step in which the process died, the notes are those of a repetition that stops before it dies.
+    Where the process died in a step, its records died with it.  The step is then repeated in new processes that stop
+    after so many calls, by bisection: the calls returned are those of the longest repetition that lived.
     """
-    notes, ended = _run(sandbox, challenge, case, source, points)
-    if notes and notes[-1].died:
-        low, high = 0, MOST_CALLS
-        while high - low > 1:
-            middle = (low + high) // 2
-            again, _ = _run(sandbox, challenge, case, source, points, middle)
-            survived = len(again) == len(notes) and not again[-1].died
-            low, high = (middle, high) if survived else (low, middle)
-            notes[-1].events = again[-1].events if survived else notes[-1].events
-    return notes, ended
+    steps, ended = _run(sandbox, challenge, case, source, checkpoints)
+    if steps and steps[-1].died:
+        lives, dies = 0, MOST_CALLS
+        while dies - lives > 1:
+            middle = (lives + dies) // 2
+            again, _ = _run(sandbox, challenge, case, source, checkpoints, middle)
+            if len(again) == len(steps) and not again[-1].died:
+                lives = middle
+                steps[-1].calls = again[-1].calls
+            else:
+                dies = middle
+    return steps, ended
 
 
 def _run(
@@ -71,76 +86,88 @@ def _run(
     challenge: Challenge,
     case: Case,
     source: bytes,
-    points: Checkpoints,
-    most: int | None = None,
+    checkpoints: Checkpoints,
+    most_calls: int | None = None,
 ) -> tuple[list[StepRecording], str | None]:
-    driver = traced_driver(challenge, points, most)
+    driver = traced_driver(challenge, checkpoints, most_calls)
     limits = limits_of(challenge)
-    notes: list[StepRecording] = []
+    steps: list[StepRecording] = []
     with sandbox.open(source, driver, filename=challenge.file, limits=limits) as session:
         try:
             loaded = session.load()
             if loaded.raised or loaded.problem:
-                return notes, f"The file could not be loaded: {_why(loaded)}"
+                return steps, f"The file could not be loaded: {_why(loaded)}"
             script = Script(challenge, case)
             for index in script.indices:
-                notes.append(_step(session, script, index, points))
-                reply = notes[-1].reply
+                steps.append(_step(session, script, index, checkpoints))
+                reply = steps[-1].reply
                 if reply is None or (reply.problem and index == CREATE):
-                    return notes, notes[-1].failure
+                    return steps, steps[-1].failure
                 script.answered(index, reply)
         except WorkerFailure as failure:
-            return notes, failure.message
+            return steps, failure.message
         except (KeyError, ContentError):
-            return notes, "A later step needs what this one did not return."
-    return notes, None
+            return steps, "A later step needs what this one did not return."
+    return steps, None
 
 
-def traced_driver(challenge: Challenge, points: Checkpoints, most: int | None = None) -> bytes:
-    """Return the challenge's driver with the recorder behind it; steps end after `most` calls."""
-    given = f"Verbs, {points.wanted()!r}" + ("" if most is None else f", {most}")
-    last = f"Verbs = traced({given})\n".encode()
+def traced_driver(
+    challenge: Challenge, checkpoints: Checkpoints, most_calls: int | None = None
+) -> bytes:
+    """Return the challenge's driver with the recorder behind it; steps end after `most_calls`."""
+    arguments = f"Verbs, {checkpoints.wanted()!r}"
+    arguments += "" if most_calls is None else f", {most_calls}"
+    last = f"Verbs = traced({arguments})\n".encode()
     return b"\n\n".join([challenge.driver, _recorder(), last])
 
 
 @lru_cache
 def _recorder() -> bytes:
-    return b"\n\n".join(path.read_bytes() for path in RECORDER)
+    return b"\n\n".join(path.read_bytes() for path in IN_WORKER)
 
 
-def _step(session: Session, script: Script, index: int, points: Checkpoints) -> StepRecording:
+def _step(session: Session, script: Script, index: int, checkpoints: Checkpoints) -> StepRecording:
     request = script.request(index)
     sent = request.nbytes
-    notes = StepRecording(index, request, None)
+    step = StepRecording(index, request, None)
     try:
-        notes.reply = session.ask(request, max_reply_bytes=4 * sent + SPARE_BYTES)
-        taken = session.ask(Request("recorded_points"), max_reply_bytes=NOTES_BYTES)
-        notes.events = _events(taken, points)
-        notes.cut = taken.values.get("full") is True
+        step.reply = session.ask(request, max_reply_bytes=4 * sent + SPARE_BYTES)
+        taken = session.ask(Request("recorded_calls"), max_reply_bytes=RECORD_BYTES)
+        step.calls = calls_of(taken, checkpoints)
+        step.truncated = taken.values.get("full") is True
     except WorkerFailure as failure:
-        notes.failure, notes.died = failure.message, failure.kind == "crashed"
-    return notes
+        step.failure, step.died = failure.message, failure.kind == "crashed"
+    return step
 
 
-def _events(taken: Reply, points: Checkpoints) -> list[RecordedCall]:
-    """Read the worker's notes; whatever is not of the expected form was not written by the recorder."""
-    known = {spec.method for spec in points.specs} | set(OPS)
+def calls_of(taken: Reply, checkpoints: Checkpoints) -> list[RecordedCall]:
+    """Return the calls in a recorder's reply; rows that do not have its form, or name no checkpoint, are left out.
+
+    A row is `[call, method, kind, part, type, text]`.  Several rows with one `call` belong together:
+
+        [1, "_split_heads", "result", "",  "text",   ""]           begins the call
+        [1, "_split_heads", "result", "",  "tensor", "float32 [1, 2, 3, 4]"]
+
+    and the numbers of the second are the reply's tensor `tensors/1:`.  Learner code shares the process that made the
+    rows, so they are evidence of nothing and are read like any reply.
+    """
+    known = {spec.method for spec in checkpoints.specs} | set(TORCH_FUNCTIONS)
     rows = taken.values.get("rows")
     found: dict[int, RecordedCall] = {}
     for row in rows if isinstance(rows, list) else []:
         if not _well_formed(row) or row[1] not in known:
             continue
-        call, method, kind, part, sort, text = row
-        event = found.setdefault(call, RecordedCall(method, kind))
+        number, method, kind, part, sort, text = row
+        call = found.setdefault(number, RecordedCall(method, kind))
         if sort == "text":
-            event.raised = text if kind == "raised" else None
-            event.changed = kind == "result" and text == "changed"
-            event.program = text.removeprefix("program ") if text.startswith("program ") else ""
+            call.raised = text if kind == "raised" else None
+            call.changed = kind == "result" and text == "changed"
+            call.program = text.removeprefix("program ") if text.startswith("program ") else ""
         elif sort == "tensor":
-            array = taken.tensors.get(f"tensors/{call}:{part.replace('/', '|')}")
-            event.parts[part] = text if array is None else array
+            array = taken.tensors.get(f"tensors/{number}:{part.replace('/', '|')}")
+            call.parts[part] = text if array is None else array
         else:
-            event.parts[part] = text
+            call.parts[part] = text
     return list(found.values())
 
 

@@ -22,38 +22,45 @@ Numbers = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class StepFacts:
-    """Facts of one step of one file as text; None where it has none."""
+    """Facts of one step of one file as text; None where it has none.
+
+    A number that differs between heads or rows is given as `3 to 5`.
+    """
 
     cache_length: str | None
     scores: str | None
     weight_sum: str | None
 
 
-def step_facts(points: Checkpoints, notes: StepRecording) -> StepFacts:
+def step_facts(checkpoints: Checkpoints, step: StepRecording) -> StepFacts:
     """Return the facts of a step as one file made it."""
     weights = [
-        rows for item in _found(points, "weights", notes) if (rows := _newest(item)) is not None
+        rows
+        for item in _found(checkpoints, "weights", step)
+        if (rows := _newest_token(item)) is not None
     ]
-    seen = _found(points, "scores", notes)
-    counts = [_seen(item) for item in seen] or [rows != 0 for rows in weights[-1:]]
-    length = _numbers(points, "cache_length", notes)
+    seen = [_seen(item) for item in _found(checkpoints, "scores", step)]
+    length = _numbers(checkpoints, "cache_length", step)
     return StepFacts(
         _span(length) if length is not None and length.size else None,
-        _counted(counts),
+        _counted(seen or [rows != 0 for rows in weights[-1:]]),
         _sums(weights[-1]) if weights else None,
     )
 
 
-def context(
-    points: Checkpoints, case: Case, ours: StepRecording, sizes: Mapping[str, int]
+def step_context(
+    checkpoints: Checkpoints, case: Case, reference: StepRecording, sizes: Mapping[str, int]
 ) -> StepContext:
-    """Return what the reference's step says of tokens held and of padding."""
-    total, held = (_numbers(points, name, ours) for name in ("cache_length", "cached"))
-    after, before = _one(total), _one(held)
-    tokens = case.steps[ours.index].get("tokens") if ours.index >= 0 else None
+    """Return what the reference's step says of tokens held and of padding.
+
+    Where points.json names no `cached`, the tokens before the step are those after it less the step's own.
+    """
+    total, held = (_numbers(checkpoints, name, reference) for name in ("cache_length", "cached"))
+    after, before = _if_all_equal(total), _if_all_equal(held)
+    tokens = case.steps[reference.index].get("tokens") if reference.index >= 0 else None
     if held is None and after is not None and type(tokens) is int:
         before = max(after - tokens, 0)
-    padding, lengths = (_numbers(points, name, ours) for name in ("padding", "lengths"))
+    padding, lengths = (_numbers(checkpoints, name, reference) for name in ("padding", "lengths"))
     padded: tuple[bool, ...] = ()
     if padding is not None and padding.ndim == 1:
         padded = tuple(bool(count > 0) for count in padding)
@@ -62,55 +69,60 @@ def context(
     return StepContext(sizes, before, after, padded)
 
 
-def _one(values: Numbers | None) -> int | None:
+def _if_all_equal(values: Numbers | None) -> int | None:
+    """Return the one number that all are, or None."""
     alike = values is not None and values.size and (values == values.flat[0]).all()
     return int(values.flat[0]) if values is not None and alike else None
 
 
-def _numbers(points: Checkpoints, name: str, notes: StepRecording) -> Numbers | None:
+def _numbers(checkpoints: Checkpoints, name: str, step: StepRecording) -> Numbers | None:
     """Return a fact that is a number, or one per batch row."""
-    fact = points.facts.get(name)
-    found = _found(points, name, notes, texts=True)
-    if fact is None or not found:
+    source = checkpoints.facts.get(name)
+    found = _found(checkpoints, name, step, texts=True)
+    if source is None or not found:
         return None
-    if fact.tiles:
+    if source.every_call:
         found = [item for item in found if isinstance(item, Array)]
         whole = [item.values.reshape(-1) for item in found if item.values.dtype.kind in "iu"]
         return np.concatenate(whole) if whole else None
     last = found[-1]
     if isinstance(last, str):
         return np.array([int(last)]) if last.isdecimal() and len(last) < 12 else None
-    if fact.axis is None:
+    if source.axis is None:
         return last.values if last.values.dtype.kind in "iu" and last.values.size else None
-    return np.array(last.shape[fact.axis : fact.axis + 1])
+    return np.array(last.shape[source.axis : source.axis + 1])
 
 
-def _found(points: Checkpoints, name: str, notes: StepRecording, texts: bool = False) -> list[Any]:
-    """Return the values of a fact: the last visit's, or every visit's."""
-    fact = points.facts.get(name)
-    if fact is None:
+def _found(
+    checkpoints: Checkpoints, name: str, step: StepRecording, texts: bool = False
+) -> list[Any]:
+    """Return the values of a fact: the last call's, or every call's."""
+    source = checkpoints.facts.get(name)
+    if source is None:
         return []
-    if fact.argument:
-        sent = [notes.request.tensors.get(name) for name in fact.argument.split()]
+    if source.argument:
+        sent = [step.request.tensors.get(name) for name in source.argument.split()]
         return [item for item in sent if item is not None][:1]
-    values = [value for value in _values(points, fact, notes) if texts or isinstance(value, Array)]
-    return values if fact.tiles else values[-1:]
+    values = [
+        value for value in _values(checkpoints, source, step) if texts or isinstance(value, Array)
+    ]
+    return values if source.every_call else values[-1:]
 
 
-def _values(points: Checkpoints, fact: FactSource, notes: StepRecording) -> list[Array | str]:
-    spec = next((item for item in points.specs if item.name == fact.point), None)
+def _values(checkpoints: Checkpoints, source: FactSource, step: StepRecording) -> list[Array | str]:
+    spec = next((item for item in checkpoints.specs if item.name == source.checkpoint), None)
     if spec is None:
         return []
-    kind = "result" if spec.enter is None else "enter"
-    part = fact.part or ("" if spec.enter is None else str(spec.enter))
-    own = [e.parts.get(part) for e in notes.events if e.method == spec.method and e.kind == kind]
-    if spec.op == "weights" and not any(own):
-        own = [event.parts.get("") for event in notes.events if event.method == "softmax.out"]
+    kind = "result" if spec.argument is None else "enter"
+    part = source.part or ("" if spec.argument is None else str(spec.argument))
+    own = [c.parts.get(part) for c in step.calls if c.method == spec.method and c.kind == kind]
+    if spec.torch_function == "weights" and not any(own):
+        own = [call.parts.get("") for call in step.calls if call.method == "softmax.out"]
     return [value for value in own if value is not None]
 
 
-def _newest(item: Array) -> Numbers | None:
-    """The newest token's weights, one row per head and sequence."""
+def _newest_token(item: Array) -> Numbers | None:
+    """Return the newest token's weights, [heads and sequences, keys], from weights [..., queries, keys]."""
     if len(item.shape) < 2 or not item.values.size:
         return None
     last = item.values.astype(np.float64)[..., -1, :]
@@ -118,14 +130,15 @@ def _newest(item: Array) -> Numbers | None:
 
 
 def _seen(item: Array) -> Numbers:
-    """Which keys the newest token sees, by row."""
-    rows = _newest(item)
+    """Return which keys the newest token sees, [heads and sequences, keys], from a mask or masked scores."""
+    rows = _newest_token(item)
     if rows is None:
         return np.zeros((0, 0), bool)
     return np.asarray(rows != 0) if item.dtype == "bool" else ~masked(rows)
 
 
 def _counted(seen: list[Numbers]) -> str | None:
+    """Count the keys seen by row over all tiles."""
     if not seen or len({len(rows) for rows in seen}) != 1 or not seen[0].size:
         return None
     return _span(np.array(sum(rows.sum(-1) for rows in seen)))

@@ -1,7 +1,7 @@
-"""What a trace says: a submission and the reference side by side, step by step, point by point.
+"""What a trace says: a submission and the reference side by side, step by step, checkpoint by checkpoint.
 
-A *point* is a place in the computation with a name that both files reach: `split heads`, `scores`, `mask`, `weights`,
-`context`, `merge`, `cache`, the outputs.  Plain values only; how they were recorded is not known here.
+A *checkpoint* is a place in the computation that has a name and that both files reach: `split heads`, `scores`, `mask`,
+`weights`, `context`, `merge`, `cache`, the outputs.  Plain values only; how they were recorded is not known here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,18 @@ from typing import Any
 
 import numpy as np
 
+from grader.judge.error_patterns import Pattern
+
 MOST_VALUES = 4096  # numbers of one array that go into a document
+
+# names in the document `kvdojo/trace/v1`, where they are not those of the attributes
+DOCUMENT_NAMES = {
+    "checkpoint": "point",
+    "checkpoints": "points",
+    "patterns": "pattern",
+    "bug_class": "family",
+    "bug_class_by_place": "by_place",
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,11 @@ class FactPair:
 
 @dataclass(frozen=True)
 class FirstWrongValue:
-    """The first wrong number of an array: its index, what each axis of the index is, and the two numbers."""
+    """The first wrong number of an array: its index, what each axis of the index is, and the two numbers as text.
+
+    >>> str(FirstWrongValue((0, 2), ("head", "key"), "0.5", "0.25"))
+    'head 0, key 2'
+    """
 
     index: tuple[int, ...]
     axes: tuple[str, ...]
@@ -52,12 +67,13 @@ class FirstWrongValue:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One named point within one step.
+    """One checkpoint as two files reached it for the `call`-th time within one step.
 
-    `call` counts the visits within the step from 0 (a layer, a tile, a second sequence).
-    `status`: same, differs, missing (the reference came here, the submission did not), extra (the reverse).
-    `expected` and `actual` are the arrays, `place` the first wrong number, `pattern` sentences on how the two differ,
-    and `kinds` the same in single words of `grader.diagnose.bug_class`.
+    `call` counts from 0: a checkpoint is reached once per layer, tile or sequence.
+    `status` is `same`, `differs`, `missing` (the reference came here and the submission did not) or `extra` (the
+    reverse).
+    `expected` and `actual` are the arrays, `place` is the first wrong number, and `patterns` say how the two differ.
+    `kinds` are those of the difference, the most telling first, in the words of `grader.diagnose.bug_class`.
     """
 
     name: str
@@ -67,25 +83,30 @@ class Checkpoint:
     expected: RecordedArray | None = None
     actual: RecordedArray | None = None
     place: FirstWrongValue | None = None
-    pattern: tuple[str, ...] = ()
+    patterns: tuple[Pattern, ...] = ()
     kinds: tuple[str, ...] = ()
     program: str = ""  # of the grid, in a Triton kernel
     from_method: bool = True  # False: seen in torch's own functions, the file has no such method
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The patterns as learners read them."""
+        return tuple(pattern.text for pattern in self.patterns)
 
 
 @dataclass(frozen=True)
 class TracedStep:
     """One step of the case.
 
-    `index` is -1 for the creation; `title` is for people ("decode, 1 token").  `cache_length`, `scores` (keys that the
-    newest token attends to) and `weight_sum` (of its weights over the keys) are given where the step has them.
-    `raised` holds exceptions, as their names; None stands for a step that returned.
+    `index` is -1 for the creation; `title` is for people ("decode, 1 token").  `cache_length`, `scores` (the number of
+    keys that the newest token attends to) and `weight_sum` (the sum of its weights over the keys) are given where the
+    step has them.  `raised` holds the names of exceptions; None stands for a step that returned.
     """
 
     index: int
     verb: str
     title: str
-    points: tuple[Checkpoint, ...]
+    checkpoints: tuple[Checkpoint, ...]
     cache_length: FactPair | None = None
     scores: FactPair | None = None
     weight_sum: FactPair | None = None
@@ -94,35 +115,35 @@ class TracedStep:
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first place where the two files part.
+    """The first place where the two files differ.
 
-    `pattern` says how, in sentences; `looks_like` is the symptom of a known mistake that makes exactly these numbers;
-    `stage` is the part of the computation, `family` the kind of mistake that makes such a divergence, a word of the
-    catalogue, or None; `by_place` is the family that point and pattern alone would have told.
+    `looks_like` is the symptom of a known mistake that makes exactly these numbers.  `stage` is the part of the
+    computation.  `bug_class` is the kind of mistake that makes such a divergence, a `family` of bugs.json, or None;
+    `bug_class_by_place` is what checkpoint and patterns alone would have told, without the fault dictionary.
     """
 
     step: int
     step_title: str
-    point: Checkpoint
-    family: str | None = None
+    checkpoint: Checkpoint
+    bug_class: str | None = None
     looks_like: str | None = None
     stage: str = "output"
-    by_place: str | None = None
+    bug_class_by_place: str | None = None
 
     def sentence(self) -> str:
         """Tell it in one line: step 2 (decode, 1 token), `scores`, batch 1, head 0, query 0, key 5: expected ..."""
+        at = self.checkpoint
         where = "creation" if self.step < 0 else f"step {self.step + 1} ({self.step_title})"
-        parts = [where, f"`{self.point.title}`"]
-        if self.point.program:
-            parts.append(f"program ({self.point.program})")
-        if self.point.call:
-            parts.append(f"call {self.point.call + 1}")
-        if self.point.place is None:
-            return f"{', '.join(parts)}: {' '.join(self.point.pattern)}".rstrip(": ")
-        if self.point.place.index:
-            parts.append(str(self.point.place))
-        place = self.point.place
-        return f"{', '.join(parts)}: expected {place.expected}, got {place.actual}"
+        parts = [where, f"`{at.title}`"]
+        if at.program:
+            parts.append(f"program ({at.program})")
+        if at.call:
+            parts.append(f"call {at.call + 1}")
+        if at.place is None:
+            return f"{', '.join(parts)}: {' '.join(at.sentences)}".rstrip(": ")
+        if at.place.index:
+            parts.append(str(at.place))
+        return f"{', '.join(parts)}: expected {at.place.expected}, got {at.place.actual}"
 
 
 @dataclass(frozen=True)
@@ -137,9 +158,14 @@ class Trace:
 
 
 def trace_to_json(value: Any) -> Any:
-    """Return a trace, or any part of one, as plain JSON; numbers JSON has no word for become strings."""
+    """Return a trace, or any part of one, as plain JSON; numbers that JSON has no word for become strings."""
+    if isinstance(value, Pattern):
+        return value.text
     if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: trace_to_json(getattr(value, item.name)) for item in fields(value)}
+        return {
+            DOCUMENT_NAMES.get(item.name, item.name): trace_to_json(getattr(value, item.name))
+            for item in fields(value)
+        }
     if isinstance(value, np.ndarray):
         return trace_to_json(value.tolist()) if value.size <= MOST_VALUES else None
     if isinstance(value, tuple | list):

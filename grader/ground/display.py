@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import unicodedata
 
+WIDEST = 120  # columns of a terminal that are used; longer lines are hard to read
 MAX_COLUMNS = 400
 MAX_LINES = 40
 MAX_MARKS = 2  # combining marks on one character; more of them paint over the lines above

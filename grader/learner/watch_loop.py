@@ -11,7 +11,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.live import Live
 
-from grader.ground.display import escape_for_display
+from grader.ground.display import WIDEST, escape_for_display
 from grader.judge.result import Result
 from grader.learner import watch_events as events
 from grader.learner.file_watcher import FileWatcher
@@ -23,7 +23,6 @@ from grader.learner.watch_view import WatchView, syntax_error
 from grader.report.bug_status_lines import PLAIN, UNICODE
 
 TICK = 0.5
-WIDEST = 120  # columns; longer lines are hard to read
 
 
 class Display(Protocol):

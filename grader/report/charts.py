@@ -26,10 +26,10 @@ def error_chart(trace: Trace) -> Markup | None:
     ends: list[int] = []
     start = 0
     for step in trace.steps:
-        point = _output(step)
-        if point is None:
+        checkpoint = _output(step)
+        if checkpoint is None:
             continue
-        errors = _errors(point)
+        errors = _errors(checkpoint)
         if errors is None:
             continue
         begin = _before(step, len(errors), start)
@@ -94,12 +94,14 @@ def _draw_errors(bars: Sequence[Bar], ends: Sequence[int]) -> Markup:
 
 def _output(step: TracedStep) -> Checkpoint | None:
     """Return the step's own output, not the cache: the last point whose arrays have a token axis."""
-    found = [p for p in step.points if p.name in ("output", "logits") and p.expected is not None]
+    found = [
+        p for p in step.checkpoints if p.name in ("output", "logits") and p.expected is not None
+    ]
     return found[-1] if found else None
 
 
-def _errors(point: Checkpoint) -> np.ndarray[Any, Any] | None:
-    want, got = _array(point.expected), _array(point.actual)
+def _errors(checkpoint: Checkpoint) -> np.ndarray[Any, Any] | None:
+    want, got = _array(checkpoint.expected), _array(checkpoint.actual)
     if want is None or got is None or want.shape != got.shape or want.ndim < 2:
         return None
     with np.errstate(invalid="ignore"):

@@ -53,7 +53,7 @@ def figures_of(trace: Trace) -> Figures | None:
     maps = tuple(_maps(trace))
     if divergence is None and not maps:
         return None
-    patterns = divergence.point.pattern if divergence else ()
+    patterns = divergence.checkpoint.sentences if divergence else ()
     return Figures(
         divergence.sentence() if divergence else "",
         patterns,
@@ -67,11 +67,13 @@ def figures_of(trace: Trace) -> Figures | None:
 
 def _maps(trace: Trace) -> Iterator[Maps]:
     """Yield the attention weights where they first differ, and the point of the first divergence if it is another."""
-    points = [(step, point) for step in trace.steps for point in step.points]
-    weights = next(((s, p) for s, p in points if _weights(p) and p.status == "differs"), None)
+    checkpoints = [(step, checkpoint) for step in trace.steps for checkpoint in step.checkpoints]
+    weights = next(((s, p) for s, p in checkpoints if _weights(p) and p.status == "differs"), None)
     if weights is None:
-        weights = next(((s, p) for s, p in reversed(points) if _weights(p) and p.expected), None)
-    first = trace.divergence.point if trace.divergence else None
+        weights = next(
+            ((s, p) for s, p in reversed(checkpoints) if _weights(p) and p.expected), None
+        )
+    first = trace.divergence.checkpoint if trace.divergence else None
     if first is not None and not (weights and weights[1] is first):
         yield from _drawn(trace.divergence.step if trace.divergence else 0, first, "")
     if weights is not None:
@@ -79,19 +81,19 @@ def _maps(trace: Trace) -> Iterator[Maps]:
         yield from _drawn(weights[0].index, weights[1], same)
 
 
-def _drawn(step: int, point: Checkpoint, remark: str) -> Iterator[Maps]:
-    maps = maps_of(point)
+def _drawn(step: int, checkpoint: Checkpoint, remark: str) -> Iterator[Maps]:
+    maps = maps_of(checkpoint)
     if maps is not None:
         where = "creation" if step < 0 else f"step {step + 1}"
         yield Maps(f"{where}, {maps.caption}{remark}", maps.heads, maps.notes)
 
 
-def _weights(point: Checkpoint) -> bool:
-    return point.name == "weights" and point.expected is not None
+def _weights(checkpoint: Checkpoint) -> bool:
+    return checkpoint.name == "weights" and checkpoint.expected is not None
 
 
 def _row(step: TracedStep) -> StepRow:
-    wrong = list(dict.fromkeys(f"`{p.title}`" for p in step.points if p.status != "same"))
+    wrong = list(dict.fromkeys(f"`{p.title}`" for p in step.checkpoints if p.status != "same"))
     if len(wrong) > MOST_NAMES:
         wrong = [*wrong[:MOST_NAMES], f"{len(wrong) - MOST_NAMES} more"]
     return StepRow(

@@ -69,19 +69,20 @@ class _Frame:
     whole: bool = False  # whole numbers need no digits behind the point
 
 
-def maps_of(point: Checkpoint) -> Maps | None:
+def maps_of(checkpoint: Checkpoint) -> Maps | None:
     """Return the pictures of one point, or None when it holds no table of numbers."""
-    expected, actual = _numbers(point.expected), _numbers(point.actual)
+    expected, actual = _numbers(checkpoint.expected), _numbers(checkpoint.actual)
     if expected is None or not expected.size:
         return None
-    assert point.expected is not None, "it has numbers"
-    title, axes = f"`{point.title}`", _axes(point, len(point.expected.shape))
-    if actual is not None and point.actual is not None and actual.shape != expected.shape:
+    assert checkpoint.expected is not None, "it has numbers"
+    title, axes = f"`{checkpoint.title}`", _axes(checkpoint, len(checkpoint.expected.shape))
+    if actual is not None and checkpoint.actual is not None and actual.shape != expected.shape:
         notes = (
-            f"Expected shape {[*point.expected.shape]}, got {[*point.actual.shape]}: no difference can be drawn.",
+            f"Expected shape {[*checkpoint.expected.shape]}, got {[*checkpoint.actual.shape]}:"
+            " no difference can be drawn.",
         )
-        return Maps(title, _each_alone(point, expected, actual, axes), notes)
-    first = point.place.index if point.place else _first(expected, actual) or ()
+        return Maps(title, _each_alone(checkpoint, expected, actual, axes), notes)
+    first = checkpoint.place.index if checkpoint.place else _first(expected, actual) or ()
     first = (0,) * (expected.ndim - len(first)) + first[-expected.ndim :]
     marked = actual is not None and _first(expected, actual) is not None
     lead, where = first[:-3], ", ".join(f"{axes[i]} {n}" for i, n in enumerate(first[:-3]))
@@ -95,7 +96,7 @@ def maps_of(point: Checkpoint) -> Maps | None:
             else _first(want[head], None if got is None else got[head])
         )
         frame = _frame(want, axes, (own or (0, 0))[-2:], mark=marked and head == first[-3])
-        frame = replace(frame, whole=_whole(point.expected) and _whole(point.actual))
+        frame = replace(frame, whole=_whole(checkpoint.expected) and _whole(checkpoint.actual))
         name = f"{axes[-3]} {head}: " if axes[-3] else ""
         heads.append(_panels(name, want[head], None if got is None else got[head], frame))
     if len(chosen) < len(want):
@@ -115,8 +116,8 @@ def _numbers(grid: RecordedArray | None) -> Numbers | None:
     return values.reshape((1,) * (3 - values.ndim) + values.shape)
 
 
-def _axes(point: Checkpoint, ndim: int) -> tuple[str, ...]:
-    named = point.place.axes if point.place else ()
+def _axes(checkpoint: Checkpoint, ndim: int) -> tuple[str, ...]:
+    named = checkpoint.place.axes if checkpoint.place else ()
     if len(named) != ndim or any(name.startswith("axis ") for name in named):
         named = AXES.get(ndim, tuple(f"axis {axis}" for axis in range(ndim)))
     return ("",) * (3 - ndim) + named
@@ -198,14 +199,14 @@ def _panel(title: str, values: Numbers, frame: _Frame, *, difference: bool, mark
 
 
 def _each_alone(
-    point: Checkpoint, expected: Numbers, actual: Numbers, axes: tuple[str, ...]
+    checkpoint: Checkpoint, expected: Numbers, actual: Numbers, axes: tuple[str, ...]
 ) -> tuple[tuple[Panel, ...], ...]:
     """Return both of one head where their shapes differ."""
     panels = []
     first = f"first {axes[-3]}: " if axes[-3] else ""
     for title, values, grid in (
-        ("expected", expected, point.expected),
-        ("your file", actual, point.actual),
+        ("expected", expected, checkpoint.expected),
+        ("your file", actual, checkpoint.actual),
     ):
         values = values[(0,) * (values.ndim - 3)]
         if values.size:

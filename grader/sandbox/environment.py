@@ -1,13 +1,11 @@
-"""Where this repository lies, and the literal environment of processes that run learner code."""
+"""Where Python lies, and the literal environment of processes that run learner code."""
 
 from __future__ import annotations
 
 import os
 import sys
 import sysconfig
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
 DEVICE = "KVDOJO_DEVICE"  # names the device for tensors in unconfined workers
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",

@@ -16,8 +16,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from grader.ground.paths import ROOT
 from grader.sandbox.channel import Channel, Log
-from grader.sandbox.environment import ENVIRONMENT, ROOT
+from grader.sandbox.environment import ENVIRONMENT
 from grader.sandbox.layers import LAYERS
 from grader.sandbox.layers.own_process import OwnProcess
 from grader.sandbox.process import END_SECONDS, GRACE_SECONDS, End, explain

@@ -22,8 +22,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from grader.ground.paths import ROOT
 from grader.sandbox.channel import Channel
-from grader.sandbox.environment import ENVIRONMENT, ROOT
+from grader.sandbox.environment import ENVIRONMENT
 from grader.sandbox.protocol.messages import OUT_OF_MEMORY, Limits, SandboxError, WorkerFailure
 
 if sys.platform != "win32":  # nothing is run there; see `Sandbox`

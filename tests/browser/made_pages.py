@@ -8,6 +8,7 @@ from made_traces import not_finite, trace, unmasked
 
 from grader.content import Challenge
 from grader.diagnose.trace_model import Divergence
+from grader.judge.error_patterns import Pattern
 from grader.judge.result import BugStatus, CaseResult, Cause, Result, Where
 from grader.report.html_report import result_page
 
@@ -70,9 +71,14 @@ def _hostile(challenge: Challenge) -> str:
     result = replace(_result(challenge, cases, _one(challenge)), file=HOSTILE, log=HOSTILE)
     made = trace("a", wrong=unmasked)
     assert made.divergence is not None
-    point = replace(made.divergence.point, name=HOSTILE, title=HOSTILE, pattern=(HOSTILE,))
-    steps = tuple(replace(step, title=HOSTILE, points=(point,)) for step in made.steps)
-    first = Divergence(1, HOSTILE, point, looks_like=HOSTILE)
+    checkpoint = replace(
+        made.divergence.checkpoint,
+        name=HOSTILE,
+        title=HOSTILE,
+        patterns=(Pattern("hostile", HOSTILE),),
+    )
+    steps = tuple(replace(step, title=HOSTILE, checkpoints=(checkpoint,)) for step in made.steps)
+    first = Divergence(1, HOSTILE, checkpoint, looks_like=HOSTILE)
     made = replace(made, steps=steps, divergence=first, ended=HOSTILE)
     return result_page(
         challenge, result, f"{HOSTILE}\n{challenge.reference_text}", traces={"a": made}
@@ -81,7 +87,7 @@ def _hostile(challenge: Challenge) -> str:
 
 def _result(challenge, cases, bugs) -> Result:
     verdict = "failed" if any(case.cause for case in cases) else "passed"
-    score = sum(case.points for case in cases)
+    score = sum(case.checkpoints for case in cases)
     top = sum(case.max_points for case in cases)
     return Result(
         challenge.id,

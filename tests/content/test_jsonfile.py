@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from grader.content.errors import ContentError
+from grader.content.content_errors import ContentError
 from grader.content.jsonfile import parse_json, read_json
 from grader.ground.limits import MAX_CONTENT_BYTES
 

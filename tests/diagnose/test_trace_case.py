@@ -69,7 +69,7 @@ def trace(challenge, sandbox_for):
 def test_the_reference_does_not_part_from_itself(challenge, trace) -> None:
     made = trace(challenge.reference_text)
     assert made.divergence is None
-    assert {point.status for step in made.steps for point in step.points} == {"same"}
+    assert {checkpoint.status for step in made.steps for checkpoint in step.checkpoints} == {"same"}
     facts = [(s.cache_length, s.scores, s.weight_sum) for s in made.steps[1:]]
     assert [[pair.actual for pair in step] for step in facts] == [
         ["3", "3", "1.0000"],
@@ -97,8 +97,8 @@ def test_stage_family_and_pattern(challenge, trace, bug, step, said) -> None:
         step,
         stage_of(challenge, load_checkpoints(challenge), bug),
     )
-    assert first.family == challenge.bugs[bug].family == first.by_place
-    assert said in " ".join([first.sentence(), *first.point.pattern])
+    assert first.bug_class == challenge.bugs[bug].family == first.bug_class_by_place
+    assert said in " ".join([first.sentence(), *first.checkpoint.sentences])
 
 
 def test_the_sentence_names_step_point_and_place(challenge, trace) -> None:
@@ -118,7 +118,7 @@ def test_a_file_without_the_methods_is_seen_through_torch(trace, body) -> None:
     assert trace(file("t - s")).divergence is None
     first = trace(file("0")).divergence
     assert first is not None
-    assert (first.step, first.stage, first.point.from_method) == (1, "mask", False)
+    assert (first.step, first.stage, first.checkpoint.from_method) == (1, "mask", False)
 
 
 CORRECT = ["einsum", "per_head_loop", "query_chunks", "scale_on_query", "sdpa_two_paths"]
@@ -137,7 +137,7 @@ HOSTILE = {
     "many calls": "    def _merge_heads(self, x):\n"
     "        return [self._split_heads(x.flatten(2)) for _ in range(3000)][0]\n",
     "forged notes": "    def _merge_heads(self, x):\n        import sys\n"
-    "        sys.modules['driver'].Verbs.recorded_points = lambda self: {'rows': [[1, 2], 'x', 3]}\n"
+    "        sys.modules['driver'].Verbs.recorded_calls = lambda self: {'rows': [[1, 2], 'x', 3]}\n"
     "        return x.flatten(1)\n",
 }
 

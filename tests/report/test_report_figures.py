@@ -6,7 +6,16 @@ import re
 
 import numpy as np
 import pytest
-from made_traces import AXES, not_finite, point, scores, softmax, trace, unmasked, weights_point
+from made_traces import (
+    AXES,
+    checkpoint,
+    not_finite,
+    scores,
+    softmax,
+    trace,
+    unmasked,
+    weights_checkpoint,
+)
 
 from grader.report.charts import cache_chart, error_chart
 from grader.report.figures import figures_of
@@ -18,7 +27,7 @@ def cells(maps):
 
 
 def test_each_head_shows_expected_actual_and_difference() -> None:
-    maps = maps_of(weights_point(2, 6, wrong=unmasked))
+    maps = maps_of(weights_checkpoint(2, 6, wrong=unmasked))
     assert [len(head) for head in maps.heads] == [3, 3, 3]
     assert maps.heads[1][1].title == "head 1: your file"
     first = maps.heads[0]
@@ -28,7 +37,7 @@ def test_each_head_shows_expected_actual_and_difference() -> None:
 
 
 def test_the_first_difference_is_marked_where_the_file_is_wrong() -> None:
-    made = weights_point(2, 6, wrong=unmasked)
+    made = weights_checkpoint(2, 6, wrong=unmasked)
     maps = maps_of(made)
     expected, actual, difference = maps.heads[0]
     _, head, row, column = made.place.index
@@ -41,7 +50,7 @@ def test_the_first_difference_is_marked_where_the_file_is_wrong() -> None:
 
 
 def test_equal_arrays_have_no_mark_and_no_shade_of_difference() -> None:
-    maps = maps_of(weights_point(2, 6))
+    maps = maps_of(weights_checkpoint(2, 6))
     assert not any(cell.first for cell in cells(maps))
     assert {cell.shade for _, row in maps.heads[0][2].rows for cell in row} == {"w0"}
 
@@ -50,7 +59,7 @@ def test_large_arrays_are_cut_around_the_first_difference() -> None:
     want = softmax(scores(9, 40, 90))
     got = want.copy()
     got[0, 7, 30, 60] += 0.5
-    maps = maps_of(point("weights", want, got, AXES))
+    maps = maps_of(checkpoint("weights", want, got, AXES))
     assert len(maps.heads) == PANELS
     marked = [cell for cell in cells(maps) if cell.first]
     assert len(marked) == 2
@@ -68,13 +77,13 @@ def test_arrays_of_any_rank(shape) -> None:
     want = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     got = want.copy()
     got.flat[-1] = -1
-    made = maps_of(point("scores", want, got, tuple(f"a{n}" for n in range(len(shape)))))
+    made = maps_of(checkpoint("scores", want, got, tuple(f"a{n}" for n in range(len(shape)))))
     assert sum(cell.first for cell in cells(made)) == 2
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4), (2,), (2, 3, 2, 9)])
 def test_another_shape_is_told_and_both_are_shown(shape) -> None:
-    made = maps_of(point("weights", softmax(scores(3, 2, 6)), np.ones(shape), AXES))
+    made = maps_of(checkpoint("weights", softmax(scores(3, 2, 6)), np.ones(shape), AXES))
     assert "no difference" in made.notes[0]
     assert [panel.title for panel in made.heads[0]] == [
         "first head: expected",
@@ -84,15 +93,17 @@ def test_another_shape_is_told_and_both_are_shown(shape) -> None:
 
 @pytest.mark.parametrize("values", [np.zeros((0, 3)), np.zeros((2, 0)), None])
 def test_what_has_no_numbers_has_no_picture(values) -> None:
-    made = weights_point(2, 6)
-    empty = made.expected if values is None else point("weights", values, values, AXES).expected
+    made = weights_checkpoint(2, 6)
+    empty = (
+        made.expected if values is None else checkpoint("weights", values, values, AXES).expected
+    )
     empty = type(empty)((2, 3), "float32", values)
     assert maps_of(type(made)("weights", "weights", 0, "same", empty, empty)) is None
 
 
 def test_missing_and_not_finite_values() -> None:
-    assert len(maps_of(point("weights", softmax(scores(1, 2, 3)), None, AXES)).heads[0]) == 1
-    shown = cells(maps_of(weights_point(2, 6, wrong=not_finite)))
+    assert len(maps_of(checkpoint("weights", softmax(scores(1, 2, 3)), None, AXES)).heads[0]) == 1
+    shown = cells(maps_of(weights_checkpoint(2, 6, wrong=not_finite)))
     assert {"NaN"} <= {cell.text for cell in shown if cell.shade == "odd"}
 
 
@@ -122,7 +133,7 @@ def test_figures_tell_the_first_divergence_and_are_the_same_each_time() -> None:
 def test_no_axis_is_named_that_the_array_does_not_have() -> None:
     want = np.arange(4)
     got = np.array([0, 1, 9, 3])
-    ((expected, actual, difference),) = maps_of(point("head map", want, got, ("head",))).heads
+    ((expected, actual, difference),) = maps_of(checkpoint("head map", want, got, ("head",))).heads
     assert (expected.title, expected.axes) == ("expected", ("", "head"))
     assert [cell.text for _, row in actual.rows for cell in row] == ["·", "1", "9", "3"]
     assert [cell.text for _, row in difference.rows for cell in row] == ["·", "·", "+7", "·"]

@@ -10,9 +10,10 @@ import pytest
 from grader.cli.main import main
 from grader.cli.trace_command import lines
 from grader.content import load_challenge
-from grader.diagnose.explain_failures import MOST, told, trace_failed_cases
+from grader.diagnose.explain_failures import MOST_PICTURED, divergence_text, trace_failed_cases
 from grader.diagnose.trace_model import Checkpoint, Divergence, Trace
 from grader.judge import grade_source
+from grader.judge.error_patterns import Pattern
 from grader.report.html_report import result_page
 
 CHALLENGE = "multi_head_attention"
@@ -48,7 +49,7 @@ def test_only_what_went_wrong_is_traced(graded) -> None:
     challenge, source, box, result = graded
     traces = trace_failed_cases(box, challenge, result, source)
     failed = [case.id for case in result.cases if case.status == "failed"]
-    assert set(traces) == set(failed[:MOST])
+    assert set(traces) == set(failed[:MOST_PICTURED])
 
 
 def test_trace_on_the_command_line(graded, tmp_path, capsys) -> None:
@@ -63,9 +64,11 @@ def test_trace_on_the_command_line(graded, tmp_path, capsys) -> None:
 
 
 def test_how_a_step_ends_is_told_once() -> None:
-    end = ("It ends with ValueError; the reference returns.",)
-    point = Checkpoint("end", "how it ends", 0, "differs", None, None, None, end)
-    first = Divergence(0, "prefill", point)
+    text = "It ends with ValueError; the reference returns."
+    checkpoint = Checkpoint(
+        "ending", "how it ends", 0, "differs", patterns=(Pattern("ending", text),)
+    )
+    first = Divergence(0, "prefill", checkpoint)
     (line,) = lines(Trace(CHALLENGE, "no-cache", (), first))
-    assert line.endswith("how it ends`: " + end[0])
-    assert told(first).endswith("the reference returns.")
+    assert line.endswith("how it ends`: " + text)
+    assert divergence_text(first).endswith("the reference returns.")

@@ -1,4 +1,4 @@
-"""Beside a submission, in its worker: see what Triton's functions are given and return while they are interpreted.
+"""In the worker, beside a submission: record what Triton's functions are given and return while they are interpreted.
 
 Sent with the recorder.  Compiled kernels are left alone: only the interpreter's functions can be looked into.
 """
@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 import torch
 
 
-class Seen:
-    """Stands for an interpreted function: it can be called by another one, and launched over a grid.
+class KernelFunction:
+    """Stands in for an interpreted function: it can be called by another one, and launched over a grid.
 
-    Where `caller>name` is wanted of it, a call from there goes by that name.
+    Its calls are recorded under the name of the function.  Where `caller>name` is wanted, as `_decode>_dot` is, calls
+    from that caller are recorded under that longer name.
     """
 
     callers: ClassVar[list[str]] = []
@@ -22,15 +23,15 @@ class Seen:
         self.function, self.recorder, self.name = function, recorder, name
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it from another function of the device."""
+        """Call it from another function on the device."""
         name = f"{self.callers[-1]}>{self.name}" if self.callers else self.name
         name = name if name in self.recorder.wanted else self.name
-        given = lambda: {at: plain(item) for at, item in enumerate(args)}  # noqa: E731 - read only when it is wanted
-        program = f"program {running()}"
+        given = lambda: {at: as_tensors(item) for at, item in enumerate(args)}  # noqa: E731 - read only when it is wanted
+        program = f"program {running_program()}"
         self.recorder.entered(name, given, program)
         result = self._within(self.function, args, kwargs)
-        self.recorder.returned(name, lambda: plain(result), program)
-        self.recorder.halt()
+        self.recorder.returned(name, lambda: as_tensors(result), program)
+        self.recorder.stop_if_due()
         return result
 
     def __getitem__(self, grid: Any) -> Callable[..., Any]:
@@ -40,7 +41,9 @@ class Seen:
         def launched(*args: Any, **kwargs: Any) -> Any:
             result = self._within(launch, args, kwargs)
             given = {**dict(zip(self.function.arg_names, args, strict=False)), **kwargs}
-            self.recorder.returned(self.name, lambda: self.recorder.written(self.name, given))
+            self.recorder.returned(
+                self.name, lambda: self.recorder.written_arguments(self.name, given)
+            )
             return result
 
         return launched
@@ -56,22 +59,22 @@ class Seen:
         return getattr(self.function, name)
 
 
-def interpreted(item: Any) -> bool:
-    """Whether something is a function that Triton interprets."""
+def is_interpreted(item: Any) -> bool:
+    """Whether this is a function that Triton interprets."""
     return type(item).__name__ == "InterpretedFunction"
 
 
-def running() -> str:
-    """Say which program of the grid the interpreter is running."""
+def running_program() -> str:
+    """Return which program of the grid the interpreter is running, such as `1, 0, 0`; empty outside a kernel."""
     module = sys.modules.get("triton.runtime.interpreter")
     place = getattr(getattr(module, "interpreter_builder", None), "grid_idx", None)
     return ", ".join(map(str, place or ()))
 
 
-def plain(value: Any) -> Any:
-    """Return the interpreter's values as tensors, and None for pointers, which differ from run to run."""
+def as_tensors(value: Any) -> Any:
+    """Return the interpreter's values as tensors; None for pointers, which differ from run to run."""
     if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
+        return [as_tensors(item) for item in value]
     handle = getattr(value, "handle", None)
     if handle is None:
         return getattr(value, "value", value)

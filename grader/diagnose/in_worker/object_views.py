@@ -1,7 +1,7 @@
-"""Beside a submission, in its worker: what an object shows of itself, and what it holds on to.
+"""In the worker, beside a submission: what paths from an object lead to, and which objects and memory it holds.
 
-Sent with the recorder, of which it knows nothing.  Paths such as `0.get` lead to what a contract shows; private
-attributes are read only to learn whether two things share memory or objects.
+Sent with the recorder, of which it knows nothing.  Paths such as `0.get` lead to values that the challenge's contract
+promises; private attributes are read only to learn whether two things share memory or objects.
 """
 
 import types
@@ -13,16 +13,17 @@ import torch
 
 MOST_HELD = 600
 FEWEST, MOST_COUNTS = 4, 4096
-MOST_SNAPPED, DEEPEST = 2000, 6
+MOST_COPIED, DEEPEST = 2000, 6
 ABSENT = object()
 METHODS = (types.MethodType, types.BuiltinMethodType)
 NO_STATE = (types.ModuleType, types.FunctionType, types.MethodType, type)
 
 
-def follow(value: Any, path: str) -> Any:
-    """Return what a path leads to: items by number, attributes by name, `len`; methods are called without arguments.
+def follow_path(value: Any, path: str) -> Any:
+    """Return what a path leads to; ABSENT where an attribute is not there.
 
-    ABSENT stands for an attribute that is not there.
+    The parts of a path, joined by dots, are item numbers, names of attributes, and `len`; methods are called without
+    arguments.  `follow_path(caches, "0.get")` is `caches[0].get()`.
     """
     for name in path.split("."):
         if name == "len":
@@ -37,13 +38,13 @@ def follow(value: Any, path: str) -> Any:
     return list(value) if isinstance(value, KeysView | ValuesView) else value
 
 
-def public(value: Any) -> Iterator[tuple[str, Any]]:
+def public_attributes(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the public attributes that an object itself has, by name."""
     own = [(name, item) for name, item in _attributes(value).items() if type(name) is str]
     return ((name, item) for name, item in sorted(own, key=itemgetter(0)) if name[:1] != "_")
 
 
-def held(*values: Any) -> tuple[set[int], set[int]]:
+def held_by(*values: Any) -> tuple[set[int], set[int]]:
     """Return the identities of the mutable objects within some values, and the memory that their tensors use."""
     objects: set[int] = set()
     memory: set[int] = set()
@@ -64,7 +65,7 @@ def held(*values: Any) -> tuple[set[int], set[int]]:
     return objects, memory
 
 
-def twice(owner: Any) -> bool:
+def holds_one_twice(owner: Any) -> bool:
     """Whether a list or dictionary among the attributes of an object holds one object twice."""
     for value in _attributes(owner).values():
         items = value.values() if isinstance(value, dict) else value
@@ -77,33 +78,36 @@ def twice(owner: Any) -> bool:
     return False
 
 
-def counts(value: Any) -> bool:
+def is_list_of_counts(value: Any) -> bool:
     """Whether something is a list of whole numbers, and long enough to be compared as a tensor."""
     if not isinstance(value, list | tuple) or not FEWEST <= len(value) <= MOST_COUNTS:
         return False
     return all(type(item) is int and abs(item) < 1 << 62 for item in value)
 
 
-def versions(values: Any) -> list[Any]:
-    """Tell arguments by identity and content: of tensors how often they were written to, of plain lists all."""
+def argument_versions(values: Any) -> list[Any]:
+    """Return what changes when arguments are changed in place.
+
+    Of a tensor that is how often it was written to, and of lists and dictionaries their content.
+    """
     seen: list[Any] = []
     for value in values:
         parts = value.values() if isinstance(value, dict) else [value]
         seen += [(id(part), _version(part)) for part in parts if isinstance(part, torch.Tensor)]
         if isinstance(value, dict | list):
-            seen.append(_snapshot(value, [MOST_SNAPPED], 0))
+            seen.append(_copied(value, [MOST_COPIED], 0))
     return seen
 
 
-def _snapshot(value: Any, left: list[int], depth: int) -> Any:
+def _copied(value: Any, left: list[int], depth: int) -> Any:
     left[0] -= 1
     if left[0] < 0 or depth > DEEPEST or not isinstance(value, dict | list | str | int | float):
         return id(value)
     if isinstance(value, dict):
         items = [(key, item) for key, item in value.items() if type(key) is str]
-        return [(key, _snapshot(item, left, depth + 1)) for key, item in items]
+        return [(key, _copied(item, left, depth + 1)) for key, item in items]
     if isinstance(value, list):
-        return [_snapshot(item, left, depth + 1) for item in value]
+        return [_copied(item, left, depth + 1) for item in value]
     return value
 
 

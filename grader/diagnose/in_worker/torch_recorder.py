@@ -1,6 +1,6 @@
-"""Beside a submission, in its worker: what torch's own softmax and fused attention are given and return.
+"""In the worker, beside a submission: record what torch's own softmax and fused attention are given and return.
 
-Sent with the recorder.  It knows no method of the file: it sees a file that is written in one piece.
+Sent with the recorder.  It knows no method of the file, and so also serves a file that is written in one piece.
 """
 
 from typing import Any
@@ -11,8 +11,11 @@ from torch.overrides import TorchFunctionMode
 PRODUCTS = ("matmul", "__matmul__", "bmm", "einsum", "baddbmm", "__rmatmul__")
 
 
-class Watch(TorchFunctionMode):
-    """Sees every softmax and fused attention, whatever the file calls its methods."""
+class TorchFunctionRecorder(TorchFunctionMode):
+    """Records every softmax and fused attention, and the product of weights and values behind a softmax.
+
+    The records are `softmax.in` (the scores), `softmax.out` (the weights) and `context`.
+    """
 
     def __init__(self, recorder: Any) -> None:
         super().__init__()
@@ -23,8 +26,8 @@ class Watch(TorchFunctionMode):
         result = func(*args, **kwargs)
         name = getattr(func, "__name__", "")
         if name == "softmax" and args and isinstance(result, torch.Tensor):
-            self.recorder.op("softmax.in", args[0])
-            self.recorder.op("softmax.out", result)
+            self.recorder.torch_function("softmax.in", args[0])
+            self.recorder.torch_function("softmax.out", result)
             self.recorder.weights_shape = result.shape
         elif name == "scaled_dot_product_attention":
             self._fused(result, *args, **kwargs)
@@ -36,13 +39,13 @@ class Watch(TorchFunctionMode):
         shapes = [item.shape for item in args if isinstance(item, torch.Tensor)]
         if self.recorder.weights_shape in shapes and isinstance(result, torch.Tensor):
             self.recorder.weights_shape = None
-            self.recorder.op("context", result)
+            self.recorder.torch_function("context", result)
 
     def _fused(
         self, result: Any, q: Any, k: Any, v: Any, attn_mask: Any = None, dropout_p: float = 0.0,
         is_causal: bool = False, scale: Any = None, enable_gqa: bool = False,
     ) -> None:  # fmt: skip
-        """Work out what the fused function keeps to itself."""
+        """Compute the scores and weights that the fused function keeps to itself."""
         if enable_gqa:
             k = k.repeat_interleave(q.shape[-3] // k.shape[-3], -3)
         scores = q @ k.transpose(-2, -1) * (q.shape[-1] ** -0.5 if scale is None else scale)
@@ -54,6 +57,6 @@ class Watch(TorchFunctionMode):
             scores = (
                 scores.masked_fill(~attn_mask, float("-inf")) if boolean else scores + attn_mask
             )
-        self.recorder.op("softmax.in", scores)
-        self.recorder.op("softmax.out", scores.softmax(-1))
-        self.recorder.op("context", result)
+        self.recorder.torch_function("softmax.in", scores)
+        self.recorder.torch_function("softmax.out", scores.softmax(-1))
+        self.recorder.torch_function("context", result)

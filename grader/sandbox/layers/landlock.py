@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from grader.sandbox.environment import ROOT, python_folders
+from grader.ground.paths import ROOT
+from grader.sandbox.environment import python_folders
 from grader.sandbox.layers.layer import Attempt, Budget, Layer, Places, checked, libc
 
 CREATE, ADD, RESTRICT = 444, 445, 446  # the same numbers on every 64-bit architecture

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from grader.sandbox.environment import ROOT
+from grader.ground.paths import ROOT
 from grader.sandbox.layers import LAYERS
 from grader.sandbox.layers.layer import Places
 from grader.sandbox.protocol.messages import Request, SandboxError, WorkerFailure

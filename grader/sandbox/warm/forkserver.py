@@ -26,7 +26,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from grader.sandbox.environment import ROOT, python_folders
+from grader.ground.paths import ROOT
+from grader.sandbox.environment import python_folders
 from grader.sandbox.layers import LAYERS
 from grader.sandbox.layers.layer import Budget, Layer, libc
 from grader.sandbox.warm import warmup
