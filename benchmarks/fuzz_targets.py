@@ -154,7 +154,7 @@ def _unusable() -> type[Exception]:
 def _source(text: str) -> None:
     challenge = _challenge()
     entry_status(challenge, text)
-    foreign_helpers(challenge, text)
+    foreign_helpers(challenge, text, ["_visible", "_slots"])
 
 
 def _show(text: str) -> None:
