@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import struct
 import tempfile
 import zipfile
@@ -107,9 +108,7 @@ def _read_challenge(given: tuple[str, Any]) -> None:
     name, document = given
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root, "challenges", NAME)
-        folder.mkdir(parents=True)
-        for path in (ROOT / "challenges" / NAME).glob("*.json"):
-            (folder / path.name).write_bytes(path.read_bytes())
+        shutil.copytree(ROOT / "challenges" / NAME, folder)
         (folder / name).write_text(json.dumps(document))
         challenge = load_challenge(NAME, Path(root))
         _ = challenge.cases, challenge.bugs
@@ -117,7 +116,7 @@ def _read_challenge(given: tuple[str, Any]) -> None:
 
 
 def _challenge_files() -> st.SearchStrategy[tuple[str, Any]]:
-    names = ("challenge.json", "bugs.json", "cases.json", "verbs.codec.json")
+    names = ("challenge.json", "bugs.json", "cases.json", "recorded/verbs.schema.json")
     folder = ROOT / "challenges" / NAME
     return st.one_of(
         *(

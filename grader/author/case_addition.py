@@ -5,7 +5,6 @@ The files change together or not at all, and are those that recording the challe
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -16,8 +15,7 @@ from grader.author.kill_matrix import kill_matrix, row
 from grader.author.recording import recorded, with_symptoms
 from grader.author.wrong_variants import bug_ids, decoy_ids, planted
 from grader.content import Case, Challenge, ContentError
-from grader.content.cases_schema import digest_of
-from grader.content.jsonfile import parse_json
+from grader.content.cases_schema import cases_digest
 from grader.ground.invocation import command_line
 from grader.ground.transaction import locked, replace_files
 from grader.judge.cost import estimate_cost
@@ -111,11 +109,9 @@ def write(
     kept = {key: value for key, value in entry.items() if key != "$schema"}
     if because:
         kept["keep_because"] = because
-    cases = with_entry((challenge.folder / "cases.json").read_bytes(), kept)
-    golden = replace(found.golden, content=digest_of(challenge, cases))
-    files = recorded(challenge, golden, found.witnesses)
-    # in this order no reader ever meets a case without its golden
-    replace_files(challenge.folder, {**files, "cases.json": cases})
+    entries = [*challenge.case_entries, kept]
+    golden = replace(found.golden, content=cases_digest(challenge, entries))
+    replace_files(challenge.folder, recorded(challenge, golden, found.witnesses, entries))
 
 
 def locking(
@@ -123,27 +119,6 @@ def locking(
 ) -> AbstractContextManager[None]:
     """Keep other authors out while a case is added."""
     return locked(challenge.folder, waiting)
-
-
-def with_entry(text: bytes, entry: Mapping[str, Any]) -> bytes:
-    """Return `cases.json` with one more case at its end, the rest of the file as it was written."""
-    old = parse_json(text, "cases.json")
-    want = {**old, "cases": [*old["cases"], entry]}
-    body = text.decode("utf-8-sig")
-    shown = json.dumps(entry, indent=2, ensure_ascii=False).replace("\n", "\n    ")
-    end = body.rstrip().removesuffix("}").rstrip().removesuffix("]").rstrip()
-    comma = "," if old["cases"] else ""
-    made = f"{end}{comma}\n    {shown}\n  ]\n}}\n".encode()
-    if _reads_as(made, want):
-        return made
-    return (json.dumps(want, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def _reads_as(text: bytes, want: Any) -> bool:
-    try:
-        return bool(parse_json(text, "cases.json") == want)
-    except ContentError:
-        return False
 
 
 def _honest(sandbox: Sandbox, challenge: Challenge, case: Case, made: CaseGolden) -> None:

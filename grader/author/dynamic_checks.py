@@ -86,7 +86,7 @@ class DynamicChecks:
                 )
             if list(self.challenge.bugs[name].witnesses) != witnesses:
                 again = command_line("check", self.challenge.id, "--record")
-                yield name, f"bugs.json lists other witnesses; run `{again}`"
+                yield name, f"recorded/witnesses.json lists other cases; run `{again}`"
 
     def _cases(self, matrix: KillMatrix) -> Faults:
         bugs = set(bug_ids(self.challenge))

@@ -8,14 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 from grader.author.kill_matrix import KillMatrix, kill_matrix
 from grader.author.wrong_variants import bug_ids
 from grader.content import Challenge, load_challenge
+from grader.content.cases_document import cases_bytes
 from grader.content.cases_schema import cases_digest, cases_schema
 from grader.content.jsonfile import read_json
 from grader.content.planting import plant
+from grader.content.witnesses import witnesses_bytes
 from grader.ground.files import write_atomically
 from grader.ground.transaction import replace_files
 from grader.judge.golden import CaseGolden, Golden, oracle_digest, save_golden
@@ -44,21 +47,46 @@ def record(
     cases = {name: with_symptoms(case, name, matrix) for name, case in golden.cases.items()}
     golden = replace(golden, cases=cases)
     witnesses = {name: matrix.witnesses(name) for name in bug_ids(challenge)}
-    challenge.starter.parent.mkdir(exist_ok=True)
-    replace_files(challenge.folder, recorded(challenge, golden, witnesses))
-    write_atomically(challenge.starter, starter_bytes(challenge))
+    replace_files(challenge.folder, recorded(challenge, golden, witnesses, challenge.case_entries))
     return golden, matrix
 
 
 def recorded(
-    challenge: Challenge, golden: Golden, witnesses: Mapping[str, Sequence[str]]
+    challenge: Challenge,
+    golden: Golden,
+    witnesses: Mapping[str, Sequence[str]],
+    entries: Sequence[Mapping[str, Any]],
 ) -> dict[str, bytes]:
-    """Return the files that follow from the cases, by name; equal content gives equal bytes."""
-    return {
-        challenge.golden.name: save_golden(challenge.golden, golden),
-        "bugs.json": _with_witnesses(challenge, witnesses),
-        "cases.schema.json": schema_bytes(challenge),
+    """Return all that is written, by path within the challenge's folder; equal content gives equal bytes.
+
+    `entries` are the whole cases: `cases.json` is laid out anew, and stands last, so that no reader ever meets a case
+    without its golden.
+    """
+    cases = challenge.folder / "cases.json"
+    made_from = content_digest(
+        challenge, {name: case.recipe for name, case in golden.cases.items()}
+    )
+    files = {
+        challenge.golden: save_golden(challenge.golden, golden),
+        challenge.witnesses: witnesses_bytes(made_from, witnesses),
+        challenge.cases_schema: schema_bytes(challenge),
+        challenge.starter: starter_bytes(challenge),
+        cases: cases_bytes(read_json(cases), entries),
     }
+    return {path.relative_to(challenge.folder).as_posix(): data for path, data in files.items()}
+
+
+def content_digest(challenge: Challenge, recipes: Mapping[str, str]) -> str:
+    """Digest of what the witnesses follow from: the reference, every bug's edits, and the recipe of every case.
+
+    A recipe is itself a digest of the case, the driver and the files it reads (`judge.golden.recipe_of`).
+    """
+    edits = [
+        [bug.id, bug.kind, [[edit.find, edit.replace] for edit in bug.edits]]
+        for bug in challenge.bugs.values()
+    ]
+    text = json.dumps([challenge.reference_text, edits, sorted(recipes.items())])
+    return sha256(text.encode()).hexdigest()[:32]
 
 
 def starter_bytes(challenge: Challenge) -> bytes:
@@ -75,7 +103,7 @@ def schema_bytes(challenge: Challenge) -> bytes:
 def write_verbs_schema(challenge: Challenge) -> None:
     """Write the schema of the verbs, which follows from the driver; it comes first, for cases are checked with it."""
     if content := verbs_schema_bytes(challenge):
-        write_atomically(challenge.folder / "verbs.schema.json", content)
+        write_atomically(challenge.verbs_schema, content)
 
 
 def verbs_schema_bytes(challenge: Challenge) -> bytes | None:
@@ -91,13 +119,6 @@ def with_symptoms(golden: CaseGolden, name: str, matrix: KillMatrix) -> CaseGold
         if row[name].sketch:
             faults[fault] = list(row[name].sketch or ())
     return replace(golden, symptoms=faults)
-
-
-def _with_witnesses(challenge: Challenge, witnesses: Mapping[str, Sequence[str]]) -> bytes:
-    document = read_json(challenge.folder / "bugs.json")
-    for entry in document["bugs"]:
-        entry["witnesses"] = list(witnesses.get(entry["id"], ()))
-    return _json(document)
 
 
 def _json(document: Any) -> bytes:

@@ -23,7 +23,7 @@ FILES = (
     "cases.json",
     "bugs.json",
     "impostors.json",
-    "verbs.schema.json",
+    "recorded/verbs.schema.json",
     "driver.py",
 )
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -49,7 +49,9 @@ def scaffold(name: str, root: Path) -> Challenge:
     made = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=root))
     try:
         for file in FILES:
-            (made / file).write_text(_render(file, words), "utf-8")
+            place = made / file
+            place.parent.mkdir(exist_ok=True)
+            place.write_text(_render(place.name, words), "utf-8")
         made.chmod(0o755)
         folder.parent.mkdir(exist_ok=True)
         write_atomically(reference, _render("reference.py", words))
@@ -60,7 +62,7 @@ def scaffold(name: str, root: Path) -> Challenge:
         shutil.rmtree(made, ignore_errors=True)
         raise
     challenge = load_challenge(name, root)
-    write_atomically(folder / "cases.schema.json", schema_bytes(challenge))
+    write_atomically(challenge.cases_schema, schema_bytes(challenge))
     validate_challenge(challenge)
     return challenge
 

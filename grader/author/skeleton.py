@@ -15,7 +15,7 @@ Document = dict[str, Any]
 
 def skeleton(challenge: Challenge, file: Path) -> Document:
     """Return a document that is valid as it stands; its `$schema` leads from `file` to the challenge's schema."""
-    schema = os.path.relpath(challenge.folder / "cases.schema.json", file.absolute().parent)
+    schema = os.path.relpath(challenge.cases_schema, file.absolute().parent)
     name = _free("my-case", challenge)
     case = {
         "id": name,
@@ -32,7 +32,7 @@ def skeleton(challenge: Challenge, file: Path) -> Document:
 
 def verbs(challenge: Challenge) -> dict[str, tuple[str, dict[str, str]]]:
     """Return per verb its description, and its parameters with theirs; a required one is marked by a star."""
-    known = read_json(challenge.folder / "verbs.schema.json")["$defs"]["verbs"]
+    known = read_json(challenge.verbs_schema)["$defs"]["verbs"]
     return {
         name: (str(schema.get("description", "")), _parameters(schema))
         for name, schema in known.items()
@@ -63,7 +63,7 @@ def _recipe(challenge: Challenge) -> Document:
             "dtype": model.dtype,
             "steps": steps,
         }
-    definitions = read_json(challenge.folder / "verbs.schema.json")["$defs"]
+    definitions = read_json(challenge.verbs_schema)["$defs"]
     verb, schema = next(iter(definitions["verbs"].items()))
     setup = _least(definitions["setup"])
     return {

@@ -5,16 +5,19 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from grader.author.checkpoint_rules import checkpoint_faults
-from grader.author.recording import schema_bytes, starter_bytes, verbs_schema_bytes
+from grader.author.recording import content_digest, schema_bytes, starter_bytes, verbs_schema_bytes
 from grader.author.violation import Violation
 from grader.author.wrong_variants import bug_ids, planted, trivial_solution
 from grader.content import Bug, Challenge, ContentError
 from grader.content.casefile import semantic_errors
 from grader.content.planting import line_span, plant
+from grader.content.witnesses import read_witnesses
 from grader.ground.invocation import command_line
 from grader.judge.cost import estimate_cost
+from grader.judge.golden import recipe_of
 
 GIVEAWAY = re.compile(r"#.*\b(bug|wrong|broken|incorrect|should be|fixme|xxx)\b", re.IGNORECASE)
 NAME = re.compile(r"`([A-Za-z_][A-Za-z0-9_.]*)(?:\(\))?`")
@@ -129,18 +132,25 @@ def _references(challenge: Challenge) -> Faults:
 def _generated(challenge: Challenge) -> Faults:
     wanted = {
         challenge.starter: starter_bytes(challenge),
-        challenge.folder / "cases.schema.json": schema_bytes(challenge),
+        challenge.cases_schema: schema_bytes(challenge),
     }
+    again = f"run `{command_line('check', challenge.id, '--record')}`"
     if verbs := verbs_schema_bytes(challenge):
-        wanted[challenge.folder / "verbs.schema.json"] = verbs
+        wanted[challenge.verbs_schema] = verbs
     for path, content in wanted.items():
         if not path.exists() or path.read_bytes() != content:
-            again = command_line("check", challenge.id, "--record")
-            yield path.name, f"is not what the content gives; run `{again}`"
-    known = {challenge.file}
-    for path in challenge.starter.parent.glob("*"):
-        if path.name not in known and path.name != "__pycache__":
-            yield path.name, "is a stray file in starter/"
+            yield _within(challenge, path), f"is not what the content gives; {again}"
+    recipes = {case.id: recipe_of(case, challenge) for case in challenge.cases.values()}
+    if read_witnesses(challenge.witnesses).made_from != content_digest(challenge, recipes):
+        yield _within(challenge, challenge.witnesses), f"was recorded from other content; {again}"
+    known = {*wanted, challenge.golden, challenge.witnesses, challenge.verbs_schema}
+    for path in challenge.recorded.rglob("*"):
+        if path.is_file() and path not in known and "__pycache__" not in path.parts:
+            yield _within(challenge, path), "is a stray file; nothing here is written by hand"
+
+
+def _within(challenge: Challenge, path: Path) -> str:
+    return path.relative_to(challenge.folder).as_posix()
 
 
 def _recipes(challenge: Challenge) -> Faults:

@@ -25,7 +25,7 @@ def located(challenge: Challenge, violation: Violation) -> Violation:
 def _file(challenge: Challenge, subject: str) -> str:
     if subject == "reference":
         return f"{challenge.reference.parent.name}/{challenge.reference.name}"
-    names = {"golden": "golden.safetensors", "all decoys": "bugs.json"}
+    names = {"golden": "recorded/golden.safetensors", "all decoys": "bugs.json"}
     for key, file in (
         ("bugs", "bugs.json"),
         ("cases", "cases.json"),

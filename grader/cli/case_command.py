@@ -188,9 +188,7 @@ def _tell(challenge: Challenge, found: Measured, added: bool, dry_run: bool, as_
     if added:
         if not as_json:
             folder = shown(challenge.folder)
-            terminal.out(
-                f"\nAdded. Commit cases.json, bugs.json and golden.safetensors in {folder}."
-            )
+            terminal.out(f"\nAdded. Commit cases.json and recorded/ in {folder}.")
         return
     for line in value.objections:
         terminal.err(f"kvdojo: {line}")

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from grader.content.cases_document import expand
 from grader.content.content_errors import ContentError, UnknownChallenge
 from grader.content.entries import (
     Bug,
@@ -24,8 +25,10 @@ from grader.content.entries import (
     trivial_solution_of,
 )
 from grader.content.jsonfile import read_json
+from grader.content.witnesses import read_witnesses
 from grader.ground.paths import ROOT
 
+RECORDED = "recorded"
 _Entry = TypeVar("_Entry", "Bug", "TrivialSolution", "Case")
 
 
@@ -53,14 +56,34 @@ class Challenge:
     hint_costs: tuple[int, ...] = (0, 0, 0)
 
     @property
+    def recorded(self) -> Path:
+        """The folder of all that `kvdojo check --record` makes from what an author wrote."""
+        return self.folder / RECORDED
+
+    @property
     def starter(self) -> Path:
         """The default starter: the reference with the default preset planted."""
-        return self.folder / "starter" / self.file
+        return self.recorded / "starter" / self.file
 
     @property
     def golden(self) -> Path:
-        """The recorded expectations."""
-        return self.folder / "golden.safetensors"
+        """The expected outputs of every case."""
+        return self.recorded / "golden.safetensors"
+
+    @property
+    def verbs_schema(self) -> Path:
+        """The JSON Schema of the setup and of each verb."""
+        return self.recorded / "verbs.schema.json"
+
+    @property
+    def cases_schema(self) -> Path:
+        """The JSON Schema of `cases.json`, for editors."""
+        return self.recorded / "cases.schema.json"
+
+    @property
+    def witnesses(self) -> Path:
+        """Which cases catch which bug."""
+        return self.recorded / "witnesses.json"
 
     @cached_property
     def brief(self) -> str:
@@ -81,7 +104,10 @@ class Challenge:
     def bugs(self) -> dict[str, Bug]:
         """Bugs and decoys by id, in file order."""
         path = self.folder / "bugs.json"
-        return _by_id(path, [bug_of(path, entry) for entry in _entries(path, "bugs")])
+        caught = read_witnesses(self.witnesses).cases
+        entries = _entries(path, "bugs")
+        bugs = _by_id(path, [bug_of(path, entry) for entry in entries])
+        return {name: replace(bug, witnesses=caught.get(name, ())) for name, bug in bugs.items()}
 
     @cached_property
     def trivial_solutions(self) -> dict[str, TrivialSolution]:
@@ -97,7 +123,13 @@ class Challenge:
     def cases(self) -> dict[str, Case]:
         """Cases by id, in file order."""
         path = self.folder / "cases.json"
-        return _by_id(path, [case_of(entry, str(path)) for entry in _entries(path, "cases")])
+        return _by_id(path, [case_of(entry, str(path)) for entry in self.case_entries])
+
+    @cached_property
+    def case_entries(self) -> list[Any]:
+        """The JSON objects of the cases, each with the file's defaults in it."""
+        path = self.folder / "cases.json"
+        return expand(read_json(path), str(path))
 
 
 def challenge_ids(root: Path = ROOT) -> list[str]:

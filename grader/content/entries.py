@@ -28,7 +28,11 @@ class Edit:
 
 @dataclass(frozen=True)
 class Bug:
-    """A planted bug or decoy, `kvdojo/bug/v1`."""
+    """A planted bug or decoy, `kvdojo/bug/v1`.
+
+    `witnesses` are the ids of the cases that fail when the bug is planted alone (mutation testing calls them killing
+    tests).  They are recorded, not written by an author.
+    """
 
     id: str
     kind: str
@@ -108,7 +112,6 @@ def bug_of(path: Path, entry: Mapping[str, Any]) -> Bug:
             explanation=entry["explanation"],
             hints=tuple(entry["hints"]),
             sources=tuple(entry["sources"]),
-            witnesses=tuple(entry.get("witnesses", ())),
             raises=entry.get("raises", False),
             excludes={pair["id"]: pair["because"] for pair in entry.get("excludes", ())},
         )

@@ -1,7 +1,12 @@
-"""Change several files of a folder together or not at all, whoever else is at work and whenever the process dies.
+"""Change several files below one folder together or not at all, whoever else is at work and whenever the process dies.
 
-While files are exchanged, the old ones lie in `.undo`; whoever finds that folder afterwards puts them back.  Knows
-nothing of what the files mean.
+While files are exchanged, the old ones lie in `.undo`; whoever finds that folder afterwards puts them back:
+
+    .undo/new/recorded/golden.safetensors      the new content, until it is moved to its place
+    .undo/old/recorded/golden.safetensors      a second name of the old file
+    .undo/old/recorded/witnesses.json.absent   there was no such file before
+
+Knows nothing of what the files mean.
 """
 
 from __future__ import annotations
@@ -43,10 +48,12 @@ def recover(folder: Path) -> None:
 
 
 def replace_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Give files of a locked folder new contents; after a crash at any point `recover` restores all of them.
+    """Give files below a locked folder new contents; after a crash at any point `recover` restores all of them.
 
-    Raises OSError; the files are then as they were.
+    `files` maps paths relative to the folder, such as `recorded/golden.safetensors`, to their bytes; missing folders
+    are made.  Raises OSError; the files are then as they were.
     """
+    places = sorted({(folder / name).parent for name in files})
     staged = Path(tempfile.mkdtemp(prefix=_LEFT[0], dir=folder))
     try:
         _stage(folder, staged, files)
@@ -54,7 +61,8 @@ def replace_files(folder: Path, files: Mapping[str, bytes]) -> None:
         sync_folder(folder)
         for name in files:
             os.replace(folder / UNDO / NEW / name, folder / name)
-        sync_folder(folder)
+        for place in {folder, *places}:
+            sync_folder(place)
         _discard(folder)
     except BaseException:
         _recover(folder)
@@ -67,6 +75,8 @@ def _stage(folder: Path, staged: Path, files: Mapping[str, bytes]) -> None:
         (staged / part).mkdir()
     for name, content in files.items():
         new, old = staged / NEW / name, folder / name
+        for place in (new.parent, (staged / OLD / name).parent, old.parent):
+            place.mkdir(parents=True, exist_ok=True)
         with new.open("wb") as stream:
             stream.write(content)
             stream.flush()
@@ -76,20 +86,23 @@ def _stage(folder: Path, staged: Path, files: Mapping[str, bytes]) -> None:
             _name_again(old, staged / OLD / name)
         else:
             (staged / OLD / f"{name}.absent").touch()
-    for made in (staged / OLD, staged / NEW, staged):
+    for made in [*(path for path in staged.rglob("*") if path.is_dir()), staged]:
         sync_folder(made)
 
 
 def _recover(folder: Path) -> None:
     if os.path.exists(folder / UNDO):
-        for old in (folder / UNDO / OLD).iterdir():
+        kept = folder / UNDO / OLD
+        for old in [path for path in kept.rglob("*") if not path.is_dir()]:
+            place = folder / old.relative_to(kept)
             if old.suffix == ".absent":
-                (folder / old.stem).unlink(missing_ok=True)
-                continue
-            again = folder / UNDO / f"{old.name}.again"
-            again.unlink(missing_ok=True)
-            _name_again(old, again)
-            os.replace(again, folder / old.name)
+                place.with_suffix("").unlink(missing_ok=True)
+            else:
+                again = folder / UNDO / "again"
+                again.unlink(missing_ok=True)
+                _name_again(old, again)
+                os.replace(again, place)
+            sync_folder(place.parent)
         sync_folder(folder)
         _discard(folder)
     for left in folder.iterdir():

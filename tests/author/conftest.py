@@ -80,7 +80,6 @@ def bug(name: str, find: str, replace: str, kind: str = "bug") -> dict[str, Any]
         "explanation": "It must not be.",
         "hints": ["Look at the sum.", "Think of the size.", "Write it again."],
         "sources": [{"title": "a textbook"}],
-        "witnesses": [],
     }
 
 
@@ -132,7 +131,7 @@ FILES: dict[str, Any] = {
         ],
     },
     "cases.json": {
-        "$schema": "cases.schema.json",
+        "$schema": "recorded/cases.schema.json",
         "cases": [
             case("unit-scale", "unit", {"do": "scale", "tokens": 4}),
             case(
@@ -152,7 +151,7 @@ FILES: dict[str, Any] = {
             }
         ],
     },
-    "verbs.schema.json": {
+    "recorded/verbs.schema.json": {
         "$defs": {"setup": {"type": "object"}, "verbs": {v: verb(v) for v in ("add", "scale")}}
     },
 }
@@ -181,6 +180,7 @@ def make(tmp_path: Path, tiny_sandbox: Sandbox) -> Callable[..., Challenge]:
         folder.mkdir(parents=True, exist_ok=True)
         (tmp_path / "reference" / "tiny.py").write_text(files.pop("reference", REFERENCE))
         for name, content in files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
         challenge = load_challenge("tiny", tmp_path)
         if recorded:

@@ -17,11 +17,18 @@ from grader.author.recording import record, reload
 from grader.cli import case_command
 from grader.cli.main import main
 from grader.content import Challenge, load_challenge
+from grader.content.witnesses import read_witnesses, witnesses_bytes
 from grader.ground.limits import MAX_CASE_FILE_BYTES
 from grader.sandbox import Sandbox
 
 Make = Callable[..., Challenge]
-WRITTEN = ("cases.json", "golden.safetensors", "bugs.json", "cases.schema.json", "starter/tiny.py")
+WRITTEN = (
+    "cases.json",
+    "recorded/golden.safetensors",
+    "recorded/witnesses.json",
+    "recorded/cases.schema.json",
+    "recorded/starter/tiny.py",
+)
 
 
 @pytest.fixture
@@ -63,7 +70,7 @@ def test_an_added_case_is_what_recording_makes(
     make: Make, run: Callable[..., int], tiny_sandbox: Sandbox, tmp_path: Path, capsys: Any
 ) -> None:
     challenge = make()
-    before = files(challenge)
+    before, known = files(challenge), challenge.case_entries
 
     assert run("add", "tiny", write(tmp_path / "mine.json", case())) == 0
 
@@ -71,6 +78,7 @@ def test_an_added_case_is_what_recording_makes(
     assert "kills      2 of 2 bugs" in said
     assert "redundant  twice: case catches nothing that this one does not" in said
     added = [(challenge.folder / name).read_bytes() for name in WRITTEN]
+    assert reload(challenge).case_entries == [*known, case()]
     assert json.loads(added[0])["cases"][:-1] == json.loads(before["cases.json"])["cases"]
     record(tiny_sandbox, reload(challenge))
     assert [(challenge.folder / name).read_bytes() for name in WRITTEN] == added
@@ -81,10 +89,10 @@ def test_a_bug_not_recorded_yet_is_measured_on_all_cases(
     make: Make, run: Callable[..., int], tiny_sandbox: Sandbox, tmp_path: Path, capsys: Any
 ) -> None:
     challenge = make()
-    path = challenge.folder / "bugs.json"
-    document = json.loads(path.read_text())
-    document["bugs"][1]["witnesses"] = []
-    path.write_text(json.dumps(document))
+    known = read_witnesses(challenge.witnesses)
+    challenge.witnesses.write_bytes(
+        witnesses_bytes(known.made_from, {**known.cases, "triples": ()})
+    )
 
     assert run("add", "tiny", write(tmp_path / "mine.json", case())) == 0
 
@@ -115,7 +123,7 @@ def test_only_what_it_alone_kills_is_said_so(
 
 def with_echo(found: dict[str, Any]) -> None:
     """A verb that answers how a difference with itself comes out: zeros, and seven when a sum is forgotten."""
-    verbs = found["verbs.schema.json"]["$defs"]["verbs"]
+    verbs = found["recorded/verbs.schema.json"]["$defs"]["verbs"]
     verbs["echo"] = verbs["add"]
     found["driver.py"] = (
         found["driver.py"]
@@ -264,7 +272,7 @@ def test_a_case_that_is_not_reproducible_is_refused(
     make: Make, run: Callable[..., int], tmp_path: Path, capsys: Any
 ) -> None:
     def spoil(found: dict[str, Any]) -> None:
-        verbs = found["verbs.schema.json"]["$defs"]["verbs"]
+        verbs = found["recorded/verbs.schema.json"]["$defs"]["verbs"]
         verbs["toss"] = verbs["add"]
         found["driver.py"] += (
             "\n    def toss(self, *, x):\n        import torch\n"
@@ -294,7 +302,7 @@ def test_a_new_case_is_valid_and_leads_to_its_schema(
 
     document = json.loads(Path("deep/mine.json").read_text())
     schema = (tmp_path / "deep" / document["$schema"]).resolve()
-    assert schema == challenge.folder / "cases.schema.json"
+    assert schema == challenge.cases_schema
     assert "3 cases, nothing wrong" in capsys.readouterr().out
 
 

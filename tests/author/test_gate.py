@@ -9,6 +9,7 @@ import pytest
 
 from grader.author import static_checks
 from grader.author.gate import check_challenge
+from grader.author.recording import record, reload
 from grader.author.violation import Violation, located
 from grader.content import Challenge, ContentError
 from grader.judge import grade_source
@@ -34,13 +35,11 @@ def test_a_sound_challenge_passes(make: Make, tiny_sandbox: Sandbox) -> None:
 
 
 def test_recording_twice_gives_the_same_bytes(make: Make, tiny_sandbox: Sandbox) -> None:
-    from grader.author.recording import record
-
     challenge = make()
-    names = ("golden.safetensors", "bugs.json", "cases.schema.json", "starter/tiny.py")
-    first = [(challenge.folder / name).read_bytes() for name in names]
+    first = {path: path.read_bytes() for path in challenge.folder.rglob("*") if path.is_file()}
     record(tiny_sandbox, challenge)
-    assert [(challenge.folder / name).read_bytes() for name in names] == first
+    again = {path: path.read_bytes() for path in challenge.folder.rglob("*") if path.is_file()}
+    assert again == first
 
 
 def test_outputs_are_judged_in_one_order(make: Make, tiny_sandbox: Sandbox) -> None:
@@ -87,7 +86,7 @@ FILES_OF = {
     "forgets + triples": ("challenges/tiny/", "bugs.json"),
     "twice": ("challenges/tiny/", "cases.json"),
     "query": ("challenges/tiny/", "impostors.json"),
-    "golden": ("challenges/tiny/", "golden.safetensors"),
+    "golden": ("challenges/tiny/", "recorded/golden.safetensors"),
     "brief.md": ("challenges/tiny/", "brief.md"),
     "default": ("challenges/tiny/", "challenge.json"),
 }
@@ -184,6 +183,26 @@ def test_static_breaches(name: str, make: Make) -> None:
     assert any(says in violation.text for violation in found), found
 
 
+def test_recorded_files_that_are_stale_or_written_by_hand_are_told(make: Make) -> None:
+    challenge = make()
+    assert static_checks.check(challenge) == []
+    path = challenge.folder / "bugs.json"
+    path.write_text(path.read_text().replace("self.total = doubled", "self.total = -doubled"))
+    (challenge.recorded / "notes.txt").write_text("by hand")
+
+    found = {
+        violation.subject: violation.text for violation in static_checks.check(reload(challenge))
+    }
+
+    assert set(found) == {
+        "recorded/witnesses.json",
+        "recorded/starter/tiny.py",
+        "recorded/notes.txt",
+    }
+    assert "recorded from other content" in found["recorded/witnesses.json"]
+    assert "check tiny --record`" in found["recorded/witnesses.json"]
+
+
 def test_a_changed_reference_makes_the_golden_unusable(make: Make, tiny_sandbox: Sandbox) -> None:
     challenge = make()
     challenge.reference.write_text(challenge.reference.read_text() + "\n# more\n")
@@ -195,8 +214,6 @@ def test_a_changed_case_makes_the_golden_unusable(make: Make, tiny_sandbox: Sand
     challenge = make()
     path = challenge.folder / "cases.json"
     path.write_text(path.read_text().replace('"tokens": 4', '"tokens": 5'))
-    from grader.author.recording import reload
-
     with pytest.raises(ContentError, match="has changed since"):
         grade_source(reload(challenge), b"", sandbox=tiny_sandbox)
 

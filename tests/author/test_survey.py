@@ -123,7 +123,7 @@ def test_refusals(make: Make, run: Callable[..., int], capsys: Any) -> None:
 
     assert run("tiny", "--html", "nowhere/matrix.html") == 2
     assert run("tyni") == 2
-    (challenge.folder / "golden.safetensors").unlink()
+    challenge.golden.unlink()
     assert run("tiny") == 3
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3

@@ -46,7 +46,6 @@ def _bug(name: str, find: str, replace: str, difficulty: int, kind: str = "bug")
         "explanation": "Sums are wrong.",
         "hints": [f"{name}: where", f"{name}: idea", f"{name}: line"],
         "sources": [{"title": "A textbook"}],
-        "witnesses": [],
     }
 
 

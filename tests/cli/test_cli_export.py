@@ -155,9 +155,10 @@ def test_the_autograder_is_the_same_every_time_and_complete(tmp_path, capsys) ->
         modes = {item.filename: item.external_attr >> 16 & 0o777 for item in archive.infolist()}
     assert len(names) == len(set(names))
     assert {modes["setup.sh"], modes["run_autograder"]} == {0o755}
-    assert {"grader/cli/main.py", "challenges/multi_head_attention/golden.safetensors"} <= set(
-        names
-    )
+    assert {
+        "grader/cli/main.py",
+        "challenges/multi_head_attention/recorded/golden.safetensors",
+    } <= set(names)
     assert not [
         name for name in names if "__pycache__" in name or name.startswith("challenges/static")
     ]

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from grader.content import load_challenge
+from grader.content.witnesses import witnesses_bytes
 from grader.learner.hints import GRADED, LastGrading, next_hint, recall, remember
 from grader.learner.work_folder import load
 
@@ -14,11 +15,9 @@ from grader.learner.work_folder import load
 @pytest.fixture
 def started(dojo, capsys):
     """A started challenge whose bugs name the cases that find them."""
-    path = dojo.root / "challenges" / "small_sums" / "bugs.json"
-    document = json.loads(path.read_text())
-    for bug, cases in (("no-scale", ["scale-unit"]), ("shift-two", ["mask-unit"])):
-        next(entry for entry in document["bugs"] if entry["id"] == bug)["witnesses"] = cases
-    path.write_text(json.dumps(document))
+    path = dojo.root / "challenges" / "small_sums" / "recorded" / "witnesses.json"
+    path.parent.mkdir()
+    path.write_bytes(witnesses_bytes("", {"no-scale": ["scale-unit"], "shift-two": ["mask-unit"]}))
     dojo.run("start", "small_sums")
     capsys.readouterr()
     return dojo

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from grader.content import ContentError, challenge_ids, load_challenge
-from grader.content.cases_schema import case_schema, validate_challenge
+from grader.content.cases_schema import case_schema, cases_errors, cases_schema, validate_challenge
+from grader.content.jsonfile import read_json
 from grader.content.validation import load_schema, schema_errors
 from grader.ground.paths import ROOT
 
@@ -80,6 +82,63 @@ def test_a_fault_is_told_with_path_and_close_match(change, says) -> None:
 def test_the_example_case_is_valid() -> None:
     schema = case_schema(load_challenge("multi_head_attention"))
     assert schema_errors(CASE, schema, "x") == []
+
+
+@pytest.mark.parametrize("name", challenge_ids())
+def test_an_editor_accepts_the_shipped_cases(name: str) -> None:
+    challenge = load_challenge(name)
+    schema = read_json(challenge.cases_schema)
+    Draft202012Validator.check_schema(schema)
+    assert schema_errors(read_json(challenge.folder / "cases.json"), schema, "cases.json") == []
+
+
+def test_an_editor_wants_a_whole_case_where_there_are_no_defaults() -> None:
+    schema = cases_schema(load_challenge("multi_head_attention"))
+    short = {key: value for key, value in CASE.items() if key not in ("setup", "dtype")}
+    assert schema_errors({"cases": [CASE]}, schema, "x") == []
+    assert len(schema_errors({"cases": [short]}, schema, "x")) == 2
+    defaults = {"setup": CASE["setup"], "dtype": "float32"}
+    assert schema_errors({"defaults": defaults, "cases": [short]}, schema, "x") == []
+    without = {**short, "setup": {"num_heads": None}}
+    assert schema_errors({"defaults": defaults, "cases": [without]}, schema, "x") == []
+    wrong = {**short, "setup": {"num_heads": "three"}}
+    assert schema_errors({"defaults": defaults, "cases": [wrong]}, schema, "x")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        ({"defaults": {"dtype": "float31"}}, "$.defaults.dtype: 'float31'"),
+        ({"defaults": {"setup": {"batch": 0}}}, "$.defaults.setup.batch: 0"),
+        ({"defaults": {"seed": 3}}, "$.defaults: Additional"),
+        ({"defaults": []}, "$.defaults: [] is not of type 'object'"),
+        ({"cases": {}}, "$.cases: {} is not of type 'array'"),
+        ({"case": []}, "$: Additional properties are not allowed ('case' was unexpected)"),
+    ],
+)
+def test_a_fault_of_the_head_is_told_once(tmp_path, spoil, says) -> None:
+    root = copied(tmp_path)
+    path = root / "challenges" / "multi_head_attention" / "cases.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **spoil}))
+    (line,) = cases_errors(load_challenge("multi_head_attention", root))
+    assert line.startswith(f"{path}: {says}")
+
+
+def test_what_a_default_makes_wrong_is_told_at_the_case(tmp_path) -> None:
+    root = copied(tmp_path)
+    path = root / "challenges" / "multi_head_attention" / "cases.json"
+    document = json.loads(path.read_text())
+    document["defaults"].pop("dtype")
+    path.write_text(json.dumps(document))
+    lines = cases_errors(load_challenge("multi_head_attention", root))
+    assert lines[0] == f"{path}: $.cases[0]: 'dtype' is a required property"
+
+
+def copied(root):
+    shutil.copytree(
+        ROOT / "challenges" / "multi_head_attention", root / "challenges" / "multi_head_attention"
+    )
+    return root
 
 
 def test_broken_content_is_a_content_error(tmp_path) -> None:

@@ -72,7 +72,7 @@ torch.set_default_dtype(torch.float32)
 
 
 def test_every_case_of_a_wrong_file_fares_as_it_does_alone(sandbox_for) -> None:
-    starter = (CHALLENGE.folder / "starter" / CHALLENGE.file).read_bytes()
+    starter = CHALLENGE.starter.read_bytes()
     together = grade_source(NAME, starter, sandbox=sandbox_for(NAME))
     for case in together.cases[::4]:
         alone = grade_source(NAME, starter, cases=[case.id], sandbox=sandbox_for(NAME)).cases[0]

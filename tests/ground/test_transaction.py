@@ -13,8 +13,8 @@ import pytest
 
 from grader.ground.transaction import UNDO, locked, recover, replace_files
 
-OLD = {"a.json": b"old a", "b.bin": b"old b"}
-NEW = {"a.json": b"new a", "b.bin": b"new b", "c.json": b"new c"}
+OLD = {"a.json": b"old a", "kept/b.bin": b"old b"}
+NEW = {"a.json": b"new a", "kept/b.bin": b"new b", "made/deep/c.json": b"new c"}
 
 # the process kills itself just before or after the N-th call that touches the disk
 DIES = """
@@ -36,19 +36,20 @@ with transaction.locked(folder):
                          (pathlib.Path, ("mkdir", "rename", "touch", "open"))):
         for name in names:
             wrap(owner, name)
-    transaction.replace_files(folder, {"a.json": b"new a", "b.bin": b"new b", "c.json": b"new c"})
+    transaction.replace_files(folder, {"a.json": b"new a", "kept/b.bin": b"new b", "made/deep/c.json": b"new c"})
 """
 
 
 def fill(folder: Path) -> Path:
-    folder.mkdir(exist_ok=True)
+    (folder / "kept").mkdir(parents=True)
     for name, content in OLD.items():
         (folder / name).write_bytes(content)
     return folder
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    found = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
 def test_all_files_change(tmp_path: Path) -> None:
@@ -64,7 +65,7 @@ def test_all_files_change(tmp_path: Path) -> None:
 
 def test_killed_anywhere_it_leaves_all_old_or_all_new(tmp_path: Path) -> None:
     endings = []
-    for at in range(1, 60):
+    for at in range(1, 90):
         folder = fill(tmp_path / str(at))
         done = subprocess.run([sys.executable, "-c", DIES, folder, str(at)], check=False)
         recover(folder)

@@ -65,7 +65,9 @@ def test_without_one_file_there_is_a_score_of_zero_and_a_reason(root: Path, name
 
 def test_when_the_grader_itself_fails_there_is_no_score(root: Path) -> None:
     (root / "submission" / "mine.py").write_text("")
-    (root / "source" / "challenges" / NAME / "golden.safetensors").write_bytes(b"broken")
+    (root / "source" / "challenges" / NAME / "recorded" / "golden.safetensors").write_bytes(
+        b"broken"
+    )
     document = grade(root)
     assert "score" not in document
     assert "could not be judged" in document["output"]

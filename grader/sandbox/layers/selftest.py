@@ -105,5 +105,8 @@ def _scratch() -> str:
 
 
 def _secrets() -> list[str]:
-    found = [*Path(ROOT, "reference").glob("*.py"), *Path(ROOT, "challenges").glob("*/golden.*")]
+    found = [
+        *Path(ROOT, "reference").glob("*.py"),
+        *Path(ROOT, "challenges").glob("*/recorded/golden.*"),
+    ]
     return [str(path) for path in sorted(found)[:4]]

@@ -3,5 +3,8 @@
 import os
 
 for root in ROOTS:
-    for path in ("challenges/multi_head_attention/golden.safetensors", "reference/kv_attention.py"):
+    for path in (
+        "challenges/multi_head_attention/recorded/golden.safetensors",
+        "reference/kv_attention.py",
+    ):
         attempt("read a secret", lambda path=path, root=root: open(os.path.join(root, path), "rb"))
