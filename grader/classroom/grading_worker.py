@@ -111,7 +111,7 @@ def _judge(state: WorkerState, job: GradingJob) -> Result:
         filename=job.file,
         sandbox=state.sandbox,
         golden=state.golden,
-        fresh=state.secret_inputs,
+        secret_inputs=state.secret_inputs,
         parallel=1,  # files are graded side by side, which needs no second worker for each
     )
 

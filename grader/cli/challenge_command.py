@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from grader.cli import terminal
-from grader.cli.submission import shown
+from grader.cli.terminal import shown
 from grader.ground.errors import UserError
 from grader.ground.invocation import command_line
 from grader.ground.paths import ROOT

@@ -8,7 +8,7 @@ import click
 
 from grader.cli import terminal
 from grader.cli.arguments import challenge_argument
-from grader.cli.submission import shown
+from grader.cli.terminal import shown
 from grader.cli.variant import of_work
 from grader.content import load_challenge
 from grader.ground.errors import UserError
