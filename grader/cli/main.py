@@ -138,7 +138,7 @@ def main(arguments: Sequence[str] | None = None, catalogue: Catalogue | None = N
     given = list(sys.argv[1:] if arguments is None else arguments)
     terminal.make_streams_robust()
     if instruction := os.environ.get(COMPLETE):
-        return shell_complete(cli, {}, "kvdojo", COMPLETE, instruction)
+        return shell_complete(cli, {"obj": catalogue}, "kvdojo", COMPLETE, instruction)
     try:
         code = _run(given, catalogue)
     except (Exception, KeyboardInterrupt) as error:
