@@ -59,7 +59,7 @@ class WorkerState:
     fingerprint: str
     golden: Golden
     sandbox: Sandbox
-    fresh: SecretInputs
+    secret_inputs: SecretInputs
 
 
 def grade(job: GradingJob) -> JobAnswer:
@@ -85,7 +85,7 @@ def _judge(state: WorkerState, job: GradingJob) -> Result:
         filename=job.file,
         sandbox=state.sandbox,
         golden=state.golden,
-        fresh=state.fresh,
+        secret_inputs=state.secret_inputs,
         parallel=1,  # files are graded side by side, which needs no second worker for each
     )
 
@@ -94,7 +94,7 @@ def _replaced(state: WorkerState, job: GradingJob) -> WorkerState:
     with _starting:
         if _state_for(job) is state:
             # another thread of a Dask worker may still use it: its file is then judged once more, too
-            state.fresh.close()
+            state.secret_inputs.close()
             state.sandbox.close()
             _state.cache_clear()
         return _state_for(job)

@@ -11,7 +11,7 @@ import click
 
 from grader.cli import terminal
 from grader.cli.arguments import catalogue, challenge_argument
-from grader.cli.submission import shown
+from grader.cli.terminal import shown
 from grader.content import Case, Challenge, ContentError
 from grader.content.casefile import read_case, read_cases, semantic_errors
 from grader.ground.errors import Exit, UserError
@@ -38,16 +38,12 @@ def new(challenge: str, file: Path, force: bool) -> None:
     Its `$schema` lets editors complete and check it.
     """
     from grader.author.skeleton import skeleton
-    from grader.ground.files import write_atomically
 
     found = catalogue().load(challenge)
     if file.is_dir() or (file.exists() and not force):
         raise UserError(f"{shown(file)} exists: name another file, or --force replaces it.")
     text = json.dumps(skeleton(found, file), indent=2, ensure_ascii=False) + "\n"
-    try:
-        write_atomically(file, text)
-    except OSError as error:
-        raise UserError(f"{shown(file)} cannot be written: {error.strerror}.") from None
+    terminal.write_file(file, text)
     _list_verbs(found)
     terminal.out(f"\nWritten to {shown(file)}. Change it, then:")
     for verb in ("lint", "add"):
@@ -182,7 +178,7 @@ def _tell(challenge: Challenge, found: Measured, added: bool, dry_run: bool, as_
     value = found.value
     if as_json:
         document = worth_document(challenge, value, added=added)
-        terminal.out(json.dumps(document, indent=2, allow_nan=False))
+        terminal.document(document)
     else:
         terminal.out("\n".join(worth_lines(challenge, value)))
     if added:

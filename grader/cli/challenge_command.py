@@ -6,7 +6,7 @@ import click
 
 from grader.cli import terminal
 from grader.cli.arguments import catalogue
-from grader.cli.submission import shown
+from grader.cli.terminal import shown
 from grader.ground.errors import UserError
 from grader.ground.invocation import command_line
 

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from grader.judge.result import Result
     from grader.sandbox import Sandbox
 
-CODES = {"passed": Exit.PASSED, "failed": Exit.FAILED, "error": Exit.INTERNAL}
-
 
 @click.command("grade")
 @challenge_argument
@@ -120,10 +118,10 @@ def command(
     if record is not None:
         _write_record(result, record)
     if as_json:
-        terminal.out(json.dumps(result.document(), indent=2, allow_nan=False))
+        terminal.document(result.document())
     else:
         _show(found, result, work, named=file)
-    ctx.exit(CODES[result.verdict])
+    ctx.exit(Exit.of_verdict(result.verdict))
 
 
 def _with_private(challenge: Challenge, folder: Path | None) -> tuple[Challenge, list[Case]]:
@@ -203,14 +201,10 @@ def _seeds(challenge: Challenge, source: bytes, replay: Path) -> dict[str, int]:
 
 
 def _write_record(result: Result, record: Path) -> None:
-    from grader.ground.files import write_atomically
     from grader.judge.replay import to_record
 
-    try:
-        text = json.dumps(to_record(result), indent=2, allow_nan=False) + "\n"
-        write_atomically(record, text)
-    except OSError as error:
-        raise UserError(f"{record}: cannot be written: {error.strerror}") from None
+    text = json.dumps(to_record(result), indent=2, allow_nan=False) + "\n"
+    terminal.write_file(record, text)
 
 
 def remember_result(work: WorkFolder, source: bytes, result: Result) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 
 from grader.cli import terminal
 from grader.cli.arguments import catalogue
-from grader.cli.submission import shown
+from grader.cli.terminal import shown
 from grader.content import Challenge, ContentError
 from grader.ground.errors import Exit
 from grader.ground.invocation import command_line
@@ -28,7 +27,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
         raise ContentError("\n".join(faults))
     if as_json:
         document = {"schema": "kvdojo/list/v1", "challenges": [_entry(c) for c in challenges]}
-        terminal.out(json.dumps(document, indent=2))
+        terminal.document(document)
     else:
         _print(challenges)
     for fault in faults:

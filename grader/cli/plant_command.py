@@ -8,7 +8,7 @@ import click
 
 from grader.cli import terminal
 from grader.cli.arguments import catalogue, challenge_argument, complete_ids
-from grader.cli.submission import shown
+from grader.cli.terminal import shown
 from grader.cli.variant import Variant, by_ids, by_seed
 from grader.content import Challenge
 from grader.ground.errors import UserError

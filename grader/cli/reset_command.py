@@ -8,7 +8,7 @@ import click
 
 from grader.cli import terminal
 from grader.cli.arguments import catalogue, challenge_argument
-from grader.cli.submission import shown
+from grader.cli.terminal import shown
 from grader.cli.variant import of_work
 from grader.ground.errors import UserError
 from grader.ground.files import back_up

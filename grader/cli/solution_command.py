@@ -9,7 +9,8 @@ import click
 
 from grader.cli import terminal
 from grader.cli.arguments import catalogue, challenge_argument, file_argument
-from grader.cli.submission import locate, shown, text
+from grader.cli.submission import locate, text
+from grader.cli.terminal import shown
 from grader.cli.variant import Variant, of_work
 from grader.content import Challenge
 from grader.learner.work_folder import WorkFolder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,7 +64,7 @@ def command(
         made = trace_case(sandbox, found, found.cases[case], source)
     if as_json:
         document = {"schema": "kvdojo/trace/v1", **trace_to_json(made)}
-        terminal.out(json.dumps(document, indent=2, allow_nan=False))
+        terminal.document(document)
     else:
         _print(made)
     ctx.exit(Exit.FAILED if made.divergence or made.ended else Exit.PASSED)

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from grader.judge.result import CaseResult, Result
     from grader.sandbox import Sandbox
 
-CODES = {"passed": Exit.PASSED, "failed": Exit.FAILED, "error": Exit.INTERNAL}
-
 
 @click.command("watch")
 @challenge_argument
@@ -54,7 +52,7 @@ def command(
         poll=poll,
     )
     result = watch(setting, terminal.console())
-    ctx.exit(CODES[result.verdict] if result else Exit.PASSED)
+    ctx.exit(Exit.of_verdict(result.verdict) if result else Exit.PASSED)
 
 
 class _About:

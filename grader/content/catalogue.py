@@ -231,7 +231,7 @@ def _challenge(document: Mapping[str, Any], folder: Path, root: Path) -> Challen
         },
         fresh=tuple(document.get("fresh", ())),
         seconds=limits.get("seconds", 5.0),
-        memory_mb=limits.get("memory_mb", 2048),
+        memory_mb=limits.get("memory_mb", 1536),
         preload=tuple(document.get("preload", ())),
         environment=dict(document.get("environment", {})),
         hint_costs=tuple(document.get("hint_costs", (0, 0, 0))),

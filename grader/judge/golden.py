@@ -1,6 +1,8 @@
-"""What the oracle answers: per case and step the tensors, values or exception, and how near is near enough.
+"""The golden file of a challenge: per case and step the right tensors, values or exception, and the tolerances.
 
-One safetensors file per challenge; numbers are float64.  All that is not a tensor stands in one metadata string.
+It is one safetensors file; numbers are float64.  A tensor's key is `CASE/STEP/OUTPUT`, e.g. `decode/create/cache/key`
+or `decode/0/output`.  All that is not a tensor stands as JSON in one metadata string, so that equal goldens give equal
+bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""The literal environment of processes that run learner code."""
+"""Where Python lies, and the literal environment of processes that run learner code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
 
 DEVICE = "KVDOJO_DEVICE"  # names the device for tensors in unconfined workers
 ENVIRONMENT = {
@@ -13,3 +19,11 @@ ENVIRONMENT = {
     # huge pages halve the cost of a fork where glibc and the kernel have them
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
+
+
+def python_folders() -> set[str]:
+    """Return the folders of the interpreter, its standard library and its packages."""
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    paths = {sysconfig.get_path(name) for name in names}
+    paths |= {os.path.join(prefix, "lib") for prefix in (sys.prefix, sys.base_prefix)}
+    return {os.path.realpath(path) for path in paths}

@@ -1,10 +1,18 @@
-"""One worker as the grader sees it on Linux: its channel, its pidfd and the news of its end."""
+"""The grader's side of the two kinds of process on Linux: the fork server, and the workers that it forks.
+
+    grader ── control socket ──> fork server        one job: a file name, limits, and the worker's ends of the pipes
+                                      │ fork
+    grader <── news socket ───── fork server        the worker's pidfd at once, how it ended later
+    grader <── pipes ─────────>  worker             requests, answers, and what the submission prints
+
+The fork server is started with a literal environment: nothing of the grader's own reaches a submission.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
 import os
-import resource
 import select
 import signal
 import socket
@@ -19,15 +27,17 @@ from grader.sandbox.channel import Channel
 from grader.sandbox.environment import ENVIRONMENT
 from grader.sandbox.protocol.messages import OUT_OF_MEMORY, Limits, SandboxError, WorkerFailure
 
-BIRTH_SECONDS = 20.0
-DEATH_SECONDS = 10.0
+if sys.platform != "win32":  # nothing is run there; see `Sandbox`
+    import resource
+
+START_SECONDS = 20.0
+END_SECONDS = 10.0
 GRACE_SECONDS = 2.0
 MORE_SECONDS = 0.25
-MOST_PATIENCE = 4
-MESSAGE = 4096
-HELLO = 64 << 10
-FILES = 128  # a worker arranges its descriptors above 64
-# the library's hooks after a fork renew locks that other threads may hold; here there are no other threads
+MOST_EXTENSIONS = 4  # times the seconds of the limits
+NEWS, HELLO = 4096, 64 << 10  # bytes that a message has at most
+OPEN_FILES = 128  # a worker arranges its descriptors above 64
+# Python's libraries renew locks after a fork, in case other threads hold them; the fork server has no other threads
 BOOT = (
     "import os, sys; os.register_at_fork = lambda **hooks: None;"
     " sys.path.insert(0, sys.argv[1]); from grader.sandbox.warm.forkserver import main; main()"
@@ -35,67 +45,69 @@ BOOT = (
 
 
 class ForkServerDied(SandboxError):
-    """The warm process is gone; a new one can be started."""
+    """The fork server is gone; a new one can be started."""
 
 
 @dataclass(frozen=True)
 class End:
-    """How a process ended: the wait status and the CPU seconds it used."""
+    """How a process ended: its exit code, or the negative number of the signal, and the CPU seconds it used."""
 
-    status: int
+    code: int
     cpu: float
 
 
 class Process:
-    """A worker asked of the zygote through `control`; `kill` always works and always ends."""
+    """A worker, asked of the fork server through its `control` socket.
+
+    `wait_until_started` has to be called before anything is sent; `finish` always kills, and gives everything back.
+    """
 
     def __init__(self, control: socket.socket, filename: str, limits: Limits) -> None:
         self.limits = limits
-        self.pidfd = -1
         self.pid = 0
+        self._pidfd = -1
         self._end: End | None = None
-        ours, theirs = [], []
-        for ours_is_writer in (True, False, False):
-            reader, writer = os.pipe()
-            ours.append(writer if ours_is_writer else reader)
-            theirs.append(reader if ours_is_writer else writer)
         self._granted = 0.0
-        requests, answers, log = ours
-        self.channel = Channel(requests, answers, log, self._extend)
-        self.news, news = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.channel, theirs = Channel.open(self._extension)
+        try:
+            self._news, news = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError:
+            self.channel.close()
+            for fd in theirs:
+                os.close(fd)
+            raise
         try:
             socket.send_fds(control, [_job(filename, limits)], [*theirs, news.fileno()])
         except OSError as error:
-            self.close()
+            self._close()
             raise ForkServerDied("the sandbox's warm process has ended") from error
         finally:
             news.close()
             for fd in theirs:
                 os.close(fd)
 
-    def born(self) -> None:
+    def wait_until_started(self) -> None:
         """Wait for the fork; ForkServerDied when it never comes."""
         try:
-            message, fds = self._receive(time.monotonic() + BIRTH_SECONDS)
+            message, fds = self._hear(time.monotonic() + START_SECONDS)
         except TimeoutError:
             raise ForkServerDied("the sandbox's warm process does not answer") from None
-        self.pid, self.pidfd = int(message["pid"]), fds[0]
+        self.pid, self._pidfd = int(message["pid"]), fds[0]
 
-    def _receive(self, deadline: float) -> tuple[dict[str, float], list[int]]:
+    def _hear(self, deadline: float) -> tuple[dict[str, float], list[int]]:
         poll = select.poll()
-        poll.register(self.news, select.POLLIN)
+        poll.register(self._news, select.POLLIN)
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             raise TimeoutError
-        text, fds, _, _ = socket.recv_fds(self.news, MESSAGE, 1)
+        text, fds, _, _ = socket.recv_fds(self._news, NEWS, 1)
         if not text:
             raise ForkServerDied("the sandbox's warm process ended while a submission was running")
         return json.loads(text), list(fds)
 
-    def kill(self) -> None:
-        """End the worker; nothing outlives its verdict."""
-        if self.pidfd >= 0:
+    def _kill(self) -> None:
+        if self._pidfd >= 0:
             try:
-                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             except ProcessLookupError:
                 return
 
@@ -104,22 +116,23 @@ class Process:
         try:
             return explain(self._wait_for_end(GRACE_SECONDS), self.limits)
         except TimeoutError:
-            self.kill()
+            self._kill()
             return WorkerFailure("crashed", "the process closed its channel before answering")
 
-    def finish(self) -> None:
-        """Kill, wait until the zygote has reaped, give back every descriptor."""
+    def finish(self, *, reusable: bool) -> None:
+        """Kill the worker whatever it did, wait until the fork server has reaped it, give back every descriptor."""
         try:
-            self.kill()
-            if self.pidfd >= 0:
-                self._wait_for_end(DEATH_SECONDS)
+            self._kill()
+            if self._pidfd >= 0:
+                self._wait_for_end(END_SECONDS)
         except (TimeoutError, ForkServerDied):
-            return  # the next session finds the zygote gone and starts another
+            return  # the next session finds the fork server gone and starts another
         finally:
-            self.close()
+            self._close()
 
-    def _extend(self) -> float:
-        if self._granted >= MOST_PATIENCE * self.limits.seconds or not self._starved():
+    def _extension(self) -> float:
+        """Return the seconds by which a deadline is put off, because the machine was too busy to run the worker."""
+        if self._granted >= MOST_EXTENSIONS * self.limits.seconds or not self._starved():
             return 0.0
         self._granted += MORE_SECONDS
         return MORE_SECONDS
@@ -133,21 +146,20 @@ class Process:
 
     def _wait_for_end(self, seconds: float) -> End:
         if self._end is None:
-            message, _ = self._receive(time.monotonic() + seconds)
-            self._end = End(int(message["status"]), message["cpu"])
+            message, _ = self._hear(time.monotonic() + seconds)
+            self._end = End(int(message["code"]), message["cpu"])
         return self._end
 
-    def close(self) -> None:
-        """Give back every descriptor."""
+    def _close(self) -> None:
         self.channel.close()
-        self.news.close()
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
+        self._news.close()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
 
 
 def _job(filename: str, limits: Limits) -> bytes:
-    policy = {"memory_bytes": limits.memory_mb << 20, "cpu_seconds": limits.cpu_seconds}
-    return json.dumps({"filename": filename, "limits": policy}).encode()
+    budget = {"memory_bytes": limits.memory_mb << 20, "cpu_seconds": limits.cpu_seconds}
+    return json.dumps({"filename": filename, "budget": budget}).encode()
 
 
 def starved(stat: str, seconds: float) -> bool:
@@ -161,13 +173,12 @@ def starved(stat: str, seconds: float) -> bool:
 
 
 def explain(end: End, limits: Limits) -> WorkerFailure:
-    """Turn a wait status into a failure's kind and one line."""
-    if os.WIFEXITED(end.status):
-        code = os.WEXITSTATUS(end.status)
-        if code == OUT_OF_MEMORY:
-            return WorkerFailure("memory", f"more than {limits.memory_mb} MiB were needed")
-        return WorkerFailure("crashed", f"the process exited with code {code} before answering")
-    number = os.WTERMSIG(end.status)
+    """Turn the end of a process that should have answered into a failure's kind and one line."""
+    if end.code == OUT_OF_MEMORY:
+        return WorkerFailure("memory", f"more than {limits.memory_mb} MiB were needed")
+    if end.code >= 0:
+        return WorkerFailure("crashed", f"the process exited with code {end.code} before answering")
+    number = -end.code
     if number == signal.SIGXCPU or (number == signal.SIGKILL and end.cpu >= limits.cpu_seconds):
         return WorkerFailure("timeout", f"more than {limits.cpu_seconds} s of CPU time were used")
     if number == signal.SIGSYS:
@@ -178,31 +189,12 @@ def explain(end: End, limits: Limits) -> WorkerFailure:
     return WorkerFailure("crashed", f"the process was ended by {name}")
 
 
-def _room_for_files() -> None:
-    """Let this process and those it starts open enough files; SandboxError where that is forbidden."""
-    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most != resource.RLIM_INFINITY and most < FILES:
-        raise SandboxError(
-            f"only {most} files may be open at once, and the sandbox needs {FILES};"
-            f" raise the limit (`ulimit -n {FILES}`)"
-        )
-    if soft != resource.RLIM_INFINITY and soft < FILES:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, most))
-
-
 class ForkServerClient:
-    """A running zygote process; ready once `greet` has returned."""
+    """A running fork server; `greet` and `arm` it before the first `worker`."""
 
-    def __init__(
-        self,
-        *,
-        isolate: bool,
-        preload: Sequence[str],
-        env: Mapping[str, str],
-        without: frozenset[str] = frozenset(),
-    ) -> None:
+    def __init__(self, *, preload: Sequence[str], env: Mapping[str, str]) -> None:
         _room_for_files()
-        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self.pid = os.posix_spawn(
                 sys.executable,
@@ -216,43 +208,62 @@ class ForkServerClient:
                 setsid=True,
             )
         except OSError as error:
-            self.control.close()
+            self._control.close()
             raise SandboxError(f"the sandbox's warm process cannot start: {error}") from error
         finally:
             theirs.close()
-        self.alive = True
-        config = {"isolate": isolate, "preload": list(preload), "without": sorted(without)}
-        self.control.send(json.dumps(config).encode())
+        self._alive = True
+        self._control.send(json.dumps({"preload": list(preload)}).encode())
 
     def greet(self, timeout: float) -> dict[str, Any]:
-        """Wait until torch is imported; return what the zygote says of itself and the kernel."""
+        """Wait until torch is imported; return the versions there, and what the kernel offers of every layer."""
+        hello: dict[str, Any] = json.loads(self._hear(timeout))
+        return hello
+
+    def arm(self, parts: Mapping[str, bytes], timeout: float) -> None:
+        """Name the layers that workers enter, each with what its `build` returned, and wait until they are ready."""
+        text = {name: base64.b64encode(part).decode() for name, part in parts.items()}
+        try:
+            self._control.send(json.dumps(text).encode())
+        except OSError as error:
+            raise ForkServerDied("the sandbox's warm process has ended") from error
+        self._hear(timeout)
+
+    def _hear(self, timeout: float) -> bytes:
         poll = select.poll()
-        poll.register(self.control, select.POLLIN)
+        poll.register(self._control, select.POLLIN)
         if not poll.poll(timeout * 1000):
             raise SandboxError(f"the sandbox's warm process was not ready within {timeout:g} s")
-        text = self.control.recv(HELLO)
+        text = self._control.recv(HELLO)
         if not text:
             raise SandboxError(
                 "the sandbox's warm process ended while starting; its own message is above"
             )
-        hello: dict[str, Any] = json.loads(text)
-        return hello
-
-    def arm(self, bpf: bytes | None, *, closed_book: bool) -> None:
-        """Send the filter every worker has to load; None for no isolation."""
-        self.control.send((b"c" if closed_book else b"o") + (bpf or b""))
+        return text
 
     def worker(self, filename: str, limits: Limits) -> Process:
         """Ask for one forked worker."""
-        return Process(self.control, filename, limits)
+        return Process(self._control, filename, limits)
 
     def close(self) -> None:
         """End the process and reap it; its workers die with it."""
-        if not self.alive:
+        if not self._alive:
             return
-        self.alive = False
-        self.control.close()
+        self._alive = False
+        self._control.close()
         os.kill(self.pid, signal.SIGKILL)  # our own unreaped child: the number cannot be reused
         deadline = time.monotonic() + 10.0
         while os.waitpid(self.pid, os.WNOHANG)[0] == 0 and time.monotonic() < deadline:
             time.sleep(0.001)
+
+
+def _room_for_files() -> None:
+    """Let this process and those it starts open enough files; SandboxError where that is forbidden."""
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < OPEN_FILES:
+        raise SandboxError(
+            f"only {most} files may be open at once, and the sandbox needs {OPEN_FILES};"
+            f" raise the limit (`ulimit -n {OPEN_FILES}`)"
+        )
+    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, most))

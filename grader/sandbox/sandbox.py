@@ -1,19 +1,20 @@
-"""The grader's door to the sandbox: start it, wait until it is proven, open sessions.
+"""The grader's entrance to the sandbox: start it, wait until its isolation is proven, open sessions.
 
-On Linux a fork server forks one confined worker per session; elsewhere whole processes are used,
-without isolation and saying so.
+On Linux a fork server, which has torch imported, forks one confined worker for every session. Elsewhere whole
+processes are used, without isolation, and saying so.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
-from grader.sandbox.layers import seccomp, selftest
+from grader.sandbox.layers import LAYERS, selftest
 from grader.sandbox.process import ForkServerClient, ForkServerDied
 from grader.sandbox.protocol.messages import MAX_SOURCE, Limits, SandboxError, WorkerFailure
 from grader.sandbox.session import Session
@@ -22,26 +23,31 @@ if TYPE_CHECKING:
     from grader.sandbox.portable import ProcessPool
 
 READY_SECONDS = 60.0
-NO_FILTERS = "its kernel has no seccomp filters"
+PROBE_CPU_SECONDS = 10.0
 NO_FORK = f"no confinement is known for {sys.platform}"
+NO_PIPES = (
+    "submissions cannot be run on Windows itself; use the Windows Subsystem for Linux (WSL 2)"
+)
 CHOSEN = "Not isolated, as asked: run only files you trust; for self-checking only."
 UNABLE = (
     "This machine cannot isolate submissions ({}). Running your own code is fine;"
     " do not grade other people's files here."
 )
-CLOSED_BOOK = (
-    "Landlock is missing here, so submissions run without opening any file:"
-    " imports beyond torch and what it loads will fail."
-)
-UNISOLATED = ("process", "rlimits")
+EVERYTHING = {layer.name: 1 for layer in LAYERS}
 FORKS = sys.platform.startswith("linux") and hasattr(os, "pidfd_open")
 
 
 class Sandbox:
     """Use as a context manager; `open` may be called from several threads at once.
 
-    Made by `start`. The constructor's `without` leaves out layers, so that tests can see the
-    self-test refuse; `forks` chooses between the two ways of making processes.
+    Made by `start`. The rest of the constructor is for tests: `forks` chooses between the two ways of making
+    processes, and `without` weakens the isolation. The name of a layer there leaves it out, which the self-test has
+    to notice; `NAME-support` makes believe that the kernel does not offer it, and `landlock-beyond-abi1` that it
+    has the oldest Landlock.
+
+    Known once it is `ready`: `layers`, the names of the isolation in force; `isolated`, whether other people's
+    files may be run; `notice`, what the user has to be told about it; `versions` of python, torch and triton in the
+    workers.
     """
 
     def __init__(
@@ -59,11 +65,11 @@ class Sandbox:
         self._proven = False
         self._closed = False
         self._failure: SandboxError | None = None
-        self.layers: tuple[str, ...] = UNISOLATED
+        self.layers: tuple[str, ...] = ()
         self.versions: Mapping[str, str | None] = MappingProxyType({})
         self.isolated = False
         self.notice: str | None = None if isolate else CHOSEN
-        self._server = self._spawn()
+        self._server = self._start_server()
 
     @classmethod
     def start(
@@ -73,7 +79,7 @@ class Sandbox:
         preload: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
     ) -> Sandbox:
-        """Return at once, while the warm process imports torch and the `preload` modules."""
+        """Return at once, while the fork server imports torch and the `preload` modules."""
         return cls(isolate=isolate, preload=preload, env=env or {})
 
     def __enter__(self) -> Self:
@@ -82,17 +88,14 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _spawn(self) -> ForkServerClient | ProcessPool:
-        if not self._forks:
-            from grader.sandbox.portable import ProcessPool
+    def _start_server(self) -> ForkServerClient | ProcessPool:
+        if self._forks:
+            return ForkServerClient(preload=self._preload, env=self._env)
+        if not hasattr(select, "poll"):
+            raise SandboxError(NO_PIPES)
+        from grader.sandbox.portable import ProcessPool
 
-            return ProcessPool(preload=self._preload, env=self._env)
-        return ForkServerClient(
-            isolate=self._isolate,
-            preload=self._preload,
-            env=self._env,
-            without=self._without,
-        )
+        return ProcessPool(preload=self._preload, env=self._env)
 
     def ready(self, timeout: float = READY_SECONDS) -> None:
         """Wait until sessions can be opened; SandboxError unless the self-test saw every denial."""
@@ -111,22 +114,43 @@ class Sandbox:
             self._proven = True
 
     def _prove(self, timeout: float) -> None:
-        # compiling the filter first: the warm process is still importing torch
-        bpf = seccomp.build() if self._isolate and self._forks else None
+        if self._isolate and self._forks:
+            # the fork server is still importing torch: build now what a kernel with every layer will need
+            for layer in LAYERS:
+                layer.build(EVERYTHING)
         hello = self._server.greet(timeout)
         self.versions = {name: hello[name] for name in ("python", "torch", "triton")}
-        if self._isolate and not hello["seccomp"]:
-            self.notice = UNABLE.format(NO_FILTERS if self._forks else NO_FORK)
-            bpf = None
-        closed_book = bpf is not None and not hello["landlock"]
-        if closed_book:
-            self.notice = CLOSED_BOOK
-            bpf = seccomp.build(closed_book=True)
-        self._server.arm(None if "seccomp" in self._without else bpf, closed_book=closed_book)
-        self.layers = UNISOLATED if self._forks else UNISOLATED[:1]
-        if bpf is not None:
-            self.layers = selftest.run(self._unproven)
-        self.isolated = bpf is not None
+        available = self._available(hello["layers"])
+        self.notice, isolated = self._policy(available)
+        wanted = [layer for layer in LAYERS if available[layer.name] and (isolated or layer.always)]
+        chosen = [layer for layer in wanted if layer.name not in self._without]
+        self._server.arm({layer.name: layer.build(available) for layer in chosen}, timeout)
+        self.layers = tuple(layer.name for layer in wanted)
+        if isolated:
+            self.layers = selftest.run(self._open_unproven)
+        self.isolated = isolated
+
+    def _available(self, reported: Mapping[str, int]) -> dict[str, int]:
+        """Return what the kernel offers of every layer, less what a test takes away."""
+        available = dict(reported)
+        for word in self._without:
+            if word == "landlock-beyond-abi1":
+                available["landlock"] = min(1, available["landlock"])
+            elif word.endswith("-support"):
+                available[word.removesuffix("-support")] = 0
+        return available
+
+    def _policy(self, available: Mapping[str, int]) -> tuple[str | None, bool]:
+        """Return what the user is told, and whether submissions are isolated."""
+        if not self._isolate:
+            return CHOSEN, False
+        if not self._forks:
+            return UNABLE.format(NO_FORK), False
+        lacking = [layer for layer in LAYERS if not available[layer.name]]
+        for layer in lacking:
+            if layer.isolates:
+                return UNABLE.format(layer.missing), False
+        return (lacking[0].missing if lacking else None), True
 
     @property
     def pid(self) -> int:
@@ -141,35 +165,42 @@ class Sandbox:
         filename: str = "submission.py",
         limits: Limits | None = None,
     ) -> Session:
-        """Fork a worker for one submission; a dead warm process is replaced once."""
+        """Fork a worker for one submission.
+
+        A fork server that died is replaced here, once: whoever notices first starts another, and every other thread
+        waits until that one has passed the self-test. A session that was running when it died raises SandboxError;
+        its case is asked again by the judge, in a session that is opened here.
+
+        Raises WorkerFailure for a source that is too large, SandboxError where nothing can be run.
+        """
         if len(source) > MAX_SOURCE:
             raise WorkerFailure("protocol", f"the file is larger than {MAX_SOURCE >> 10} KiB")
         limits = limits or Limits()
-        server = self._warm()
+        server = self._proven_server()
         try:
             process = server.worker(filename, limits)
         except ForkServerDied:
-            process = self._warm(instead_of=server).worker(filename, limits)
+            process = self._proven_server(instead_of=server).worker(filename, limits)
         return Session(process, source, driver, limits)
 
-    def _unproven(self, source: bytes, driver: bytes) -> Session:
-        limits = Limits(seconds=READY_SECONDS)
+    def _open_unproven(self, source: bytes, driver: bytes) -> Session:
+        limits = Limits(seconds=READY_SECONDS, cpu=PROBE_CPU_SECONDS)
         return Session(self._server.worker("submission.py", limits), source, driver, limits)
 
-    def _warm(
+    def _proven_server(
         self, instead_of: ForkServerClient | ProcessPool | None = None
     ) -> ForkServerClient | ProcessPool:
-        """Return the proven warm process; another thread may be replacing a dead one at this moment."""
+        """Return the proven fork server, a new one if it is still `instead_of`."""
         with self._lock:
             if self._server is instead_of:
                 instead_of.close()
-                self._server = self._spawn()
+                self._server = self._start_server()
                 self._proven = False
             self.ready()
             return self._server
 
     def close(self) -> None:
-        """End the warm process and every worker still alive."""
+        """End the fork server and every worker still alive."""
         with self._lock:
             self._closed = True
             self._server.close()

@@ -1,6 +1,16 @@
-"""One submission's conversation: load it, then ask one request at a time; the clock is ours.
+"""The grader's conversation with one worker: load a submission, then ask request after request, on the grader's clock.
 
-It turns whatever a worker does into a `Reply` or a `WorkerFailure`. It knows nothing of verdicts.
+Whatever a worker does becomes a `Reply` or a `WorkerFailure`. Nothing is known here of right and wrong answers. One
+session may run several cases: the worker executes the file anew before each (`reload`), and from then on requests
+whose answers need not be awaited can be sent together (`pipeline`):
+
+    session.load()                                  # a new worker: it is asked one request at a time
+    session.ask(first, max_reply_bytes=64)
+    session.reload(seconds=5)                       # the next case, with a clock of its own
+    session.pipeline([(a, 64), (b, 64), (c, 64)])   # goes out with the next `ask`
+    session.ask(a, max_reply_bytes=64)              # sends a, b and c; waits for the answer to a
+    session.ask(b, max_reply_bytes=64)              # its answer is there already
+    session.drain()                                 # b was wrong: take the answer to c, which nobody will ask for
 """
 
 from __future__ import annotations
@@ -11,7 +21,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Protocol, Self
 
-from grader.sandbox.channel import Log
+from grader.sandbox.channel import Channel, Log
 from grader.sandbox.protocol import codec, frames
 from grader.sandbox.protocol.messages import Limits, Reply, Request, SandboxError, WorkerFailure
 
@@ -19,46 +29,34 @@ HELLO_SECONDS = 20.0
 LOAD_ROOM = 64 << 10
 
 
-class Pipe(Protocol):
-    """Frames to and from a worker."""
-
-    log: Log
-    patient: bool  # whether a worker that got too little processor is waited for
-    max_in_flight_bytes: int  # bytes of frames that may be sent before an answer is read
-
-    def send(self, blobs: Iterable[bytes], deadline: float) -> None:
-        """Write frames before the deadline."""
-
-    def receive(self, limit: int, deadline: float) -> bytes:
-        """Read one frame before the deadline."""
-
-    def drain_log(self) -> None:
-        """Take what the log still holds."""
-
-
 class Worker(Protocol):
-    """A process that can be killed, and can explain why it ended."""
+    """A process that answers frames and can be ended: `process.Process`, or `portable.Lease`."""
 
     @property
     def pid(self) -> int:
-        """Its process id, once it is born."""
+        """Its process id, once it is started."""
 
     @property
-    def channel(self) -> Pipe:
-        """The frames' way."""
+    def channel(self) -> Channel:
+        """Where frames go to and come from."""
 
-    def born(self) -> None:
-        """Wait until the process is there."""
+    def wait_until_started(self) -> None:
+        """Wait until the process is there; SandboxError if it never comes."""
 
     def failure(self) -> WorkerFailure:
-        """Say why it ended."""
+        """Say why the process ended, or stopped answering."""
 
-    def finish(self) -> None:
-        """Kill, reap and give everything back."""
+    def finish(self, *, reusable: bool) -> None:
+        """Give everything back; `reusable` says that the process owes no answer."""
 
 
 class Session:
-    """Made by `Sandbox.open`; leaving the `with` block kills the worker."""
+    """Made by `Sandbox.open`; leaving the `with` block ends the worker.
+
+    - `broken`: the worker failed and will answer no more;
+    - `killed`: and it was somebody outside who killed it, most likely the system for want of memory;
+    - `layers`: the isolation in force, known after `load`.
+    """
 
     def __init__(self, worker: Worker, source: bytes, driver: bytes, limits: Limits) -> None:
         self._worker = worker
@@ -66,13 +64,14 @@ class Session:
         self._limits = limits
         self._left = limits.seconds
         self._log = ""
-        self._first: list[bytes] = []  # frames to send before the next request
-        # announced and not asked for yet, with the limits of their answers
+        self._unsent: list[bytes] = []  # frames that go out before the next request
+        # requests of `pipeline` that were not asked for yet, with the limits of their answers
         self._ahead: deque[tuple[Request, int]] = deque()
-        self._used = False
+        self._used = False  # by an earlier case
+        self._idle = False  # loaded, and not in the middle of an exchange
         self._open = True
-        self.broken = False  # the worker failed and will answer no more
-        self.killed = False  # by somebody outside, most likely the system for want of memory
+        self.broken = False
+        self.killed = False
         self.layers: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
@@ -89,7 +88,7 @@ class Session:
         channel = self._worker.channel
         channel.drain_log()
         self._log = str(channel.log)
-        self._worker.finish()
+        self._worker.finish(reusable=self._idle and not self._ahead)
 
     @property
     def pid(self) -> int:
@@ -102,8 +101,11 @@ class Session:
         return str(self._worker.channel.log) if self._open else self._log
 
     def load(self) -> Reply:
-        """Execute the submission and the driver; the reply says whether they raised."""
-        self._worker.born()
+        """Execute the submission and the driver; the reply says whether they raised.
+
+        Raises SandboxError when the worker could not be started or confined.
+        """
+        self._worker.wait_until_started()
         # forking and confinement are ours: they do not run on the submission's clock
         self.layers = codec.read_hello(self._receive_hello())
         return self._exchange([self._source, self._driver], LOAD_ROOM)
@@ -116,15 +118,16 @@ class Session:
         self._left = seconds
         self._used = True
         channel = self._worker.channel
-        channel.patient = False
+        channel.extensible = False
         channel.drain_log()
         channel.log = Log()
-        self._first = [frames.RELOAD]
+        self._unsent = [frames.RELOAD]
 
     def pipeline(self, requests: Iterable[tuple[Request, int]]) -> int:
         """Name the requests that will be asked next, each with its `max_reply_bytes`; return how many go out together.
 
-        A new worker gets them one by one: should it die, it must be known of which.
+        All that fit into the pipe are sent with the next `ask`; those behind are to be asked as usual. A new worker
+        gets none ahead: should it die, it must be known of which request.
         """
         room = self._worker.channel.max_in_flight_bytes if self._used else 0
         for request, most in requests:
@@ -132,23 +135,26 @@ class Session:
             room -= len(blob)
             if room < 0:
                 break
-            self._first.append(blob)
+            self._unsent.append(blob)
             self._ahead.append((request, _limit(request, most)))
         return len(self._ahead)
 
     def ask(self, request: Request, *, max_reply_bytes: int) -> Reply:
         """Call one verb; the answer may have `max_reply_bytes` beside the echo of the inputs."""
-        blobs, self._first = self._first, []
+        blobs, self._unsent = self._unsent, []
         if self._ahead:
-            announced, limit = self._ahead.popleft()
-            assert announced is request, "what is announced is asked first"
+            sent, limit = self._ahead.popleft()
+            assert sent is request, "what is sent ahead is asked for first, in the same order"
         else:
             blobs.append(codec.pack_request(request, max_reply_bytes))
             limit = _limit(request, max_reply_bytes)
         return self._exchange(blobs, limit)
 
     def drain(self) -> None:
-        """Take the answers to what was announced and is not asked any more; a worker that gives none is broken."""
+        """Take the answers to requests that were sent ahead and will not be asked for.
+
+        A worker that does not give them is broken.
+        """
         while self._ahead and not self.broken:
             _, limit = self._ahead.popleft()
             with contextlib.suppress(WorkerFailure):
@@ -161,14 +167,17 @@ class Session:
             raise SandboxError("a worker could not confine itself and gave up") from error
 
     def _exchange(self, blobs: list[bytes], limit: int) -> Reply:
+        """Send frames, if any, and take one answer of at most `limit` bytes beside its header."""
         started = time.monotonic()
         deadline = started + self._left
         channel = self._worker.channel
+        self._idle = False
         try:
             if blobs:
                 channel.send(blobs, deadline)
-            answer = channel.receive(limit + frames.MAX_HEADER, deadline)
-            return codec.read_reply(answer)
+            reply = codec.read_reply(channel.receive(limit + frames.MAX_HEADER, deadline))
+            self._idle = True
+            return reply
         except TimeoutError:
             self.broken = True
             raise WorkerFailure("timeout", f"no answer within {self._limits.seconds:g} s") from None

@@ -134,5 +134,5 @@ def test_modules_that_few_files_need_are_imported_for_these_alone() -> None:
     finally:
         grading_worker._state.cache_clear()
         for state in states:
-            state.fresh.close()
+            state.secret_inputs.close()
             state.sandbox.close()

@@ -23,6 +23,7 @@ from grader.ground.files import write_atomically
 from grader.judge import grade_source
 from grader.judge.result import Result
 from grader.sandbox import Sandbox, Session
+from grader.sandbox import sandbox as sandbox_module
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks and limits")
 NAME = "decode_positions"
@@ -65,15 +66,15 @@ def test_nobody_is_given_the_new_fork_server_before_it_is_proven(
     """One thread replaces the dead process at the moment another has just seen that all is ready."""
     box = sandbox_for(NAME)
     box.ready()
-    replaced, ready, spawn = threading.Event(), box.ready, box._spawn
+    replaced, ready, start = threading.Event(), box.ready, sandbox_module.ForkServerClient
 
     def slow_ready(timeout: float = 60.0) -> None:
         ready(timeout)
         if threading.current_thread() is late:
             replaced.wait(0.3)
 
-    def told_spawn() -> Any:
-        made = spawn()
+    def told_start(**options: Any) -> Any:
+        made = start(**options)
         threading.Timer(0.05, replaced.set).start()
         return made
 
@@ -84,7 +85,7 @@ def test_nobody_is_given_the_new_fork_server_before_it_is_proven(
     outcomes: list[object] = []
     late, other = threading.Thread(target=ask), threading.Thread(target=ask)
     monkeypatch.setattr(box, "ready", slow_ready)
-    monkeypatch.setattr(box, "_spawn", told_spawn)
+    monkeypatch.setattr(sandbox_module, "ForkServerClient", told_start)
     os.kill(box.pid, signal.SIGKILL)
     late.start()
     time.sleep(0.05)
@@ -211,7 +212,7 @@ def test_a_full_disk_costs_the_page_and_not_the_old_one(tmp_path: Path) -> None:
     reference = load_challenge(NAME).reference
     done = kvdojo("grade", NAME, reference, "--case", CASES[0], "--html", page, RLIMIT_FSIZE=1000)
     assert done.returncode == 2
-    assert done.stderr == f"kvdojo: {page}: cannot be written: File too large\n"
+    assert done.stderr == f"kvdojo: {page} cannot be written: File too large.\n"
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
     assert page.read_text() == "old"
 

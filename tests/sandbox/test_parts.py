@@ -1,40 +1,18 @@
-"""The small pieces: what may be read, how a log is shown, how an end is explained."""
+"""The small pieces: how a log is shown, how the end of a process is explained, how names are nested."""
 
 from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
 from grader.kit import Wrong, need
 from grader.sandbox import Limits
 from grader.sandbox.channel import LOG_KEPT, Log
-from grader.sandbox.layers import trees
-from grader.sandbox.layers.landlock import READ, READ_DIR
 from grader.sandbox.process import End, explain, starved
 from grader.sandbox.protocol.messages import OUT_OF_MEMORY
 from grader.sandbox.worker.tensors import nest
-
-
-def test_nothing_of_the_repository_but_its_environment_is_readable():
-    granted = trees.rights()
-    for hidden in trees.HIDDEN:
-        covering = [path for path, right in granted.items() if hidden.is_relative_to(path)]
-        assert all(granted[path] == READ_DIR for path in covering)
-
-
-def test_a_hidden_folder_is_carved_out_of_a_readable_tree(tmp_path: Path):
-    for name in ("site/grader/judge", "site/torch", "lib"):
-        (tmp_path / name).mkdir(parents=True)
-    granted = trees.without_hidden(tmp_path, (tmp_path / "site" / "grader",))
-    assert granted == {
-        str(tmp_path): READ_DIR,
-        str(tmp_path / "lib"): READ,
-        str(tmp_path / "site"): READ_DIR,
-        str(tmp_path / "site" / "torch"): READ,
-    }
 
 
 def test_a_log_counts_what_it_does_not_keep():
@@ -45,19 +23,19 @@ def test_a_log_counts_what_it_does_not_keep():
 
 
 @pytest.mark.parametrize(
-    ("status", "cpu", "kind"),
+    ("code", "cpu", "kind"),
     [
-        (OUT_OF_MEMORY << 8, 0.1, "memory"),
+        (OUT_OF_MEMORY, 0.1, "memory"),
         (0, 0.1, "crashed"),
-        (int(signal.SIGSEGV), 0.1, "crashed"),
-        (int(signal.SIGXCPU), 2.0, "timeout"),
-        (int(signal.SIGKILL), 2.1, "timeout"),
-        (int(signal.SIGKILL), 0.1, "killed"),
-        (int(signal.SIGSYS), 0.1, "blocked"),
+        (-signal.SIGSEGV, 0.1, "crashed"),
+        (-signal.SIGXCPU, 2.0, "timeout"),
+        (-signal.SIGKILL, 2.1, "timeout"),
+        (-signal.SIGKILL, 0.1, "killed"),
+        (-signal.SIGSYS, 0.1, "blocked"),
     ],
 )
-def test_the_end_of_a_process_has_a_kind(status, cpu, kind):
-    assert explain(End(status, cpu), Limits(seconds=1)).kind == kind
+def test_the_end_of_a_process_has_a_kind(code, cpu, kind):
+    assert explain(End(code, cpu), Limits(seconds=1)).kind == kind
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Requests that go out max_in_flight_bytes: the answers are those of one by one, and none is taken for another's."""
+"""Requests that are sent together: the answers are those of one by one, and none is taken for another's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from grader.ground.arrays import array
 from grader.sandbox import Earlier, Request, Session, WorkerFailure
-from grader.sandbox.channel import PIPE
+from grader.sandbox.channel import PIPE, Channel
 from grader.sandbox.protocol.frames import framed
 from grader.sandbox.worker.serve import MOST_HELD, FrameStream
 from tests.sandbox.conftest import DRIVER
@@ -33,9 +33,17 @@ def told(session: Session, request: Request) -> object:
 
 
 @pytest.fixture
-def used(sandbox):
+def used(sandbox, monkeypatch):
     """Open sessions that have answered a case already; note how many frames each of their writes holds."""
-    opened = []
+    opened, writes = [], []
+    send = Channel.send
+
+    def noting(self, blobs, deadline):
+        blobs = list(blobs)
+        writes.append(len(blobs))
+        send(self, blobs, deadline)
+
+    monkeypatch.setattr(Channel, "send", noting)
 
     def start(source: bytes, seconds: float = 5.0) -> tuple[Session, list[int]]:
         session = sandbox.open(source, DRIVER)
@@ -43,15 +51,7 @@ def used(sandbox):
         session.load()
         told(session, calls(1)[0])
         session.reload(seconds)
-        channel, writes = session._worker.channel, []
-        send = channel.send
-
-        def spy(blobs, deadline):
-            blobs = list(blobs)
-            writes.append(len(blobs))
-            send(blobs, deadline)
-
-        channel.send = spy
+        writes.clear()
         return session, writes
 
     yield start
@@ -59,13 +59,13 @@ def used(sandbox):
         session.close()
 
 
-def test_announced_requests_go_out_at_once_and_are_answered_in_order(used) -> None:
+def test_pipelined_requests_go_out_at_once_and_are_answered_in_order(used) -> None:
     session, writes = used(DOUBLES)
     asked = calls(1, 2, 3)
     session.pipeline((request, 64) for request in asked)
     assert [told(session, request) for request in asked] == [2, 4, 6]
     assert told(session, calls(7)[0]) == 14
-    assert writes == [4, 1]  # the reload, the three; then the one that nobody announced
+    assert writes == [4, 1]  # the reload, the three; then the one that was not pipelined
 
 
 def test_a_new_worker_is_asked_one_by_one(sandbox) -> None:
@@ -171,8 +171,8 @@ def test_answers_are_forgotten_with_the_case(used) -> None:
 
 
 @pytest.fixture
-def line():
-    """A line, and the ends of its pipes that are ours: where requests are written and answers are read."""
+def stream():
+    """A worker's stream, and the grader's ends of its pipes: where requests are written and answers are read."""
     theirs, requests = os.pipe()
     answers, ours = os.pipe()
     yield FrameStream(theirs, ours), requests, answers
@@ -183,16 +183,16 @@ def line():
             continue
 
 
-def test_a_frame_may_come_in_pieces_and_several_at_once(line) -> None:
-    end, requests, _ = line
+def test_a_frame_may_come_in_pieces_and_several_at_once(stream) -> None:
+    end, requests, _ = stream
     whole = framed(b"first") + framed(b"") + framed(b"third")
     for part in (whole[:3], whole[3:]):
         os.write(requests, part)
     assert [end.read() for _ in range(3)] == [b"first", b"", b"third"]
 
 
-def test_answers_are_held_back_until_there_is_nothing_left_to_read(line) -> None:
-    end, requests, answers = line
+def test_answers_are_held_back_until_there_is_nothing_left_to_read(stream) -> None:
+    end, requests, answers = stream
     os.set_blocking(answers, False)
     os.write(requests, framed(b"a") + framed(b"b"))
     for _ in range(2):
@@ -205,8 +205,8 @@ def test_answers_are_held_back_until_there_is_nothing_left_to_read(line) -> None
     assert os.read(answers, 99) == framed(b"A") + framed(b"B")
 
 
-def test_large_answers_are_not_held_back(line) -> None:
-    end, _, answers = line
+def test_large_answers_are_not_held_back(stream) -> None:
+    end, _, answers = stream
     end.write(bytes(MOST_HELD - 100))
     os.set_blocking(answers, False)
     with pytest.raises(BlockingIOError):

@@ -18,8 +18,7 @@ from grader.content.validation import load_schema, schema_errors
 from grader.ground.errors import Exit, KvdojoError
 from grader.ground.invocation import command_line
 from grader.judge.result import SCHEMA, CaseResult, Result, redacted
-
-ISOLATED = {"seccomp", "seccomp-closed-book"}
+from grader.sandbox.layers import isolating_names
 
 
 class Unusable(KvdojoError):
@@ -73,7 +72,7 @@ def read(path: Path) -> Iterator[Exported]:
 def only_isolated(files: Iterable[Exported]) -> Iterator[Exported]:
     """Yield the results, with no verdict where the submission ran without isolation."""
     for one in files:
-        confined = ISOLATED & set(one.result.isolation)
+        confined = isolating_names() & set(one.result.isolation)
         yield one if confined else replace(one, result=replace(one.result, verdict="error"))
 
 

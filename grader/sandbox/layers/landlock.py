@@ -1,13 +1,22 @@
-"""Landlock by ctypes: a ruleset of readable trees, made once and entered by every worker.
+"""The layer `landlock`: a worker can read Python's own folders and the system's libraries, and nothing else.
 
-Everything not named is neither readable nor writable. It knows system calls, not policies.
+The fork server makes one ruleset of readable folders, and every worker enters it. What is not named can neither be
+opened nor listed, and nothing can be written. A kernel without Landlock is met by seccomp, which then allows no
+file at all.
 """
 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from grader.ground.paths import ROOT
+from grader.sandbox.environment import python_folders
+from grader.sandbox.layers.layer import Attempt, Budget, Layer, Places, checked, libc
 
 CREATE, ADD, RESTRICT = 444, 445, 446  # the same numbers on every 64-bit architecture
 WRITE_FILE, READ_FILE, READ_DIR = 2, 4, 8
@@ -15,8 +24,22 @@ READ = READ_FILE | READ_DIR
 FILE_RIGHTS = WRITE_FILE | READ_FILE
 # file-system rights the kernel can restrict, by ABI: 2 adds REFER, 3 TRUNCATE, 5 IOCTL_DEV
 HANDLED = {1: 0x1FFF, 2: 0x3FFF, 3: 0x7FFF, 4: 0x7FFF, 5: 0xFFFF}
+ABOVE = 16  # descriptors below are those that a worker arranges for itself
 
-_libc = ctypes.CDLL(None, use_errno=True)
+HIDDEN = tuple(
+    ROOT / name
+    for name in ("grader", "reference", "kernels", "challenges", "tests", "benchmarks", "docs")
+)
+SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo")
+SINGLE = (
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/dev/zero",
+    "/dev/urandom",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/sys/devices/system/cpu",
+)
 
 
 class _Ruleset(ctypes.Structure):
@@ -32,18 +55,62 @@ class _Beneath(ctypes.Structure):
     _fields_ = (("allowed", ctypes.c_uint64), ("fd", ctypes.c_int32))
 
 
-def checked(result: int, what: str) -> int:
-    """Return a system call's result, or raise OSError naming the call."""
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"{what}: {os.strerror(code)}")
-    return result
+class Landlock(Layer):
+    """Hides the file system from a submission, but for what a Python program needs."""
+
+    name = "landlock"
+    summary = "reading Python's own folders and the system's libraries: nothing of this repository, nowhere to write"
+    missing = (
+        "Landlock is missing here, so submissions run without opening any file:"
+        " imports beyond torch and what it loads will fail."
+    )
+
+    def __init__(self) -> None:
+        self._abi = 0
+
+    @property
+    def shown_as(self) -> tuple[str, ...]:
+        """With the version of the kernel's interface."""
+        return ("landlock-abiN",)
+
+    def available(self) -> int:
+        """Return the version of the kernel's interface."""
+        version: int = libc().syscall(CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
+        return max(0, version)
+
+    def build(self, available: Mapping[str, int]) -> bytes:
+        """Return the version to use."""
+        return str(available[self.name]).encode()
+
+    def prepare(self, part: bytes) -> None:
+        """Make the ruleset that every worker enters."""
+        self._abi = int(part)
+        made = ruleset(readable(), self._abi)
+        self.descriptors = (fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, ABOVE),)
+        os.close(made)
+
+    def enter(self, budget: Budget) -> str:
+        """Enter the ruleset; needs `no_new_privs`."""
+        (fd,) = self.descriptors
+        checked(libc().syscall(RESTRICT, fd, 0), "landlock_restrict_self")
+        os.close(fd)
+        return f"landlock-abi{self._abi}"
+
+    def attempts(self, places: Places) -> Iterator[Attempt]:
+        """Read, list and write what a worker has no business with."""
+        parent = os.getppid()
+        for path in places.files:
+            yield f"read {path}", partial(_open, path, "rb")
+        for path in places.folders:
+            yield f"list {path}", partial(os.listdir, path)
+        yield f"write {places.target}", partial(_open, places.target, "wb")
+        yield "make a folder", partial(os.mkdir, places.target)
+        for name in ("environ", "mem"):
+            yield f"read its parent's {name}", partial(_open, f"/proc/{parent}/{name}", "rb")
 
 
-def abi() -> int:
-    """Ask the kernel which Landlock it has; 0 for none."""
-    version: int = _libc.syscall(CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
-    return max(0, version)
+def _open(path: str, mode: str) -> None:
+    open(path, mode).close()
 
 
 def ruleset(rights: Mapping[str, int], version: int) -> int:
@@ -53,7 +120,7 @@ def ruleset(rights: Mapping[str, int], version: int) -> int:
     attribute = _Ruleset(handled, 3 if version >= 4 else 0, 3 if version >= 6 else 0)
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     fd = checked(
-        _libc.syscall(CREATE, ctypes.byref(attribute), ctypes.c_size_t(size), ctypes.c_uint32(0)),
+        libc().syscall(CREATE, ctypes.byref(attribute), ctypes.c_size_t(size), ctypes.c_uint32(0)),
         "landlock_create_ruleset",
     )
     for path, right in rights.items():
@@ -68,11 +135,29 @@ def _grant(ruleset_fd: int, path: str, right: int) -> None:
         return  # what cannot be opened now cannot be opened by the worker either
     try:
         rule = _Beneath(right if os.path.isdir(path) else right & FILE_RIGHTS, fd)
-        checked(_libc.syscall(ADD, ruleset_fd, 1, ctypes.byref(rule), 0), "landlock_add_rule")
+        checked(libc().syscall(ADD, ruleset_fd, 1, ctypes.byref(rule), 0), "landlock_add_rule")
     finally:
         os.close(fd)
 
 
-def enter(ruleset_fd: int) -> None:
-    """Confine the calling thread for good; needs no_new_privs."""
-    checked(_libc.syscall(RESTRICT, ruleset_fd, 0), "landlock_restrict_self")
+def readable() -> dict[str, int]:
+    """Return the Landlock rights of every path that a worker may touch: a folder's hold for all that lies beneath."""
+    granted: dict[str, int] = {}
+    for tree in {*python_folders(), *SYSTEM}:
+        granted |= without_hidden(Path(os.path.realpath(tree)), HIDDEN)
+    granted |= dict.fromkeys(SINGLE, READ)
+    granted["/dev/null"] = READ_FILE | WRITE_FILE
+    return granted
+
+
+def without_hidden(tree: Path, hidden: tuple[Path, ...]) -> dict[str, int]:
+    """Grant a folder, or entry by entry where something hidden lies in it: Landlock cannot take a part out again."""
+    if tree in hidden:
+        return {}
+    if not any(path.is_relative_to(tree) for path in hidden):
+        return {str(tree): READ}
+    granted = {str(tree): READ_DIR}
+    for entry in tree.iterdir():
+        if not entry.is_symlink():
+            granted |= without_hidden(entry, hidden)
+    return granted

@@ -1,6 +1,8 @@
-"""JSON inside a frame's metadata: the request the grader writes, the reply the worker writes.
+"""Messages as frames and back, for both sides: JSON in the metadata of a frame, tensors behind it.
 
-A reply is learner-controlled: every list, string and dictionary in it is bounded here.
+A reply may have been written by a learner: every list, string and dictionary in it has a bound here, and anything
+else is refused. The grader's own frames are trusted, so a driver can go to the worker as compiled code
+(`pack_driver`).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import msgspec
 from grader.ground.arrays import pack
 from grader.ground.display import escape_characters
 from grader.sandbox.protocol import frames
-from grader.sandbox.protocol.messages import Earlier, Problem, Raised, Reply, Request
+from grader.sandbox.protocol.messages import Earlier, Problem, Raised, Reply, Request, SandboxError
 
 Word = Annotated[str, msgspec.Meta(max_length=256)]
 Text = Annotated[str, msgspec.Meta(max_length=4096)]
@@ -68,9 +70,10 @@ class ReplyText(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Hello(msgspec.Struct, forbid_unknown_fields=True):
-    """The worker's first frame, written before it has seen a learner's byte."""
+    """The worker's first frame, written before it has seen a learner's byte: the layers in force, or why one is not."""
 
     layers: list[str]
+    refused: str = ""
 
 
 _reply = msgspec.json.Decoder(ReplyText)
@@ -112,8 +115,11 @@ def read_request(meta: str) -> RequestText:
 
 
 def read_hello(blob: bytes) -> tuple[str, ...]:
-    """Return the layers a worker says are in force."""
-    return tuple(_hello.decode(frames.parse(blob).meta).layers)
+    """Return the layers a worker says are in force; SandboxError with its reason if it could not enter one."""
+    hello = _hello.decode(frames.parse(blob).meta)
+    if hello.refused:
+        raise SandboxError(f"a worker could not confine itself: {hello.refused}")
+    return tuple(hello.layers)
 
 
 def read_reply(blob: bytes) -> Reply:

@@ -1,7 +1,15 @@
-"""Frames between grader and worker: an 8-byte length, then one safetensors blob. Never pickle.
+"""Frames, for both sides: an 8-byte length, then a blob in the form of safetensors. Never pickle.
 
-`parse` looks at every header with a schema before anything is made of the bytes, so that a
-hostile worker meets one strict reader. It does not know what a message means.
+A frame with one tensor of two float32 numbers and the metadata M:
+
+    length of the blob       8 bytes, little-endian
+    length of the header     8 bytes, little-endian
+    header                   {"__metadata__":{"kvdojo":"M"},"out/x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}
+    payload                  8 bytes
+
+`parse` checks every header against a schema before anything is made of the bytes, so that a hostile worker meets
+one strict reader: known dtypes, sizes within bounds, offsets that tile the payload. What a message means is the
+business of `codec`.
 """
 
 from __future__ import annotations

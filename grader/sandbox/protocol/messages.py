@@ -1,6 +1,6 @@
-"""The words the sandbox speaks: limits, requests, replies and the two ways it can fail.
+"""What grader and worker tell each other: limits, requests, replies, and the two ways in which the sandbox can fail.
 
-They hold plain values and arrays only; nothing here knows of processes or of verdicts.
+These classes hold plain values and arrays. `codec` writes them into frames.
 """
 
 from __future__ import annotations
@@ -13,20 +13,23 @@ from typing import Any
 from grader.ground.arrays import Array
 from grader.ground.errors import KvdojoError
 
-MAX_SOURCE = 256 << 10
-OUT_OF_MEMORY = 77  # exit code of a worker that could not even say so
+MAX_SOURCE = 256 << 10  # bytes of a submission
+OUT_OF_MEMORY = 77  # exit code of a worker that had no memory left to say so
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one worker may use: seconds of waiting for its answers, and MiB of address space.
+    """What one worker may use.
 
-    `cpu` is the CPU time in seconds after which the kernel ends it; a second more than `seconds` if None.
-    `memory_mb` 0 sets no memory limit (a GPU driver reserves a huge address range).
+    - `seconds`: how long its answers are waited for, over all requests of a session;
+    - `memory_mb`: MiB of memory that a submission may add to what its interpreter holds with torch imported; 0 sets
+      no
+      limit (a GPU driver reserves a huge address range);
+    - `cpu`: seconds of CPU time after which the kernel ends it; None stands for a second more than `seconds`.
     """
 
     seconds: float = 5.0
-    memory_mb: int = 2048
+    memory_mb: int = 1536
     cpu: float | None = None
 
     @property
@@ -37,9 +40,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Earlier:
-    """A tensor that was answered to the request with this `save`, cut to `bounds`: (start, stop) by axis.
+    """An input that the worker has already: a tensor of its answer to the request with this `save`.
 
-    Floating-point numbers are sent on in `dtype`, whatever they were answered in.
+    `bounds` cut it, (start, stop) for each axis; floating-point numbers are converted to `dtype`, whatever they were
+    answered in. `Earlier("prefill", "cache/key", "float32", ((None, None), (0, 3)))` is the key cache answered to the
+    request with `save="prefill"`, of every row the first three positions.
     """
 
     save: str
@@ -50,10 +55,13 @@ class Earlier:
 
 @dataclass(frozen=True)
 class Request:
-    """One call of a driver's verb; names with slashes are nested again in the worker.
+    """One call of a driver's verb; the names of arguments with slashes become nested dictionaries in the worker.
 
-    `earlier` are inputs that the worker has from its own answers since it was loaded or reloaded.
-    `frames` are the request's frames by room, where it is sent more than once.
+    - `do`, `args`, `tensors`: the verb and its arguments;
+    - `save`: keep what the call returns under this name, for `live` and `earlier` of later requests;
+    - `live`: pass the object kept under this name as the argument `live`, as it is now;
+    - `earlier`: arguments that the worker has from its own answers since it was loaded or reloaded;
+    - `frames`: the request as bytes, by the room for its answer, where it is sent more than once.
     """
 
     do: str
@@ -72,10 +80,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Raised:
-    """An exception the submission let out.
+    """An exception that the submission raised.
 
-    `types` are the class names of its MRO: builtin classes by bare name, all others with their
-    module. `blocked` says that the sandbox refused something.
+    `types` are its class and its base classes by name, all but the builtin ones with their module. `line` and
+    `text` are the last line of the submission that it went through. `blocked` says that the sandbox had refused
+    something.
     """
 
     types: tuple[str, ...]
@@ -87,7 +96,7 @@ class Raised:
 
 @dataclass(frozen=True)
 class Problem:
-    """An answer of the wrong structure, as told by the driver or by the worker."""
+    """An answer of the wrong structure, found by the driver or by the worker; `kind` is that of a cause in a result."""
 
     kind: str
     message: str
@@ -96,20 +105,24 @@ class Problem:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back: scalars, tensors, `echo` for the inputs that the call changed, or a fault."""
+    """What came back: scalars, tensors, `echo` for the inputs that the call changed, or a fault.
+
+    `needed` names what the driver looked for in the submission.
+    """
 
     values: dict[str, Any] = field(default_factory=dict)
     tensors: dict[str, Array] = field(default_factory=dict)
     echo: dict[str, Array] = field(default_factory=dict)
     raised: Raised | None = None
     problem: Problem | None = None
-    needed: tuple[str, ...] = ()  # names the driver asked the submission for
+    needed: tuple[str, ...] = ()
 
 
 class WorkerFailure(Exception):
     """The submission's process gave no answer; `kind` says why.
 
-    Kinds: timeout, memory, crashed, blocked, protocol, and killed, by somebody outside of the sandbox.
+    Kinds: timeout, memory, crashed, blocked (a forbidden system call ended it), protocol (what it wrote is no
+    answer), and killed, by somebody outside of the sandbox.
     """
 
     def __init__(self, kind: str, message: str) -> None:

@@ -1,13 +1,20 @@
-"""The warm parent of all workers: torch imported, one thread, no secrets, one fork per job.
+"""The fork server, a process between grader and workers: torch imported, one thread, no secrets, a fork for a session.
 
-It speaks JSON and descriptors with the grader over one socket, and tells each job's own socket the
-child's pidfd and, later, how it ended. It never runs learner code and never sees a golden.
+It speaks JSON with the grader over a socket, one message each:
+
+    grader       {"preload": [...]}                              what to import fork server  {"python": ...,
+    "layers": {"landlock": 7, ...}}   versions, and what the kernel offers grader       {"landlock": "Nw==", ...}
+    the layers to enter, with their parts fork server  ready grader       {"filename": ..., "budget": {...}}
+    a job, with the worker's descriptors; any number of them
+
+Each job brings a socket of its own, to which the fork server sends the worker's pidfd at once and later how it
+ended. It never runs learner code and never sees a right answer.
 """
 
 from __future__ import annotations
 
+import base64
 import ctypes
-import fcntl
 import gc
 import json
 import os
@@ -15,26 +22,27 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from grader.ground.paths import ROOT
-from grader.sandbox.layers import confine, landlock, trees
+from grader.sandbox.environment import python_folders
+from grader.sandbox.layers import LAYERS
+from grader.sandbox.layers.layer import Budget, Layer, libc
 from grader.sandbox.warm import warmup
 from grader.sandbox.worker import startup
 
 CONTROL = 3
 MESSAGE = 64 << 10
-ABOVE = 16
+READY = b"ready"
 HUGE = 2 << 20
 MADV_HUGEPAGE, MADV_COLLAPSE = 14, 25
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass
 class Child:
-    """A worker not yet reaped, and the socket that wants to know how it ends."""
+    """A worker that has not been reaped, and the socket to tell how it ended."""
 
     pid: int
     pidfd: int
@@ -42,42 +50,34 @@ class Child:
 
 
 def main() -> None:
-    """Warm up, tell what this machine has, take the filter, then fork on demand for ever."""
+    """Warm up, tell what this machine offers, prepare the layers that the grader chose, then fork on demand."""
     control = socket.socket(fileno=CONTROL)
-    config = json.loads(control.recv(MESSAGE))
-    hello = warmup.warm_up(config["preload"])
-    template = prepare(config["isolate"], config["without"], hello)
+    preload = json.loads(control.recv(MESSAGE))["preload"]
+    hello = warmup.warm_up(preload)
+    hello["layers"] = {layer.name: layer.available() for layer in LAYERS}
     control.send(json.dumps(hello).encode())
-    filter_and_mode = control.recv(MESSAGE)
-    bpf = filter_and_mode[1:] or None
-    closed_book = filter_and_mode[:1] == b"c"
-    ForkServer(control, {**template, "bpf": bpf, "closed_book": closed_book}).serve()
+    parts = json.loads(control.recv(MESSAGE))
+    layers = prepare({name: base64.b64decode(part) for name, part in parts.items()})
+    control.send(READY)
+    ForkServer(control, layers).serve()
 
 
-def prepare(isolate: bool, without: list[str], hello: dict[str, Any]) -> dict[str, Any]:
-    """Lose the repository and all privileges; add to `hello` what the kernel offers."""
-    version = landlock.abi() if isolate and "landlock-support" not in without else 0
-    if "landlock-beyond-abi1" in without:
-        version = min(version, 1)
-    hello |= {"landlock": version, "seccomp": isolate and confine.has_seccomp()}
-    rules = None
-    if version and "landlock" not in without:
-        made = landlock.ruleset(trees.rights(), version)
-        rules = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, ABOVE)
-        os.close(made)
+def prepare(parts: Mapping[str, bytes]) -> list[Layer]:
+    """Lose the repository, get the layers ready that have a part, and make forking cheap and safe."""
     forget_repository()
-    if isolate:
-        confine.drop_capabilities()
+    layers = [layer for layer in LAYERS if layer.name in parts]
+    for layer in reversed(layers):
+        layer.prepare(parts[layer.name])
     threads = os.listdir("/proc/self/task")
     if len(threads) != 1:
-        raise RuntimeError(f"the zygote has {len(threads)} threads; forking would not be safe")
-    settle()
-    return {"ruleset": rules, "landlock_abi": version}
+        raise RuntimeError(f"the fork server has {len(threads)} threads; forking would not be safe")
+    fold_pages()
+    return layers
 
 
 def forget_repository() -> None:
     """Make `import reference` or `import grader.judge` fail in every worker."""
-    kept = tuple(trees.python_trees())
+    kept = tuple(python_folders())
     root = str(ROOT)
     sys.path[:] = [
         path
@@ -94,11 +94,12 @@ def forget_repository() -> None:
 
 
 class ForkServer:
-    """Forks workers, hands out their pidfds and reports how they ended."""
+    """Forks workers, hands out their pidfds, and reaps them."""
 
-    def __init__(self, control: socket.socket, template: dict[str, Any]) -> None:
+    def __init__(self, control: socket.socket, layers: list[Layer]) -> None:
         self.control = control
-        self.template = template
+        self.layers = layers
+        self.isolated = any(layer.isolates for layer in layers)
         self.null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self.children: dict[int, Child] = {}
         self.poll = select.poll()
@@ -134,9 +135,8 @@ class ForkServer:
         """In the child: confine and serve; whatever happens, never return to the loop."""
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            policy = confine.Policy(**self.template, **job["limits"])
-            requests, answers, log = pipes
-            startup.run(policy, (requests, answers, log), self.null, job["filename"])
+            budget = Budget(**job["budget"], isolated=self.isolated)
+            startup.run(self.layers, budget, pipes, self.null, job["filename"])
         finally:
             os._exit(113)
 
@@ -146,7 +146,7 @@ class ForkServer:
         _, status, usage = os.wait4(child.pid, 0)
         os.close(child.pidfd)
         seconds = usage.ru_utime + usage.ru_stime
-        _tell(child.report, {"status": status, "cpu": seconds})
+        _tell(child.report, {"code": os.waitstatus_to_exitcode(status), "cpu": seconds})
         child.report.close()
 
 
@@ -157,8 +157,12 @@ def _tell(report: socket.socket, message: dict[str, Any], fds: list[int] | None 
         return  # the session is over and nobody listens
 
 
-def settle() -> None:
-    """Collect garbage, freeze the rest, and fold private memory into huge pages where possible."""
+def fold_pages() -> None:
+    """Make forking cheap: few, large pages, which children do not touch without need.
+
+    A fork and an exit cost one step for every entry of the page table; huge pages take most entries away. Freezing
+    the garbage collector's lists keeps its bookkeeping from writing to pages that the children share.
+    """
     gc.collect()
     gc.freeze()
     with open("/proc/self/maps", encoding="ascii", errors="replace") as file:
@@ -174,4 +178,4 @@ def settle() -> None:
 def _fold(start: int, size: int) -> None:
     # advice: a kernel without it refuses, and forks are slower
     for advice in (MADV_HUGEPAGE, MADV_COLLAPSE):
-        _libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), advice)
+        libc().madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), advice)

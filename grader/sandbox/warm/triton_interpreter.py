@@ -1,7 +1,14 @@
-"""Make Triton's CPU interpreter quicker, in trusted code, before any submission is there.
+"""A patch of Triton's CPU interpreter that makes it quicker, put on in the fork server before any submission is there.
 
-At every call of one jit function by another it patches `triton.language` anew, which costs more than the call itself;
-once per launch is enough. Answers do not change. A Triton without these names is left as it is.
+When one jit function calls another, Triton patches its own module `triton.language` again, so that operations are
+done by the interpreter and not compiled. That costs more than most calls, and once for every launch of a kernel is
+enough:
+
+    kernel[grid](...)     patches `triton.language`
+      helper(...)         Triton: patches it again        here: calls the function, since this launch patched it
+      already
+
+Answers do not change. A version of Triton that does not have the names used here is left as it is.
 """
 
 from __future__ import annotations
@@ -41,7 +48,7 @@ def _known(module: Any) -> bool:
 
 
 def _languages(fn: Any) -> set[int]:
-    """Identify the language modules a function sees, kept with it."""
+    """Return the ids of the language modules that a function uses; they are kept with the function."""
     known = fn.__dict__.get("_languages")
     if known is None:
         names = ("triton.language", "triton.language.core")

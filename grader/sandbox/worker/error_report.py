@@ -1,6 +1,7 @@
-"""Inside the worker: say in a few bounded words what went wrong in the submission.
+"""Describe, in the worker, what went wrong in the submission: an exception, or an answer of the wrong structure.
 
-It runs after learner code, so a hanging or gigantic `__str__` is possible; the clock covers it.
+It runs after learner code, so an exception's `__str__` may hang, which the clock covers, or be of any length, so
+all text is cut.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Inside the worker: run a submission beside its driver and answer requests.
+"""Run a submission beside its driver, in the worker, and answer requests.
 
-Everything here shares a process with learner code, so nothing it says is evidence of anything: it
-only has to be fair to honest files. It does not know how frames travel.
+Everything here shares a process with learner code, so nothing that it says is evidence of anything: it only has to
+be fair to honest files. How frames travel is the business of `serve`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,16 @@ SEED = 1
 
 
 class WorkerHost:
-    """One submission and its driver, answering one blob with one blob."""
+    """One submission and its driver; a blob of bytes comes in, a blob goes out.
+
+    - `kept`: objects that a verb left in `self.returned`, by the `save` of their request; a later request may have
+      one
+      of them as it is (`live`), as a program does that goes on with the cache it was given;
+    - `answered`: the tensors answered to requests with a `save`, as they were then: a later request may have a part
+      of
+      them as an input (`earlier`), whatever the file has done to its own tensors since;
+    - `broken`: the answer to all further requests, once loading has failed.
+    """
 
     def __init__(self, filename: str, *, isolated: bool) -> None:
         self.filename = filename
@@ -42,13 +51,13 @@ class WorkerHost:
         self.verbs: Any = None
         self.code: dict[str, types.CodeType] = {}
         self.device = "cpu" if isolated else os.environ.get(DEVICE, "cpu")
-        # a file that draws must come out the same from one grading to the next
+        # a file that draws random numbers must come out the same from one grading to the next
         random.seed(SEED)
         numpy.random.seed(SEED)
         self._seed_torch()
 
     def load(self, source: bytes, driver: bytes) -> bytes:
-        """Execute the submission, then the driver (a frame of `codec.pack_driver`), and make the driver's `Verbs`."""
+        """Execute the submission, then the driver (packed by `codec.pack_driver`), and make the driver's `Verbs`."""
         try:
             self.code["submission"] = self._compile(as_python(self.filename, self._text(source)))
             self.code["driver"] = codec.unpack_driver(driver)
@@ -57,7 +66,7 @@ class WorkerHost:
         return self._load()
 
     def reload(self) -> None:
-        """Execute the submission anew, with torch's usual settings; a failure answers the next request."""
+        """Execute the submission again, with torch's usual settings; a failure answers the next request."""
         self.kept, self.answered, self.verbs = {}, {}, None
         self._seed_torch()
         torch.set_default_dtype(torch.float32)
@@ -66,7 +75,7 @@ class WorkerHost:
             self._load()
 
     def _seed_torch(self) -> None:
-        # `torch.manual_seed` looks for every kind of device, which costs more than many a case
+        # `torch.manual_seed` looks for every kind of device, which takes longer than many a case
         seed = torch.default_generator.manual_seed if self.device == "cpu" else torch.manual_seed
         seed(SEED)
 
@@ -98,7 +107,9 @@ class WorkerHost:
             for name, part in request.earlier.items():
                 inputs.add(name, self._answered(part))
             answer.add("", self._call(request, inputs))
-            if request.save is not None:  # the file may go on to change what it returned
+            if (
+                request.save is not None
+            ):  # copied, for the file may go on to change what it returned
                 self.answered[request.save] = {n: x.clone() for n, x in answer.tensors.items()}
             return _frame(answer, self._changed(request.do, inputs))
         except BaseException as error:

@@ -1,6 +1,7 @@
-"""A submission that is a JSON document: turned into a module that holds it as `document`.
+"""Turn, in the worker, a submission that is a JSON document into a module that holds it as `document`.
 
-It is data, so it is read strictly: no NaN, no infinity, no name twice. It knows nothing of what the document means.
+It is read strictly: no NaN, no infinity, no name twice in one object. What the document means is the driver's
+business.
 """
 
 from __future__ import annotations

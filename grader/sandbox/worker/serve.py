@@ -1,7 +1,6 @@
-"""The worker's loop over its line: source and driver first, then one request after another.
+"""The loop of a worker, beside learner code: read source and driver, then answer one request after another.
 
-RELOAD before a request executes the source anew, and has no answer of its own.
-It works wherever Python runs; confinement is somebody else's business.
+It works wherever Python runs; confinement has happened before.
 """
 
 from __future__ import annotations
@@ -10,8 +9,7 @@ import contextlib
 import os
 import sys
 
-from grader.sandbox.protocol import frames
-from grader.sandbox.protocol.frames import LENGTH, framed
+from grader.sandbox.protocol.frames import LENGTH, RELOAD, framed
 from grader.sandbox.protocol.messages import OUT_OF_MEMORY
 from grader.sandbox.worker.host import WorkerHost
 
@@ -20,12 +18,22 @@ CHUNK, MOST_HELD = 1 << 16, 1 << 16
 
 
 class FrameStream:
-    """Reads and writes blocking; does not own the two descriptors."""
+    """The worker's end of its two pipes: whole frames in, whole frames out, blocking. Does not own the descriptors.
+
+    Answers are held back until the next request has to be waited for, or they are many. So the answers to requests
+    that were sent together wake the grader once:
+
+        the grader sends a, b, c in one write
+        read() -> a    write(A)      held: A
+        read() -> b    write(B)      held: A, B
+        read() -> c    write(C)      held: A, B, C
+        read()                       nothing there to read: A, B and C go out in one write, then it waits
+    """
 
     def __init__(self, requests: int, answers: int) -> None:
         self._requests, self._answers = requests, answers
-        self._read = bytearray()  # and not yet taken
-        self._written = bytearray()  # and not yet sent
+        self._read = bytearray()  # and not taken yet
+        self._held = bytearray()  # written and not sent yet
 
     def read(self) -> bytes:
         """Return the next frame; EOFError at the end of the stream."""
@@ -34,14 +42,14 @@ class FrameStream:
 
     def write(self, blob: bytes) -> None:
         """Send one frame, at the latest when the next one has to be waited for."""
-        self._written += framed(blob)
-        if len(self._written) > MOST_HELD:
+        self._held += framed(blob)
+        if len(self._held) > MOST_HELD:
             self.flush()
 
     def flush(self) -> None:
         """Send what is held back."""
-        rest = memoryview(bytes(self._written))
-        self._written.clear()
+        rest = memoryview(bytes(self._held))
+        self._held.clear()
         while rest:
             rest = rest[os.write(self._answers, rest) :]
 
@@ -58,16 +66,20 @@ class FrameStream:
 
 
 def serve(stream: FrameStream, filename: str, *, isolated: bool) -> bool:
-    """Read source and driver, then answer requests; True when an empty frame ended the session."""
-    desk = WorkerHost(filename, isolated=isolated)
+    """Serve one session: a frame with the source, one with the driver, then requests.
+
+    RELOAD among the requests executes the file anew and is not answered; an empty frame ends the session. Return True
+    for that, False when the grader hung up.
+    """
+    host = WorkerHost(filename, isolated=isolated)
     try:
         source, driver = stream.read(), stream.read()
-        stream.write(desk.load(source, driver))
+        stream.write(host.load(source, driver))
         while blob := stream.read():
-            if blob == frames.RELOAD:
-                desk.reload()
+            if blob == RELOAD:
+                host.reload()
                 continue
-            answer = desk.answer(blob)
+            answer = host.answer(blob)
             with contextlib.suppress(BaseException):
                 sys.stdout.flush()
             stream.write(answer)

@@ -1,6 +1,8 @@
-"""Frames and torch tensors, in the worker: take the inputs out of a request, put outputs into a reply.
+"""Tensors on their way through the worker: inputs out of a request, outputs into a reply.
 
-The frame's form is `wire`'s business.  A tensor keeps its own memory, so that growing one reaches no other.
+Names on the wire are flat, with slashes; drivers see nested dictionaries: `cache/key` is `cache["key"]`. An input
+has memory of its own, so that a file which writes beyond one reaches no other. An output must be a dense tensor of
+a plain dtype; a subclass that lies about itself is turned into the plain bytes it holds.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ TYPES = {tag: getattr(torch, name) for tag, name in DTYPES.items()}
 
 
 class Inputs:
-    """The tensors of a request on the device of the run, and the bytes they came from."""
+    """The tensors of a request on the device of the run, and their bytes, to see which ones a call changed."""
 
     def __init__(self, frame: frames.Frame, device: str) -> None:
         self._device = device
@@ -33,16 +35,16 @@ class Inputs:
         self.tensors = {name: sent.tensor for name, sent in self._sent.items()}
 
     def add(self, name: str, value: torch.Tensor) -> None:
-        """Make one more input, of the numbers of a tensor on the CPU."""
+        """Make one more input out of a tensor on the CPU."""
         dense = value.contiguous()
         data = ctypes.string_at(dense.data_ptr(), dense.nbytes)
         self._sent[name] = sent = _Sent(dense.shape, data, dense.dtype, self._device)
         self.tensors[name] = sent.tensor
 
     def changed(self, spared: Container[str]) -> dict[str, torch.Tensor]:
-        """Return the inputs that are not as they were, but for those whose top name is `spared`.
+        """Return the inputs that are not as they were, except those whose top name is in `spared`.
 
-        One grown in place comes back empty: changed, and never too big to send.
+        One that was resized in place comes back empty: that shows the change, and is never too large to send.
         """
         return {
             name: sent.shown()
@@ -110,7 +112,11 @@ def nest(*flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Answer:
-    """What a verb returned, flattened: scalars in `values`, tensors in `tensors`."""
+    """What a verb returned, flattened: scalars in `values`, tensors in `tensors`; or the fault in their place.
+
+    `room` is the number of bytes that its tensors may have, None for any: one that is far larger is told as a wrong
+    shape before it is copied.
+    """
 
     def __init__(self, room: int | None = None) -> None:
         self.room = room
@@ -120,7 +126,7 @@ class Answer:
         self.problem: codec.ProblemText | None = None
 
     def clear(self) -> None:
-        """Forget what a failed call had returned so far."""
+        """Forget what a call that failed had returned so far."""
         self.values, self.tensors = {}, {}
 
     def add(self, name: str, value: Any) -> None:
