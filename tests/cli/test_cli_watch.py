@@ -25,7 +25,7 @@ def watched(dojo, monkeypatch):
 
     watch.result = None
     settings_of = type("Watched", (), {"given": settings, "watch": watch})
-    monkeypatch.setattr(grader.learner.watch_loop, "watch", watch)
+    monkeypatch.setattr(grader.learner.watch_loop, "watch_file", watch)
     monkeypatch.setattr(
         grader.cli.watch_command, "load_challenge", lambda name: load_challenge(name, dojo.root)
     )
