@@ -13,11 +13,17 @@ from typing import TYPE_CHECKING
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import challenge_argument, check_cases, complete_case, file_argument
+from grader.cli.arguments import (
+    catalogue,
+    challenge_argument,
+    check_cases,
+    complete_case,
+    file_argument,
+)
 from grader.cli.device import on_device
 from grader.cli.submission import locate, read
 from grader.cli.variant import Variant, of_work
-from grader.content import Case, Challenge, load_challenge
+from grader.content import Case, Challenge
 from grader.ground.errors import Exit, UserError
 from grader.ground.invocation import command_line
 from grader.learner.work_folder import WorkError, WorkFolder
@@ -93,7 +99,7 @@ def command(
     \b
     Example: kvdojo grade CHALLENGE my_file.py --case ID
     """
-    asked = on_device(load_challenge(challenge), device, isolated=not no_isolation)
+    asked = on_device(catalogue().load(challenge), device, isolated=not no_isolation)
     found, extra = _with_private(asked, private)
     check_cases(found, cases)
     path, work = locate(found, file)
@@ -204,10 +210,10 @@ def _write_record(result: Result, record: Path) -> None:
 def remember_result(work: WorkFolder, source: bytes, result: Result) -> None:
     """Keep what failed beside the file, so that the next hint is about it."""
     from grader.judge.result import most_informative_first
-    from grader.learner.hints import LastGrading, remember
+    from grader.learner.hints import LastGrading, remember_grading
 
     passed = tuple(case.id for case in result.cases if case.status == "passed")
-    remember(
+    remember_grading(
         work,
         source,
         LastGrading(tuple(case.id for case in most_informative_first(result.cases)), passed),

@@ -7,15 +7,13 @@ from pathlib import Path
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import challenge_argument
+from grader.cli.arguments import catalogue, challenge_argument
 from grader.cli.terminal import shown
 from grader.cli.variant import of_work
-from grader.content import load_challenge
 from grader.ground.errors import UserError
 from grader.ground.files import back_up
 from grader.ground.invocation import command_line
-from grader.learner import work_folder as workfolders
-from grader.learner.work_folder import WorkError, WorkFolder
+from grader.learner.work_folder import WorkError, WorkFolder, find_work_folder, write_work_file
 
 
 @click.command("reset")
@@ -23,8 +21,8 @@ from grader.learner.work_folder import WorkError, WorkFolder
 @click.option("--force", is_flag=True, help="Reset a file you have changed; it becomes a backup.")
 def command(challenge: str, force: bool) -> None:
     """Put the starter back in the work folder."""
-    found = load_challenge(challenge)
-    work = workfolders.find(found.id)
+    found = catalogue().load(challenge)
+    work = find_work_folder(found.id)
     if work is None:
         start = command_line("start", found.id)
         raise UserError(f"{found.id!r} is not started: run `{start}`.")
@@ -42,7 +40,7 @@ def command(challenge: str, force: bool) -> None:
         )
     if changed:
         terminal.out(f"Your file is kept as {shown(_keep(work))}.")
-    workfolders.write(work.path, source)
+    write_work_file(work.path, source)
     terminal.out(f"{path} is the starter again.")
 
 

@@ -125,7 +125,9 @@ def cases_digest(challenge: Challenge, entries: Sequence[Any] | None = None) -> 
     """
     cases = json.dumps(challenge.case_entries if entries is None else entries, sort_keys=True)
     common = files("grader").joinpath("schemas", "case-v1.schema.json").read_bytes()
-    return sha256(b"\0".join([common, cases.encode(), challenge.driver])).hexdigest()[:32]
+    return sha256(
+        b"\0".join([common, cases.encode(), challenge.driver, challenge.reads_digest])
+    ).hexdigest()[:32]
 
 
 def _parts(challenge: Challenge) -> tuple[Schema, Schema, Schema, Schema]:

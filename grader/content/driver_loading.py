@@ -36,6 +36,11 @@ def checked_driver(challenge: Challenge) -> Driver:
     return driver
 
 
+def forget_drivers() -> None:
+    """Let every driver be executed anew when it is next asked for."""
+    _load.cache_clear()
+
+
 @lru_cache(64)
 def _load(path: Path, text: bytes) -> type[Plan]:
     plan = _executed(path, text).get("Plan")

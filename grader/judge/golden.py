@@ -67,10 +67,13 @@ class Golden:
 
 
 def recipe_of(case: Case, challenge: Challenge) -> str:
-    """Digest of what determines a case's answers besides the oracle: its JSON, the driver and the kit's version."""
+    """Digest of what determines a case's answers besides the oracle.
+
+    That is its JSON, the driver, the files that the driver reads, and the version of the kit.
+    """
     recipe = [dict(case.setup), case.seed, case.dtype, case.steps, VERSION]
     text = json.dumps(recipe, sort_keys=True)
-    return sha256(text.encode() + challenge.driver).hexdigest()[:32]
+    return sha256(text.encode() + challenge.driver + challenge.reads_digest).hexdigest()[:32]
 
 
 def oracle_digest(challenge: Challenge) -> str:
