@@ -43,13 +43,14 @@ def forget_drivers() -> None:
 
 @lru_cache(64)
 def _load(path: Path, text: bytes) -> type[Plan]:
-    plan = _executed(path, text).get("Plan")
+    plan = execute_driver(path, text).get("Plan")
     if not (isinstance(plan, type) and issubclass(plan, Plan)):
         raise ContentError(f"{path}: its last line must be `Plan, Verbs = both_sides(globals())`")
     return plan
 
 
-def _executed(path: Path, text: bytes) -> dict[str, Any]:
+def execute_driver(path: Path, text: bytes) -> dict[str, Any]:
+    """Return the names of a driver's module, such as `Plan` and `Verbs`; raises ContentError."""
     module = types.ModuleType(f"driver_{path.parent.name}")
     module.__dict__.update(__file__=str(path), __source__=text.decode("utf-8", "replace"))
     try:
