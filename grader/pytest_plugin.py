@@ -77,14 +77,13 @@ class Submission(pytest.File):
 
 def _grade(challenge: str, path: Path, cases: list[str]) -> dict[str, CaseResult]:
     from grader.cli.submission import read
-    from grader.content import ContentError
-    from grader.ground.errors import UserError
-    from grader.judge import GraderError, Unreadable, grade_source
+    from grader.ground.errors import KvdojoError
+    from grader.judge import grade_source
 
     try:
         source = read(path, challenge)
         result = grade_source(challenge, source, filename=path.name, cases=cases)
-    except (UserError, Unreadable, ContentError, GraderError) as error:
+    except KvdojoError as error:
         # told once: pytest would repeat it for every case
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
     return {case.id: case for case in result.cases}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import complete_challenge
+from grader.cli.arguments import catalogue, complete_challenge
 from grader.ground.errors import Exit, UserError
 from grader.ground.invocation import command_line
 from grader.report.exports import FORMATS, Format, NotJudged
@@ -87,16 +87,15 @@ def command(
 
 
 def _package(kind: str, challenge: str, out: Path | None) -> None:
-    from grader.content import load_challenge
     from grader.report import packages
 
-    package = packages.make(kind, load_challenge(challenge))
+    package = packages.make(kind, catalogue().load(challenge))
     path = out or Path(package.name)
     if path.is_dir():
         path = path / package.name
     if out is None and path.exists():
         raise UserError(f"{path} exists already: name another file with --out.")
-    _write(path, package.content)
+    terminal.write_file(path, package.content)
     terminal.err(f"{path}: {package.use}")
 
 
@@ -115,7 +114,7 @@ def _export(results: Path, wanted: str, out: Path | None, require_isolation: boo
     elif out is None:
         terminal.out(form.render(files))
     else:
-        _write(out, form.render(files))
+        terminal.write_file(out, form.render(files))
     return Exit.PASSED
 
 
@@ -124,7 +123,7 @@ def _with_summary(form: Format, files: list[Exported], out: Path | None) -> None
     assert form.summary_variable is not None, "only some formats have a summary"
     terminal.out(form.render(files))
     if out is not None:
-        _write(out, form.summary(files))
+        terminal.write_file(out, form.summary(files))
     elif found := os.environ.get(form.summary_variable):
         try:
             with open(found, "a", encoding="utf-8") as stream:
@@ -149,14 +148,5 @@ def _each(files: Iterable[Exported], wanted: str, out: Path | None, *, folder: b
         if out is None:
             terminal.out(text)
         else:
-            _write(out / f"{one.name}{form.suffix}" if folder else out, text)
+            terminal.write_file(out / f"{one.name}{form.suffix}" if folder else out, text)
     return code
-
-
-def _write(path: Path, content: str | bytes) -> None:
-    from grader.ground.files import write_atomically
-
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None

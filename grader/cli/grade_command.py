@@ -13,11 +13,17 @@ from typing import TYPE_CHECKING
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import challenge_argument, check_cases, complete_case, file_argument
+from grader.cli.arguments import (
+    catalogue,
+    challenge_argument,
+    check_cases,
+    complete_case,
+    file_argument,
+)
 from grader.cli.device import on_device
 from grader.cli.submission import locate, read
 from grader.cli.variant import Variant, of_work
-from grader.content import Case, Challenge, load_challenge
+from grader.content import Case, Challenge
 from grader.ground.errors import Exit, UserError
 from grader.ground.invocation import command_line
 from grader.learner.work_folder import WorkError, WorkFolder
@@ -26,8 +32,6 @@ if TYPE_CHECKING:
     from grader.judge.golden import Golden
     from grader.judge.result import Result
     from grader.sandbox import Sandbox
-
-CODES = {"passed": Exit.PASSED, "failed": Exit.FAILED, "error": Exit.INTERNAL}
 
 
 @click.command("grade")
@@ -95,7 +99,7 @@ def command(
     \b
     Example: kvdojo grade CHALLENGE my_file.py --case ID
     """
-    asked = on_device(load_challenge(challenge), device, isolated=not no_isolation)
+    asked = on_device(catalogue().load(challenge), device, isolated=not no_isolation)
     found, extra = _with_private(asked, private)
     check_cases(found, cases)
     path, work = locate(found, file)
@@ -114,10 +118,10 @@ def command(
     if record is not None:
         _write_record(result, record)
     if as_json:
-        terminal.out(json.dumps(result.document(), indent=2, allow_nan=False))
+        terminal.document(result.document())
     else:
         _show(found, result, work, named=file)
-    ctx.exit(CODES[result.verdict])
+    ctx.exit(Exit.of_verdict(result.verdict))
 
 
 def _with_private(challenge: Challenge, folder: Path | None) -> tuple[Challenge, list[Case]]:
@@ -197,14 +201,10 @@ def _seeds(challenge: Challenge, source: bytes, replay: Path) -> dict[str, int]:
 
 
 def _write_record(result: Result, record: Path) -> None:
-    from grader.ground.files import write_atomically
     from grader.judge.replay import to_record
 
-    try:
-        text = json.dumps(to_record(result), indent=2, allow_nan=False) + "\n"
-        write_atomically(record, text)
-    except OSError as error:
-        raise UserError(f"{record}: cannot be written: {error.strerror}") from None
+    text = json.dumps(to_record(result), indent=2, allow_nan=False) + "\n"
+    terminal.write_file(record, text)
 
 
 def remember_result(work: WorkFolder, source: bytes, result: Result) -> None:

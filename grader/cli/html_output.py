@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from grader.cli import terminal
 from grader.cli.variant import Variant
 from grader.content import Challenge
 from grader.diagnose.explain_failures import trace_failed_cases
 from grader.diagnose.trace_model import Trace
-from grader.ground.errors import UserError
-from grader.ground.files import write_atomically
 from grader.judge import start_sandbox
 from grader.judge.result import Result
 from grader.report.html_report import result_page
@@ -39,10 +38,7 @@ def write_page(
         decoys=planted.decoys if planted else (),
         starter=planted.source(challenge) if planted else None,
     )
-    try:
-        write_atomically(page, text)
-    except OSError as error:
-        raise UserError(f"{page}: cannot be written: {error.strerror}") from None
+    terminal.write_file(page, text)
 
 
 def _traces(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from grader.cli import terminal
-from grader.cli.submission import shown
-from grader.content import Challenge, ContentError, challenge_ids, load_challenge
+from grader.cli.arguments import catalogue
+from grader.cli.terminal import shown
+from grader.content import Challenge, ContentError
 from grader.ground.errors import Exit
 from grader.ground.invocation import command_line
 from grader.learner import work_folder as workfolders
@@ -27,7 +27,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
         raise ContentError("\n".join(faults))
     if as_json:
         document = {"schema": "kvdojo/list/v1", "challenges": [_entry(c) for c in challenges]}
-        terminal.out(json.dumps(document, indent=2))
+        terminal.document(document)
     else:
         _print(challenges)
     for fault in faults:
@@ -37,9 +37,9 @@ def command(ctx: click.Context, as_json: bool) -> None:
 
 def _load() -> tuple[list[Challenge], list[str]]:
     challenges, faults = [], []
-    for name in challenge_ids():
+    for name in catalogue().ids():
         try:
-            challenges.append(load_challenge(name))
+            challenges.append(catalogue().load(name))
         except ContentError as error:
             faults.append(str(error))
     return challenges, faults

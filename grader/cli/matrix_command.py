@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import challenge_argument
-from grader.cli.submission import shown
-from grader.content import Challenge, load_challenge
+from grader.cli.arguments import catalogue, challenge_argument
+from grader.cli.terminal import shown
+from grader.content import Challenge
 from grader.ground.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,14 +37,14 @@ def command(challenge: str, as_json: bool, page: Path | None) -> None:
     """
     from grader.author.kill_matrix_summary import summary_document
 
-    found = load_challenge(challenge)
+    found = catalogue().load(challenge)
     if page is not None and not page.absolute().parent.is_dir():
         raise UserError(f"{shown(page.absolute().parent)} is no folder: {page} cannot be written.")
     made = _survey(found)
     if page is not None:
         _write_page(made, page)
     if as_json:
-        terminal.out(json.dumps(summary_document(made), indent=2))
+        terminal.document(summary_document(made))
         return
     from grader.report.kill_matrix_report import render
 
@@ -76,13 +75,9 @@ def _survey(challenge: Challenge) -> KillMatrixSummary:
 
 
 def _write_page(made: KillMatrixSummary, page: Path) -> None:
-    from grader.ground.files import write_atomically
     from grader.report.kill_matrix_report import matrix_page
 
-    try:
-        write_atomically(page, matrix_page(made))
-    except OSError as error:
-        raise UserError(f"{shown(page)} cannot be written: {error.strerror}.") from None
+    terminal.write_file(page, matrix_page(made))
 
 
 @contextmanager

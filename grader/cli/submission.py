@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from grader.cli.terminal import shown
 from grader.content import Challenge
 from grader.ground.errors import UserError
 from grader.ground.files import NotOrdinary, TooLarge, read_ordinary
@@ -58,14 +59,6 @@ def text(path: Path, challenge: str) -> str:
     except UnicodeDecodeError as error:
         raise UserError(f"{shown(path)} is not UTF-8 text (byte {error.start}).") from None
     return decoded.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def shown(path: Path) -> str:
-    """Return a path as short as it can be told: relative when it lies below the current folder."""
-    absolute = Path(os.path.abspath(path))
-    here = Path.cwd()
-    relative = absolute.relative_to(here) if absolute.is_relative_to(here) else absolute
-    return str(relative)
 
 
 def _beside(challenge: Challenge, file: Path) -> WorkFolder | None:

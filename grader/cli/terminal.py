@@ -8,11 +8,14 @@ the output is dropped.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from grader.ground.display import WIDEST
+from grader.ground.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,6 +39,29 @@ def out(text: str) -> None:
 def err(text: str) -> None:
     """Write one piece of text and a newline to standard error."""
     _write("stderr", text)
+
+
+def document(content: Any) -> None:
+    """Write one JSON document to standard output, for `--json`."""
+    out(json.dumps(content, indent=2, allow_nan=False))
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file that a command was asked for, in one step; raises UserError where that is not possible."""
+    from grader.ground.files import write_atomically
+
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise UserError(f"{shown(path)} cannot be written: {error.strerror}.") from None
+
+
+def shown(path: Path) -> str:
+    """Return a path as short as it can be told: relative when it lies below the current folder."""
+    absolute = Path(os.path.abspath(path))
+    here = Path.cwd()
+    relative = absolute.relative_to(here) if absolute.is_relative_to(here) else absolute
+    return str(relative)
 
 
 def _write(name: str, text: str) -> None:

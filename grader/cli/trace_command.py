@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import challenge_argument, check_cases, complete_case, file_argument
+from grader.cli.arguments import (
+    catalogue,
+    challenge_argument,
+    check_cases,
+    complete_case,
+    file_argument,
+)
 from grader.cli.submission import locate, read
-from grader.content import load_challenge
 from grader.ground.display import escape_for_display
 from grader.ground.errors import Exit
 
@@ -46,7 +50,7 @@ def command(
 
     The exit status is 1 when it does.
     """
-    found = load_challenge(challenge)
+    found = catalogue().load(challenge)
     check_cases(found, [case])
     path, _ = locate(found, file)
     source = read(path, found.id)
@@ -60,7 +64,7 @@ def command(
         made = trace_case(sandbox, found, found.cases[case], source)
     if as_json:
         document = {"schema": "kvdojo/trace/v1", **trace_to_json(made)}
-        terminal.out(json.dumps(document, indent=2, allow_nan=False))
+        terminal.document(document)
     else:
         _print(made)
     ctx.exit(Exit.FAILED if made.divergence or made.ended else Exit.PASSED)

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import challenge_argument, file_argument
+from grader.cli.arguments import catalogue, challenge_argument, file_argument
 from grader.cli.submission import locate, read
 from grader.cli.variant import of_work
-from grader.content import Challenge, load_challenge
+from grader.content import Challenge
 from grader.ground.errors import Exit, UserError
 from grader.learner.work_folder import WorkError, WorkFolder, load
 
 if TYPE_CHECKING:
     from grader.judge.result import CaseResult, Result
     from grader.sandbox import Sandbox
-
-CODES = {"passed": Exit.PASSED, "failed": Exit.FAILED, "error": Exit.INTERNAL}
 
 
 @click.command("watch")
@@ -39,7 +37,7 @@ def command(
     from grader.learner.watch_loop import watch
     from grader.learner.watch_options import WatchOptions
 
-    found = load_challenge(challenge)
+    found = catalogue().load(challenge)
     path, work = locate(found, file)
     read(path, found.id)
     about = _About(found, work)
@@ -54,7 +52,7 @@ def command(
         poll=poll,
     )
     result = watch(setting, terminal.console())
-    ctx.exit(CODES[result.verdict] if result else Exit.PASSED)
+    ctx.exit(Exit.of_verdict(result.verdict) if result else Exit.PASSED)
 
 
 class _About:

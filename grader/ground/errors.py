@@ -25,6 +25,11 @@ class Exit(IntEnum):
     INTERNAL = 4  # the grader itself failed; says nothing about the submission
     INTERRUPTED = 130  # Ctrl-C
 
+    @classmethod
+    def of_verdict(cls, verdict: str) -> "Exit":
+        """Return the exit code of a verdict: passed, failed or error."""
+        return {"passed": cls.PASSED, "failed": cls.FAILED, "error": cls.INTERNAL}[verdict]
+
 
 _KINDS = {Exit.USAGE: "usage", Exit.CONTENT: "content", Exit.INTERNAL: "grader"}
 

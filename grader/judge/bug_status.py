@@ -1,8 +1,17 @@
-"""What has become of each planted bug: what the file says of it, weighed with what the cases about it say.
+"""What has become of each planted bug: read off the file's text, and where that is unclear, off its cases.
 
-Code that is neither right nor as planted is judged by the cases that catch the bug, leaving out those that another
-bug of the file fails anyway: when all of them pass, it was mended in another way; when one fails, that case is the
-evidence.  Nothing here changes a verdict on the file.
+The text says `fixed` (the code is the reference's), `present` (it is as planted), or `changed` or `unknown` (neither).
+The last two are judged by the bug's witnesses, the cases that catch it when it is planted alone.  A case that another
+bug of the file fails as well is no evidence, for it would fail anyway.  Example: bug A has the witnesses a1 and a2, bug
+B, which is present, has a2.
+
+    text of A    a1        a2        status of A
+    changed      passed    passed    fixed, "mended in another way: its cases pass"
+    changed      passed    failed    fixed: a2 fails because of B
+    changed      failed    failed    changed, evidence: a1
+    unknown      skipped   failed    unknown, evidence: a2, "another bug fails it too"
+
+Nothing here changes a verdict on the file.
 """
 
 from __future__ import annotations

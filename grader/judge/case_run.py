@@ -1,4 +1,4 @@
-"""Judge one case in an open session, every step as it is answered; which worker that is, `runner` decides."""
+"""Judge one case in an open session, every step as soon as it is answered; `worker_reuse` chooses the worker."""
 
 from __future__ import annotations
 
@@ -90,6 +90,11 @@ def _attempt(
     golden: CaseGolden,
     info: RunInfo,
 ) -> tuple[Cause | None, OutputSketch | None] | LeftOut:
+    """Ask every step and return the first thing wrong, with the sketch of the wrong output if it is one.
+
+    Requests that depend on no answer are sent ahead (`pipeline`), so that a case of many steps costs few wake-ups of
+    the worker; their replies are still judged one after the other, and those behind a wrong one are not looked at.
+    """
     if loaded.raised or loaded.problem:
         return _load_cause(loaded), None
     info.loaded = True
@@ -153,6 +158,7 @@ def _left_out(challenge: Challenge, golden: CaseGolden, reply: Reply) -> LeftOut
 
 
 def _room(request: Request, expected: Expected) -> int:
+    """Return how many bytes a reply may have: what is expected and echoed, twice, and room for a wrong shape."""
     return 2 * (request.nbytes + expected.nbytes) + SPARE_BYTES
 
 

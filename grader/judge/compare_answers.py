@@ -1,6 +1,10 @@
-"""Compare one step's reply with the golden: shape, dtype, finiteness, then values.  First fault wins.
+"""Compare one step's reply with the golden; the first fault found is the cause.
 
-A pass needs every expected output to be there and right; nothing the worker claims about itself counts.
+In this order: an exception (or the lack of one that must be raised), arguments that were changed, outputs that are
+missing or too many, plain values, then each tensor: shape, dtype, NaN and infinity, numbers.  A number is right when it
+is within the output's tolerance of the golden; integers and booleans must be equal.
+
+A pass needs every expected output to be there and right; nothing that the worker says about itself counts.
 """
 
 from __future__ import annotations

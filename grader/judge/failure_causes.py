@@ -24,13 +24,16 @@ def raised_cause(step: int | None, raised: Raised) -> Cause:
 
 
 def problem_cause(step: int | None, problem: Problem) -> Cause:
-    """The worker's word for a kind is free text, and a submission may have written it."""
+    """Describe an answer of the wrong structure; a kind that is not known counts as `wrong_value`.
+
+    The worker's word for the kind is free text, and a submission may have written it.
+    """
     kind = problem.kind if problem.kind in PROBLEMS else "wrong_value"
     return Cause(kind, sentence(problem.message), where=Where(step))
 
 
 def sentence(text: str) -> str:
-    """Return what a driver or a worker says as a sentence."""
+    """Return a message of a driver or of a worker as a sentence, e.g. `no such key` as `No such key.`"""
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 

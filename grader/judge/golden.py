@@ -1,6 +1,8 @@
-"""What the oracle answers: per case and step the tensors, values or exception, and how near is near enough.
+"""The golden file of a challenge: per case and step the right tensors, values or exception, and the tolerances.
 
-One safetensors file per challenge; numbers are float64.  All that is not a tensor stands in one metadata string.
+It is one safetensors file; numbers are float64.  A tensor's key is `CASE/STEP/OUTPUT`, e.g. `decode/create/cache/key`
+or `decode/0/output`.  All that is not a tensor stands as JSON in one metadata string, so that equal goldens give equal
+bytes.
 """
 
 from __future__ import annotations
@@ -64,9 +66,9 @@ class Golden:
 
 
 def recipe_of(case: Case, challenge: Challenge) -> str:
-    """Digest of what determines a case's answers besides the oracle: its JSON and the driver."""
+    """Digest of what determines a case's answers besides the oracle: its JSON, the driver and the files it reads."""
     text = json.dumps([dict(case.setup), case.seed, case.dtype, case.steps], sort_keys=True)
-    return sha256(text.encode() + challenge.driver).hexdigest()[:32]
+    return sha256(text.encode() + challenge.driver + challenge.reads_digest).hexdigest()[:32]
 
 
 def oracle_digest(challenge: Challenge) -> str:

@@ -48,17 +48,30 @@ def grade_source(
     golden: Golden | None = None,
     parallel: int = PARALLEL,
     seeds: Mapping[str, int] | None = None,
-    fresh: SecretInputs | None = None,
+    secret_inputs: SecretInputs | None = None,
     afterwards: Afterwards | None = None,
 ) -> Result:
     """Grade the bytes of one file.
 
-    Raises ContentError (the challenge is unusable), Unreadable (too large) and GraderError (ours).
-    `cases` restricts the run; `sandbox` reuses a warm one, else one is started and closed again.
-    `golden` is what `prepare` returned for this challenge; `parallel` cases are run side by side.
-    `seeds` of secret inputs repeat an earlier grading (its `secrets`); the others are drawn anew, unless `fresh` brings
-    inputs and answers that several files share.  `afterwards` may add to the result while the sandbox is still there,
-    e.g. where a file departs from the reference.
+    Args:
+        challenge: The challenge or its id.
+        source: The file; at most `MAX_SOURCE_BYTES`.
+        filename: What the result calls the file; the challenge's own name for it by default.
+        cases: Ids of the cases to run; all by default.
+        isolate: Whether to confine the file; only for one's own code may it be false.
+        progress: Called with the number of cases that are done and of all cases.
+        sandbox: A warm sandbox for this challenge; by default one is started and closed again.
+        golden: What `golden_check.prepare` returned for this challenge, where that is known already.
+        parallel: So many cases are run side by side.
+        seeds: Seeds of secret inputs by case, to repeat an earlier grading (its `secrets`); others are drawn anew.
+        secret_inputs: Secret inputs and their answers that several files share, instead of `seeds`.
+        afterwards: Completes the result while the sandbox is still there, e.g. says where a file departs from the
+            reference.
+
+    Raises:
+        Unreadable: The file is too large.
+        ContentError: The challenge cannot be used.
+        GraderError: The sandbox cannot be used, so nothing was judged.
     """
     began = time.monotonic()
     if isinstance(challenge, str):
@@ -88,11 +101,13 @@ def grade_source(
             box.ready()
         except SandboxError as error:
             raise GraderError(str(error)) from error
-        if fresh is None:
-            fresh = stack.enter_context(closing(SecretInputs(box, challenge, golden, seeds)))
+        if secret_inputs is None:
+            secret_inputs = stack.enter_context(
+                closing(SecretInputs(box, challenge, golden, seeds))
+            )
         asked = {name for case in chosen for name in golden.cases[case.id].needs}
         grading = Grading(
-            *(box, challenge, golden, fresh, source, progress or _quiet),
+            *(box, challenge, golden, secret_inputs, source, progress or _quiet),
             parallel=parallel,
             foreign=frozenset(foreign_helpers(challenge, text)),
             unnamed=frozenset(name for name in asked if name not in text),
@@ -105,7 +120,7 @@ def grade_source(
             seconds=time.monotonic() - began,
             notices=(box.notice,) if box.notice else (),
             log=log,
-            secrets=fresh.seeds,
+            secrets=secret_inputs.seeds,
         )
         return afterwards(box, golden, result) if afterwards else result
 

@@ -1,6 +1,16 @@
-"""The run over a file's cases: which are run, side by side, once more on secret inputs, or not at all.
+"""Judge the cases of one submission: most of them side by side, some once more on secret inputs, some not at all.
 
-What goes wrong on our side becomes an error of that case, never a wrong answer and never a pass.
+1. A case that needs no helper comes first.  If the file cannot even be imported, every case gets the cause of this one
+   and nothing more is run.
+2. The other cases are divided among threads, each with a `SubmissionRunner` of its own.  They are assigned in a fixed
+   order, so that two gradings of one file run identical sequences in their workers.
+3. Cases that the challenge lists as `fresh` are judged again on secret inputs.  A file that is right on the published
+   inputs and wrong on the secret ones has remembered answers, and the case counts as failed.
+
+A case is not run when two earlier ones ran out of time (it then counts as failed, for time), and when it is about a
+helper that the file does not have or uses for something else (it is then skipped and costs no marks).
+
+Whatever goes wrong on our side becomes the status `error` of that case, never a wrong answer and never a pass.
 """
 
 from __future__ import annotations
@@ -21,132 +31,154 @@ from grader.judge.worker_reuse import SubmissionRunner
 from grader.sandbox import Sandbox, SandboxError
 
 PARALLEL = 2
-PATIENCE = 2  # cases that may run out of time before the rest is not tried
+MOST_TIMEOUTS = 2  # cases that may run out of time before the others are not run any more
 Progress = Callable[[int, int], None]
-Job = tuple[Case, bool]  # a case, and whether it is to be judged on secret inputs
-Outcome = tuple[Job, tuple[CaseResult, RunInfo]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A case to judge, on the published inputs or on secret ones."""
+
+    case: Case
+    secret: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A job that is done."""
+
+    job: Job
+    result: CaseResult
+    info: RunInfo
 
 
 @dataclass
 class Grading:
-    """One run over the cases of one file."""
+    """One run over the cases of one submission; used once.
+
+    `foreign` are helpers whose names the file uses for functions of its own, `unnamed` those that its text does not
+    mention at all.
+    """
 
     sandbox: Sandbox
     challenge: Challenge
     golden: Golden
-    fresh: SecretInputs
+    secret_inputs: SecretInputs
     source: bytes
     progress: Progress
-    timeouts: int = 0
     parallel: int = PARALLEL
-    stopped: bool = False
     foreign: frozenset[str] = frozenset()
-    # names that cases ask for and the file's text does not hold
     unnamed: frozenset[str] = frozenset()
-    loaded: bool = False
+    _timeouts: int = 0
+    _stopped: bool = False
+    _loaded: bool = False
 
     def run(self, cases: Sequence[Case]) -> tuple[list[CaseResult], str]:
-        """Return the verdicts in the order of the cases, and the submission's log."""
-        # a file that cannot be loaded is told once, by a case that no file can skip
+        """Return the verdicts in the order of the cases, and what the submission printed.
+
+        Printed text is that of the first case that failed, else that of the first case.
+        """
         probe = next((case for case in cases if not self._helpers(case)), cases[0])
-        with self._bench() as runner:
+        with self._runner() as runner:
             first, info = self._judge(runner, probe)
             self.progress(1, len(cases))
             if not info.loaded and first.status == "failed":
-                return [self._same(case, first) for case in cases], info.log
-            self.loaded = True
-            done = {probe.id: first}
+                return [CaseResult.judged(case, first.cause) for case in cases], info.log
+            self._loaded = True
+            published, secret = {probe.id: first}, {}
             logs = [info.log] if info.log else []
-            jobs: list[Job] = [(case, False) for case in cases if case is not probe]
-            jobs += [(case, True) for case in cases if case.id in self.challenge.fresh]
-            fresh: dict[str, CaseResult] = {}
-            for (case, again), (result, info) in self._all(runner, jobs):
-                (fresh if again else done)[case.id] = result
-                if info.log and not again and (not logs or result.status == "failed"):
-                    logs.insert(0, info.log)
-                self.progress(len(done), len(cases))
-        for name, result in fresh.items():
-            done[name] = _merged(done[name], result)
-        return [done[case.id] for case in cases], logs[0] if logs else ""
+            jobs = [Job(case) for case in cases if case is not probe]
+            jobs += [Job(case, secret=True) for case in cases if case.id in self.challenge.fresh]
+            for outcome in self._outcomes(runner, jobs):
+                case, result, log = outcome.job.case, outcome.result, outcome.info.log
+                if outcome.job.secret:
+                    secret[case.id] = result
+                else:
+                    published[case.id] = result
+                    if log and (not logs or result.status == "failed"):
+                        logs.insert(0, log)
+                self.progress(len(published), len(cases))
+        for name, result in secret.items():
+            published[name] = _both(published[name], result)
+        return [published[case.id] for case in cases], logs[0] if logs else ""
 
     def _helpers(self, case: Case) -> set[str]:
-        """Names a correct file may lack that the case asks for."""
+        """Return the helpers the case asks for that a correct file may leave out."""
         return set(self.challenge.helpers).intersection(self.golden.cases[case.id].needs)
 
-    def _bench(self) -> SubmissionRunner:
+    def _runner(self) -> SubmissionRunner:
         return SubmissionRunner(self.sandbox, self.challenge, self.source)
 
-    def _all(self, runner: SubmissionRunner, jobs: list[Job]) -> Iterator[Outcome]:
-        """Yield each job with its outcome, from several benches side by side.
-
-        Which job goes to which bench is fixed, so that the same file always lives through the same.
-        """
+    def _outcomes(self, runner: SubmissionRunner, jobs: list[Job]) -> Iterator[Outcome]:
+        """Yield each job with its outcome, as the threads finish them; the first thread goes on with `runner`."""
         shares = [jobs[start :: self.parallel] for start in range(self.parallel)]
         if len(shares) == 1:
             # files are graded side by side: a thread for this one's cases would only cost
-            yield from self._line(runner, shares[0])
+            yield from self._work_through(shares[0], runner)
             return
-        news: SimpleQueue[Outcome] = SimpleQueue()
+        done: SimpleQueue[Outcome] = SimpleQueue()
+
+        def work(share: list[Job], runner: SubmissionRunner | None) -> None:
+            for outcome in self._work_through(share, runner):
+                done.put(outcome)
+
         with _threads() as pool:
-            lines = [pool.submit(self._tell, runner, shares[0], news)]
-            lines += [pool.submit(self._tell, None, share, news) for share in shares[1:]]
+            threads = [pool.submit(work, shares[0], runner)]
+            threads += [pool.submit(work, share, None) for share in shares[1:]]
             try:
                 for _ in jobs:
-                    yield news.get()
+                    yield done.get()
             finally:
-                self.stopped = True
-            for line in lines:
-                line.result()
+                self._stopped = True
+            for thread in threads:
+                thread.result()
 
-    def _tell(
-        self, runner: SubmissionRunner | None, share: list[Job], news: SimpleQueue[Outcome]
-    ) -> None:
-        for outcome in self._line(runner, share):
-            news.put(outcome)
-
-    def _line(self, runner: SubmissionRunner | None, share: list[Job]) -> Iterator[Outcome]:
-        with runner or self._bench() as runner:
-            for case, again in share:
-                if self.stopped:
+    def _work_through(self, share: list[Job], runner: SubmissionRunner | None) -> Iterator[Outcome]:
+        with runner or self._runner() as runner:
+            for job in share:
+                if self._stopped:
                     return
-                judge = self._judge_fresh if again else self._judge
+                judge = self._judge_secret if job.secret else self._judge
                 try:
-                    outcome = judge(runner, case)
-                except Exception as error:  # what a line does not tell would be awaited for ever
-                    outcome = (
-                        CaseResult.unjudged(case, f"{type(error).__name__}: {error}"),
-                        RunInfo(),
-                    )
-                yield (case, again), outcome
+                    result, info = judge(runner, job.case)
+                except (
+                    Exception
+                ) as error:  # `_outcomes` would wait for ever for an outcome that never comes
+                    why = f"{type(error).__name__}: {error}"
+                    result, info = CaseResult.unjudged(job.case, why), RunInfo()
+                yield Outcome(job, result, info)
 
     def _judge(self, runner: SubmissionRunner, case: Case) -> tuple[CaseResult, RunInfo]:
         info = RunInfo()
-        if self.timeouts >= PATIENCE:
-            text = f"Not run, since {self.timeouts} earlier cases ran out of time."
+        if self._timeouts >= MOST_TIMEOUTS:
+            text = f"Not run, since {self._timeouts} earlier cases ran out of time."
             return CaseResult.judged(case, Cause("timeout", text)), info
-        if self.loaded and (name := self._absent(case)) is not None:
+        if self._loaded and (name := self._left_out(case)) is not None:
             return CaseResult.skipped(case, LeftOut(name).why), info
         for name in self.foreign.intersection(self.golden.cases[case.id].needs):
             text = f"`{name}` is this file's own helper, not the one this case is about."
             return CaseResult.skipped(case, text), info
         result = self._guarded(runner, case, self.golden.cases[case.id], None, info)
-        self.timeouts += bool(result.cause and result.cause.kind == "timeout")
+        self._timeouts += bool(result.cause and result.cause.kind == "timeout")
         return result, info
 
-    def _absent(self, case: Case) -> str | None:
-        """Foresee what a worker would answer: this case is about helpers alone, and the file has none of them."""
+    def _left_out(self, case: Case) -> str | None:
+        """Return a helper that a worker would miss, where that is plain from the file's text and no worker is needed.
+
+        It is when the case is about helpers alone and the text mentions none of them.
+        """
         needs = self.golden.cases[case.id].needs
         missing = [name for name in needs if name in self.unnamed]
         if case.kind != "unit" or not missing or set(missing) != self._helpers(case):
             return None
         return missing[0]
 
-    def _judge_fresh(self, runner: SubmissionRunner, case: Case) -> tuple[CaseResult, RunInfo]:
+    def _judge_secret(self, runner: SubmissionRunner, case: Case) -> tuple[CaseResult, RunInfo]:
         info = RunInfo()
-        if self.timeouts >= PATIENCE:
+        if self._timeouts >= MOST_TIMEOUTS:
             return CaseResult.judged(case, Cause("timeout", "Not run.")), info
         try:
-            seed, golden = self.fresh.of(case)
+            seed, golden = self.secret_inputs.of(case)
         except (SandboxError, ContentError) as error:
             return CaseResult.unjudged(case, str(error)), info
         return self._guarded(runner, case, golden, seed, info), info
@@ -159,21 +191,13 @@ class Grading:
         seed: int | None,
         info: RunInfo,
     ) -> CaseResult:
-        """Judge a case; whatever goes wrong on our side is an error, never a wrong answer and never a pass.
-
-        What is tried again before that, `worker_reuse` explains.
-        """
+        """Judge a case, and make an error of ours the status `error`; what was tried again says `worker_reuse`."""
         try:
             return runner.run(case, golden, seed=seed, info=info)
         except KvdojoError as error:
             return CaseResult.unjudged(case, str(error))
         except Exception as error:
             return CaseResult.unjudged(case, f"{type(error).__name__}: {error}")
-
-    @staticmethod
-    def _same(case: Case, first: CaseResult) -> CaseResult:
-        assert first.cause, "only a failed load is spread over the cases"
-        return CaseResult.judged(case, first.cause)
 
 
 @contextmanager
@@ -188,16 +212,16 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
     pool.shutdown()
 
 
-def _merged(stored: CaseResult, fresh: CaseResult) -> CaseResult:
-    """A case counts as passed only if it also passes on inputs nobody could know."""
-    if stored.status != "passed" or fresh.status in ("passed", "skipped"):
-        return stored
-    if fresh.status == "error" or not fresh.cause:
-        return replace(fresh, points=0)
+def _both(published: CaseResult, secret: CaseResult) -> CaseResult:
+    """Return one verdict of two: a case counts as passed only if it also passes on inputs that nobody could know."""
+    if published.status != "passed" or secret.status in ("passed", "skipped"):
+        return published
+    if secret.status == "error" or not secret.cause:
+        return replace(secret, points=0)
     cause = Cause(
-        fresh.cause.kind,
+        secret.cause.kind,
         "Right on the published inputs, wrong on fresh ones of the same sizes.",
         "Outputs must be computed from the inputs of the call, not remembered.",
-        where=replace(fresh.cause.where, index=None) if fresh.cause.where else None,
+        where=replace(secret.cause.where, index=None) if secret.cause.where else None,
     )
-    return replace(stored, status="failed", points=0, cause=cause)
+    return replace(published, status="failed", points=0, cause=cause)

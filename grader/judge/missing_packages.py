@@ -1,6 +1,6 @@
-"""A package that a challenge needs and this machine lacks: its cases are skipped, each with the reason.
+"""Find out whether this machine lacks a package that a challenge needs.
 
-Nothing is run then, so the verdict is neither passed nor failed.
+If it does, nothing is run: all cases are skipped, each with the reason, and the verdict is `error`.
 """
 
 from __future__ import annotations

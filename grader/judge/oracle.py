@@ -1,6 +1,20 @@
 """Ask the trusted oracle what a case's answers are, and how far rounding alone may move them.
 
-The oracle runs in the same kind of worker as a submission, but in one that no learner's code has ever entered.
+The reference is a file, the oracle is what runs it, and the golden holds its answers.  The oracle runs in the same kind
+of worker as a submission, but in one that no learner's code has ever entered.
+
+Tolerances
+----------
+Each case is run three times: in the case's own dtype (`native`), in float64 (`exact`, which is recorded), and in
+float64 on inputs that are each off by one rounding of the case's dtype (`shaken`).  The tolerance of an output is the
+largest of
+
+    BASE[dtype] * max(1, largest exact number)      what an honest implementation of this dtype may be off by
+    SLACK * largest |native - exact|                what the reference itself is off by
+    SLACK * largest |shaken - exact|                what one rounding of every input does to the answer
+
+Example, float32, numbers up to 3: BASE gives 2e-5 * 3 = 6e-5.  Were the reference off by 1e-5 (a long sum), the second
+line would give 1.6e-4, and that is the tolerance.  Integers and booleans have tolerance 0: they must be equal.
 """
 
 from __future__ import annotations
@@ -22,7 +36,7 @@ from grader.sandbox import Reply, Sandbox, Session
 # What an honest implementation in each dtype may be off by on numbers of size one.
 BASE = {"float64": 1e-9, "float32": 2e-5, "float16": 4e-3, "bfloat16": 2e-2}
 SLACK = 16  # times the error seen in the reference itself, and times the effect of one rounding of every input
-FRESH_SLACK = 4  # a recorded tolerance, carried over to other numbers of the same recipe
+FRESH_SLACK = 4  # times a recorded tolerance, where it is used for other inputs of the same case
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,11 @@ class Oracle:
         return CaseGolden(recipe, native.fingerprint, tuple(steps), tuple(needs))
 
     def expect_fresh(self, case: Case, stored: CaseGolden, seed: int) -> CaseGolden:
-        """Compute a golden on inputs drawn from another seed, with the stored tolerances, widened."""
+        """Compute a golden on inputs drawn from another seed.
+
+        Only the exact run is made: the tolerances are the stored ones times `FRESH_SLACK`, for other numbers of the
+        same sizes round a little differently.
+        """
         exact = self.run(Script(self._challenge, case, dtype="float64", seed=seed))
         steps = [
             Expected(
@@ -159,7 +177,7 @@ def _expected(case: Case, index: int, native: Reply, exact: Reply, shaken: Reply
 
 
 def _rank(output: tuple[str, Array]) -> tuple[int, str]:
-    """Order of judging: what a step returns as such before what is nested; a blob has no order of its own."""
+    """Order of judging: outputs of the step itself before nested ones (`output` before `cache/key`), each by name."""
     return output[0].count("/"), output[0]
 
 

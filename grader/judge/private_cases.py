@@ -1,6 +1,6 @@
-"""Cases that belong to no challenge folder: an instructor's own, read from elsewhere and judged beside the others.
+"""Cases of an instructor's own, read from a folder elsewhere and judged beside those of the challenge.
 
-Nothing is stored for them; what is right is asked of the oracle before each grading.
+No golden is stored for them; what is right is asked of the oracle before each grading.
 """
 
 from __future__ import annotations

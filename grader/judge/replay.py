@@ -1,7 +1,7 @@
-"""The instructor's record of a grading: the result with the seeds of its secret inputs, and back.
+"""The instructor's record of a grading: the result document with the seeds of its secret inputs.
 
-With the seeds the same file can be judged on the same inputs again. They are in no other document:
-whoever knows them can compute the answers.
+With the seeds a file can be judged on the same inputs again (`kvdojo grade --replay`).  They are in no other document,
+for whoever knows them can compute the answers.
 """
 
 from __future__ import annotations

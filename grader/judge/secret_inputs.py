@@ -1,7 +1,14 @@
 """Secret inputs for the scenarios that are repeated on them, and what the oracle answers to these.
 
-Drawn once for a run, be it over one file or over a whole class.  No learner's code can tell them to another's: they
-reach it in workers that can write nothing and end with the file.
+A scenario is drawn from the seed in `cases.json`, which every learner can read, so its answers could be written into a
+file.  On a secret seed the same script has the same shapes and steps and other numbers:
+
+    case      seed            inputs                   right answers
+    decode    7 (published)   [0.31, -1.20, ...]       recorded in the golden
+    decode    drawn, 53 bit   [-0.84, 0.05, ...]       asked of the oracle, once, when they are first needed
+
+Seeds are drawn once for a run, be it over one file or over a whole class, so that all of a class are measured alike.
+No learner's code can tell them to another's: they reach it in workers that can write nothing and end with the file.
 """
 
 from __future__ import annotations
@@ -17,9 +24,9 @@ from grader.sandbox import Sandbox
 
 
 class SecretInputs:
-    """Answers are computed when they are first asked for; several threads may ask.
+    """Seeds and right answers by case; answers are computed when they are first asked for.  Several threads may ask.
 
-    `seeds` by case repeat an earlier run; the others are drawn.
+    `seeds` by case repeat an earlier run; those of other cases are drawn.
     """
 
     def __init__(

@@ -16,7 +16,8 @@ from rich.text import Text
 from grader.classroom.class_summary import BINS, ClassSummary, SubmissionRow
 from grader.ground.display import escape_for_display
 from grader.report.exports.gradebook_csv import FORMULA
-from grader.report.html_report import MARKS, _environment
+from grader.report.html_report import MARKS
+from grader.report.page_template import render_page
 from grader.report.phrases import count
 
 STYLES = {"passed": "green", "failed": "red", "error": "yellow"}
@@ -144,25 +145,21 @@ def bin_name(at: int) -> str:
 
 def class_page(summary: ClassSummary) -> str:
     """Return the page; text that learners wrote goes through `escape_for_display` and is escaped."""
-    text = (
-        _environment()
-        .get_template("class.html.j2")
-        .render(
-            summary=summary,
-            challenge=summary.challenge,
-            judged=summary.judged,
-            words=WORDS,
-            still_wrong=still_wrong,
-            marks={**MARKS, "interrupted": "–", "waiting": "–"},
-            bins=[(bin_name(at), number) for at, number in enumerate(summary.bins)],
-            most=max(summary.bins, default=0),
-            known={row.entry.id: row.entry for row in summary.rows},
-            wrong=[row for row in summary.rows if row.state == "error"],
-            telling=[case for case in summary.cases if case.separates is not None],
-            untold=sum(case.separates is None for case in summary.cases),
-        )
+    return render_page(
+        "class.html.j2",
+        summary=summary,
+        challenge=summary.challenge,
+        judged=summary.judged,
+        words=WORDS,
+        still_wrong=still_wrong,
+        marks={**MARKS, "interrupted": "–", "waiting": "–"},
+        bins=[(bin_name(at), number) for at, number in enumerate(summary.bins)],
+        most=max(summary.bins, default=0),
+        known={row.entry.id: row.entry for row in summary.rows},
+        wrong=[row for row in summary.rows if row.state == "error"],
+        telling=[case for case in summary.cases if case.separates is not None],
+        untold=sum(case.separates is None for case in summary.cases),
     )
-    return text + "\n"
 
 
 def class_csv(summary: ClassSummary) -> str:

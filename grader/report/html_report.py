@@ -10,18 +10,17 @@ import difflib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from types import MappingProxyType
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from grader.content import Challenge
 from grader.diagnose.trace_model import Trace
-from grader.ground.display import escape_for_display, escape_lines
+from grader.ground.display import escape_lines
 from grader.judge.bug_status import needless
 from grader.judge.result import CaseResult, Cause, Result, most_informative_first, redacted
 from grader.report.figures import Figures, figures_of
+from grader.report.page_template import render_page
 from grader.report.phrases import place
 
 MAX_DIFF = 6000  # lines of a submission that are compared with the starter
@@ -77,34 +76,30 @@ def result_page(
     wrong = most_informative_first(result.cases)
     failed = _merged([_row(case, traces.get(case.id)) for case in wrong])
     first = next((row.figures.sentence for row in failed if row.figures), None)
-    text = (
-        _environment()
-        .get_template("result.html.j2")
-        .render(
-            challenge=challenge,
-            result=result,
-            failed=failed,
-            drawn=sum(row.figures is not None for row in failed),
-            maps=any(row.figures and row.figures.maps for row in failed),
-            wrong=len(wrong),
-            divergence=first,
-            others=[_row(case) for case in result.cases if case.status in ("passed", "skipped")],
-            marks=MARKS,
-            tally={state: sum(c.status == state for c in result.cases) for state in MARKS},
-            counts=counts,
-            evidence=[b.evidence for b in result.bugs if b.status == "changed" and b.evidence],
-            needless=[decoy.title for decoy in needless(result.decoys, decoys)],
-            fixed=fixed,
-            diff=_highlight(_diff(starter or challenge.starter.read_text("utf-8"), source)),
-            log=escape_lines(result.log) if result.log else [],
-        )
+    return render_page(
+        "result.html.j2",
+        challenge=challenge,
+        result=result,
+        failed=failed,
+        drawn=sum(row.figures is not None for row in failed),
+        maps=any(row.figures and row.figures.maps for row in failed),
+        wrong=len(wrong),
+        divergence=first,
+        others=[_row(case) for case in result.cases if case.status in ("passed", "skipped")],
+        marks=MARKS,
+        tally={state: sum(c.status == state for c in result.cases) for state in MARKS},
+        counts=counts,
+        evidence=[b.evidence for b in result.bugs if b.status == "changed" and b.evidence],
+        needless=[decoy.title for decoy in needless(result.decoys, decoys)],
+        fixed=fixed,
+        diff=_highlight(_diff(starter or challenge.starter.read_text("utf-8"), source)),
+        log=escape_lines(result.log) if result.log else [],
     )
-    return text + "\n"
 
 
 def index_page(links: list[Link]) -> str:
     """Return a page that leads to the others."""
-    return _environment().get_template("index.html.j2").render(links=links, marks=MARKS) + "\n"
+    return render_page("index.html.j2", links=links, marks=MARKS)
 
 
 def _row(case: CaseResult, trace: Trace | None = None) -> Row:
@@ -162,22 +157,3 @@ def _highlight(diff: str) -> Markup:
         return Markup("")
     body: str = highlight(diff, DiffLexer(), HtmlFormatter(nowrap=True))
     return Markup(re.sub(r"\n+\Z", "", body))
-
-
-def _coded(text: str) -> Markup:
-    """Make what stands between backticks code, after everything else was escaped."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(escape_for_display(text)))))
-
-
-@lru_cache
-def _environment() -> Environment:
-    made = Environment(
-        loader=PackageLoader("grader", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters["display"] = escape_for_display
-    made.filters["coded"] = _coded
-    return made

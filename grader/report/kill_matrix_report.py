@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from grader.author.kill_matrix_summary import FaultRow, KillMatrixSummary
-from grader.report.html_report import _environment
+from grader.report.page_template import render_page
 
 MARKS = {"killed": "x", "raised": "r", "timed out": "t", "survived": "·", "skipped": "-"}
 PLAIN = {"·": "."}  # where the terminal knows no more than ASCII
@@ -108,9 +108,4 @@ def matrix_page(found: KillMatrixSummary) -> str:
     """Return the page."""
     missed = [bug.id for bug in found.bugs if not bug.witnesses]
     idle = [case.id for case in found.cases if not case.kills]
-    return (
-        _environment()
-        .get_template("matrix.html.j2")
-        .render(found=found, looks=LOOKS, missed=missed, idle=idle)
-        + "\n"
-    )
+    return render_page("matrix.html.j2", found=found, looks=LOOKS, missed=missed, idle=idle)

@@ -212,7 +212,7 @@ def test_a_full_disk_costs_the_page_and_not_the_old_one(tmp_path: Path) -> None:
     reference = load_challenge(NAME).reference
     done = kvdojo("grade", NAME, reference, "--case", CASES[0], "--html", page, RLIMIT_FSIZE=1000)
     assert done.returncode == 2
-    assert done.stderr == f"kvdojo: {page}: cannot be written: File too large\n"
+    assert done.stderr == f"kvdojo: {page} cannot be written: File too large.\n"
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
     assert page.read_text() == "old"
 

@@ -25,6 +25,7 @@ GOLDEN = Golden({"one": CASE, "two": CASE}, "digest", {"torch": "2.13.0"})
 @pytest.fixture
 def challenge(tmp_path):
     real = load_challenge("multi_head_attention")
+    (tmp_path / "recorded").mkdir()
     return replace(real, folder=tmp_path)
 
 
