@@ -49,11 +49,9 @@ class WorkerHost:
     """One submission and its driver; a blob of bytes comes in, a blob goes out.
 
     - `kept`: objects that a verb left in `self.returned`, by the `save` of their request; a later request may have
-      one
-      of them as it is (`live`), as a program does that goes on with the cache it was given;
+      one of them as it is (`live`), as a program does that goes on with the cache it was given;
     - `answered`: the tensors answered to requests with a `save`, as they were then: a later request may have a part
-      of
-      them as an input (`earlier`), whatever the file has done to its own tensors since;
+      of them as an input (`earlier`), whatever the file has done to its own tensors since;
     - `broken`: the answer to all further requests, once loading has failed.
     """
 
