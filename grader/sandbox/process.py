@@ -28,7 +28,7 @@ from grader.sandbox.channel import Channel
 from grader.sandbox.environment import ENVIRONMENT
 from grader.sandbox.protocol.messages import OUT_OF_MEMORY, Limits, SandboxError, WorkerFailure
 
-if sys.platform != "win32":  # nothing is run there; see `Sandbox`
+with contextlib.suppress(ImportError):  # not on Windows, where nothing is run
     import resource
 
 START_SECONDS = 20.0
