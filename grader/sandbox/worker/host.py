@@ -110,7 +110,7 @@ class WorkerHost:
         return self.broken
 
     def answer(self, blob: bytes) -> bytes:
-        """Call the verb a request names; after a failed load, repeat that failure."""
+        """Call the verb that a request names; after a failed load, repeat that failure."""
         if self.broken is not None:
             return self.broken
         request_frame = frames.parse(blob)
@@ -122,9 +122,8 @@ class WorkerHost:
             for name, part in request.earlier.items():
                 inputs.add(name, self._answered(part))
             answer.add("", self._call(request, inputs))
-            if (
-                request.save is not None
-            ):  # copied, for the file may go on to change what it returned
+            if request.save is not None:
+                # copied, for the file may go on to change what it returned
                 self.answered[request.save] = {n: x.clone() for n, x in answer.tensors.items()}
             return _frame(answer, self._changed(request.do, inputs))
         except BaseException as error:
