@@ -42,7 +42,7 @@ class WatchView:
         self.busy, self.trouble = (0, 0), None
 
     def stop(self, trouble: str) -> None:
-        """The newest save cannot be graded, for the reason `trouble`."""
+        """Note why the newest save cannot be graded."""
         self.busy, self.trouble = None, trouble
 
     def take_result(self, source: bytes, result: Result, seconds: float) -> None:

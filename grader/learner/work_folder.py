@@ -89,7 +89,7 @@ def work_root() -> Path:
 
 
 def default_folder(challenge: str) -> Path:
-    """Return where `start` puts a challenge when not told otherwise."""
+    """Return where `start` puts a challenge by default."""
     return work_root() / challenge
 
 

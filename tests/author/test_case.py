@@ -256,7 +256,7 @@ def test_all_faults_are_told_in_order(
     assert "$.steps[10]" in lines[-1]
 
 
-def test_files_that_are_none(
+def test_missing_and_unreadable_case_files_are_refused(
     make: Make, run: Callable[..., int], tmp_path: Path, capsys: Any
 ) -> None:
     make()
