@@ -180,7 +180,7 @@ def _explained(
 
 
 def _seeds(challenge: Challenge, source: bytes, replay: Path) -> dict[str, int]:
-    """Return the seeds of an earlier grading; another file may be graded with them, and that is said."""
+    """Return the seeds of an earlier grading; if it was of another file, a note says so."""
     from grader.judge.replay import read_record
 
     record = read_record(replay)
@@ -228,7 +228,7 @@ def _show(
 
 
 def _planted(challenge: Challenge, work: WorkFolder | None) -> Variant | None:
-    """Return what was planted when the work folder tells; a stale state is no reason not to grade."""
+    """Return what was planted, where the work folder knows; a stale state is no reason not to grade."""
     try:
         return of_work(challenge, work) if work else None
     except (WorkError, UserError):

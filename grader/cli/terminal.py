@@ -57,7 +57,7 @@ def write_file(path: Path, content: str | bytes) -> None:
 
 
 def shown(path: Path) -> str:
-    """Return a path as short as it can be told: relative when it lies below the current folder."""
+    """Return a path as text, relative when it lies below the current folder."""
     absolute = Path(os.path.abspath(path))
     here = Path.cwd()
     relative = absolute.relative_to(here) if absolute.is_relative_to(here) else absolute
@@ -84,7 +84,7 @@ def _drop(name: str) -> None:
 
 
 def flush() -> None:
-    """Flush both streams; a reader that has gone is not an error, and others were told already."""
+    """Flush both streams; a reader that has gone is not an error, and other faults were reported before."""
     for name in ("stdout", "stderr"):
         try:
             getattr(sys, name).flush()
