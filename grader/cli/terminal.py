@@ -11,13 +11,14 @@ import contextlib
 import json
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from grader.ground.display import WIDEST
 from grader.ground.errors import UserError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
 _dropped: set[str] = set()
@@ -58,10 +59,8 @@ def write_file(path: Path, content: str | bytes) -> None:
 
 def shown(path: Path) -> str:
     """Return a path as text, relative when it lies below the current folder."""
-    absolute = Path(os.path.abspath(path))
-    here = Path.cwd()
-    relative = absolute.relative_to(here) if absolute.is_relative_to(here) else absolute
-    return str(relative)
+    absolute, here = os.path.abspath(path), os.path.join(os.getcwd(), "")
+    return "." if os.path.join(absolute, "") == here else absolute.removeprefix(here)
 
 
 def _write(name: str, text: str) -> None:
