@@ -36,11 +36,11 @@ class Gauge(BatchObserver):
         self.memory: list[tuple[int, int]] = []
         self.wrong = 0
 
-    def begin(self, start: BatchStart) -> None:
+    def grading_started(self, start: BatchStart) -> None:
         """Grading begins."""
         self.times.append(time.monotonic())
 
-    def seen(self, entry: PlannedSubmission, verdict: str) -> None:
+    def submission_finished(self, entry: PlannedSubmission, verdict: str) -> None:
         """One more is finished."""
         self.times.append(time.monotonic())
         if len(self.times) % SAMPLE == 0 or not self.memory:

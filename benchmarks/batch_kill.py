@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.options import many, parser
 from benchmarks.soak import NAME, TESTS, source_of
-from grader.classroom import journal
+from grader.classroom.journal import read_journal
 
 HOSTILE = sorted((TESTS / "attacks" / "programs").glob("*.py"))
 HONEST = [
@@ -83,7 +83,7 @@ def faults(out: Path, wanted: dict[str, str]) -> list[str]:
         f"{name}: {found.get(name)}, not {v}" for name, v in wanted.items() if found.get(name) != v
     ]
     told += [f"{name}: nobody handed it in" for name in found.keys() - wanted.keys()]
-    events = list(journal.read(out / "journal.jsonl"))
+    events = list(read_journal(out / "journal.jsonl"))
     times = Counter(event["id"] for event in events if event["event"] == "finished")
     return told + [f"{name}: {times[name]} verdicts" for name in wanted if times[name] != 1]
 

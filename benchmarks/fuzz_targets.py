@@ -23,7 +23,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from benchmarks.fuzz_strategies import JSON, changed_bytes, changed_document, changed_text
-from grader.content import Challenge, ContentError, load_challenge
+from grader.content import Catalogue, Challenge, ContentError, load_challenge
 from grader.content.bug_detection import entry_status
 from grader.content.cases_schema import case_schema, validate_challenge
 from grader.content.entries import case_of
@@ -110,7 +110,7 @@ def _read_challenge(given: tuple[str, Any]) -> None:
         folder = Path(root, "challenges", NAME)
         shutil.copytree(ROOT / "challenges" / NAME, folder)
         (folder / name).write_text(json.dumps(document))
-        challenge = load_challenge(NAME, Path(root))
+        challenge = Catalogue(Path(root)).load(NAME)
         _ = challenge.cases, challenge.bugs
         validate_challenge(challenge)
 

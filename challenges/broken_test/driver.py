@@ -1,7 +1,7 @@
 """Verbs of the broken_test challenge: the file is a test, and what it is tried on are kernels.
 
 The kernel of `static_cache` and its planted bugs are sent in as text; a test is data and runs nothing itself. It is
-validated and priced before anything is computed.
+validated and its cost is estimated before anything is computed.
 """
 
 import json
@@ -10,91 +10,129 @@ from pathlib import Path
 
 import numpy as np
 
-from grader.kit import Wrong, need
+from grader.kit import Wrong, both_sides, choice, choices, made, verb
 
 MOST_WORK, MOST_CALLS = 4_000_000, 40
 NEAR = 1e-4  # float32 against float64, on numbers of size one
 UNUSED = {"zeros": 0.0, "junk": 50.0, "nan": float("nan")}
 
 
-class Plan:
-    """Sends the kernel, the schema of tests, and what is planted; draws nothing."""
-
-    def __init__(self, setup, draw):
-        here = Path(__file__).parent
-        self.kernel = (here.parents[1] / "reference" / "static_cache.py").read_text("utf-8")
-        self.schema = (here / "broken_test.schema.json").read_text("utf-8")
-        bugs = json.loads((here.parent / "static_cache" / "bugs.json").read_text("utf-8"))["bugs"]
-        self.bugs = {bug["id"]: bug for bug in bugs}
-
-    def create(self):
-        return {"kernel": self.kernel, "schema": self.schema}
-
-    def refuse(self, mutant):
-        return {"symptom": self.bugs[mutant]["symptom"], "text": self._planted(mutant)}
-
-    def refuse_all(self, mutants):
-        return {"mutants": {name: self._planted(name) for name in mutants}}
-
-    def _planted(self, mutant):
-        text = self.kernel
-        for edit in self.bugs[mutant]["edits"]:
-            if text.count(edit["find"]) != 1:
-                raise ValueError(f"{mutant} cannot be planted in the kernel")
-            text = text.replace(edit["find"], edit["replace"])
-        return text
+class Setup:
+    """Nothing: a test says its own sizes."""
 
 
-class Verbs:
-    """Runs the submitted tests; one that the right kernel does not pass catches nothing."""
-
-    def __init__(self, submission):
-        self.document = need(submission, "document")
-
-    def create(self, *, dtype, kernel, schema):
-        import torch
-
-        torch.set_grad_enabled(False)
-        self.tests = _tests(self.document, json.loads(schema))
-        self.kernel = _load(kernel)
-        self.wanted = [_Oracle(test, self.kernel) for test in self.tests]
-        self.faults = [oracle.fault(self.kernel) for oracle in self.wanted]
-        return {"read": True}
-
-    def accept(self):
-        for test, fault in zip(self.tests, self.faults, strict=True):
-            if fault:
-                raise Wrong(
-                    "wrong_value", f"The kernel is right, your test {_named(test)} is not: {fault}"
-                )
-        return {"accepted": True}
-
-    def refuse(self, *, symptom, text):
-        if not self._catches(text):
-            wrong = [test for test, fault in zip(self.tests, self.faults, strict=True) if fault]
-            which = _named(wrong[0]) if len(wrong) == 1 else str(len(wrong))
-            also = f" (not counting {which}, which the right kernel fails)" if wrong else ""
-            raise Wrong("wrong_value", f"None of your tests{also} notices. {symptom}")
-        return {"refused": True}
-
-    def refuse_all(self, *, mutants):
-        missed = [name for name, text in mutants.items() if not self._catches(text)]
-        if missed:
-            raise Wrong("wrong_value", f"{len(missed)} of {len(mutants)} broken kernels pass.")
-        return {"refused": True}
-
-    def _catches(self, text):
-        mutant = _load(text)
-        pairs = zip(self.wanted, self.faults, strict=True)
-        return any(oracle.fault(mutant) for oracle, wrong in pairs if not wrong)
+# Files of this and another challenge, read on the trusted side alone; `reads` in challenge.json names them.
 
 
-class _Oracle:
+def right_kernel():
+    """The text of the kernel that every test must accept."""
+    root = Path(__file__).parents[2]
+    return (root / "reference" / "static_cache.py").read_text("utf-8")
+
+
+def planted_bugs():
+    """The bugs of `static_cache` by id."""
+    path = Path(__file__).parents[1] / "static_cache" / "bugs.json"
+    entries = json.loads(path.read_text("utf-8"))["bugs"]
+    return {entry["id"]: entry for entry in entries if entry["kind"] == "bug"}
+
+
+def broken_kernel(bug):
+    """The kernel with one bug in it."""
+    text = right_kernel()
+    for edit in bug["edits"]:
+        if text.count(edit["find"]) != 1:
+            raise ValueError(f"{bug['id']} cannot be planted in the kernel")
+        text = text.replace(edit["find"], edit["replace"])
+    return text
+
+
+Mutant = choice(lambda: sorted(planted_bugs()), "Id of a bug of static_cache.")
+
+
+@made("kernel", "schema")
+def what_tests_need(case):
+    """The right kernel, and the schema that a file of tests must follow."""
+    schema = Path(__file__).with_name("broken_test.schema.json")
+    return right_kernel(), schema.read_text("utf-8")
+
+
+@made("symptom", "text")
+def one_mutant(case, mutant: Mutant):
+    """What a user sees of a bug, and the kernel with it."""
+    bug = planted_bugs()[mutant]
+    return bug["symptom"], broken_kernel(bug)
+
+
+@made("mutants")
+def several_mutants(
+    case, mutants: choices(Mutant, "Ids of bugs of static_cache.", length=(1, 40))
+):  # fmt: skip
+    """Kernels with one bug each, by the id of the bug."""
+    bugs = planted_bugs()
+    return {name: broken_kernel(bugs[name]) for name in mutants}
+
+
+# Calls: a test that the right kernel does not pass catches nothing.
+
+
+@verb
+def create(file, kernel, schema):
+    """Read the tests, and run the right kernel on each: in float64 for what is expected, and as a submission is run."""
+    import torch
+
+    torch.set_grad_enabled(False)
+    right, keep = load(kernel), file.keep
+    keep.tests = tests_of(file.document, json.loads(schema))
+    keep.prepared = [PreparedTest(test, right) for test in keep.tests]
+    keep.faults = [test.fault(right) for test in keep.prepared]
+    return {"read": True}
+
+
+@verb
+def accept(file):
+    """The right kernel must pass every test."""
+    for test, fault in zip(file.keep.tests, file.keep.faults, strict=True):
+        if fault:
+            told = f"The kernel is right, your test {test['name']!r} is not: {fault}"
+            raise Wrong("wrong_value", told)
+    return {"accepted": True}
+
+
+@verb
+def refuse(file, symptom, text):
+    """A broken kernel must fail some test that the right one passes."""
+    if not caught(file.keep, text):
+        pairs = zip(file.keep.tests, file.keep.faults, strict=True)
+        wrong = [repr(test["name"]) for test, fault in pairs if fault]
+        which = wrong[0] if len(wrong) == 1 else str(len(wrong))
+        also = f" (not counting {which}, which the right kernel fails)" if wrong else ""
+        raise Wrong("wrong_value", f"None of your tests{also} notices. {symptom}")
+    return {"refused": True}
+
+
+@verb
+def refuse_all(file, mutants):
+    """Each of several broken kernels must fail some test that the right one passes."""
+    missed = [name for name, text in mutants.items() if not caught(file.keep, text)]
+    if missed:
+        raise Wrong("wrong_value", f"{len(missed)} of {len(mutants)} broken kernels pass.")
+    return {"refused": True}
+
+
+def caught(keep, text):
+    """Whether a test that the right kernel passes fails this kernel."""
+    mutant = load(text)
+    pairs = zip(keep.prepared, keep.faults, strict=True)
+    return any(test.fault(mutant) for test, wrong in pairs if not wrong)
+
+
+class PreparedTest:
     """One test with its inputs and what the right kernel answers in float64."""
 
     def __init__(self, test, kernel):
         self.test = test
-        self.past, self.inputs = _inputs(test)
+        self.past, self.inputs = inputs_of(test)
         self.refused = None
         try:
             self.outputs, self.lengths = self._answers(kernel)
@@ -188,7 +226,8 @@ class _Oracle:
         return torch.tensor(self.test.get("start") or [0] * self.test["batch"])
 
 
-def _tests(document, schema):
+def tests_of(document, schema):
+    """The tests of a submitted document, or what is wrong with it; none is run that would cost too much."""
     from jsonschema import Draft202012Validator
 
     errors = sorted(Draft202012Validator(schema).iter_errors(document), key=lambda e: e.json_path)
@@ -205,7 +244,7 @@ def _tests(document, schema):
             raise Wrong("wrong_value", f"{where}.start: needs one length per row of the batch")
         if start and max(start) > test["slots"]:
             raise Wrong("wrong_value", f"{where}.start: a row cannot hold more than its slots")
-    calls, work = sum(len(test["calls"]) for test in tests), sum(map(_work, tests))
+    calls, work = sum(len(test["calls"]) for test in tests), sum(map(work_of, tests))
     if calls > MOST_CALLS or work > MOST_WORK:
         raise Wrong(
             "wrong_value",
@@ -215,12 +254,13 @@ def _tests(document, schema):
     return tests
 
 
-def _work(test):
+def work_of(test):
+    """Products of numbers that a test computes, at most."""
     size = test["batch"] * test["query_heads"] * test["slots"] * test["head_dim"]
     return size * (sum(test["calls"]) + len(test["calls"]))
 
 
-def _inputs(test):
+def inputs_of(test):
     """The cache to start from, or None, and query, key and value of every call."""
     import torch
 
@@ -244,11 +284,11 @@ def _inputs(test):
     return past, [[draw(batch, h, tokens, dim) for h in counts] for tokens in test["calls"]]
 
 
-def _load(text):
+def load(text):
+    """Execute a kernel's text as a module."""
     module = types.ModuleType("kernel")
     exec(compile(text, "static_cache.py", "exec", dont_inherit=True), module.__dict__)
     return module
 
 
-def _named(test):
-    return repr(test["name"])
+Plan, Verbs = both_sides(globals())

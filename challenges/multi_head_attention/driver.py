@@ -1,326 +1,492 @@
-"""The verbs of this challenge: what a case may ask of a KV-cached multi-head attention.
+"""Verbs of the multi_head_attention challenge: calls of the module, of its helpers, and of the functions beside it.
 
-`Plan` decides what is sent; `Verbs` makes the call beside the submission. Neither knows what is right.
+The weights are drawn here and copied into the submission's own layers. A cache is a dictionary of two tensors that the
+caller owns: a case may send that of an earlier step, whole or cut to its first tokens, one that the module never made,
+or the very object that an earlier call returned (`live`).
 """
 
-# ruff: noqa: RUF012 - each verb is described in verbs.schema.json
-from __future__ import annotations
-
 from collections.abc import Mapping
+from contextlib import contextmanager
 
-from grader.kit import Wrong, need
+from grader.kit import (
+    Wrong,
+    both_sides,
+    choice,
+    constant,
+    drawn,
+    given,
+    helper,
+    made,
+    need,
+    one_of,
+    parts,
+    real,
+    saved,
+    switch,
+    verb,
+    whole,
+    wholes,
+)  # fmt: skip
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
-OPTIONS = ("d_model", "num_heads", "max_cache_len", "dropout")
+OPTIONS = ("d_model", "num_heads", "max_cache_len", "dropout")  # arguments of the constructor
+ENTRIES = ("key", "value")  # of a cache
+
+Tokens = whole(1, 4096, "Number of new tokens.", usual=(1, 6))
+Past = whole(0, 64, "Number of cached tokens.")
+Training = switch("Training mode instead of eval mode.")
+Spread = real(0, 100000, "Standard deviation of the scores.", above=True)
 
 
-class Plan:
-    """Sizes come from the case's `setup`, numbers from `draw`; `saved` holds earlier answers."""
+class Setup:
+    """Sizes of the module and of the batch."""
 
-    STATELESS = True  # no method keeps anything for another
+    d_model: whole(1, 256, "Features C.")
+    num_heads: whole(1, 32, "Heads H; divides d_model.")
+    batch: whole(1, 8, "Sequences B.")
+    max_cache_len: whole(1, 4096, "Capacity; the class's own default when not given.") = None
+    dropout: real(0, 1, "Dropout rate; the class's own default when not given.") = None
+    logits: real(0, 100000, "Factor on the query projection, and so on the scores.", above=True) = 1
 
-    def __init__(self, setup, draw):
-        self.setup, self.draw, self.saved = setup, draw, {}
-        self.C, self.H = setup["d_model"], setup["num_heads"]
-        self.D = self.C // self.H
+    def legal(sizes):
+        """Whether random cases may have these sizes."""
+        return sizes.d_model % sizes.num_heads == 0
 
-    def create(self):
-        near = self.C**-0.5
-        loud = self.setup.get("logits", 1)  # the queries, and so the scores, are that much larger
-        weights = {
-            name: {
-                "weight": self.draw(self.C, self.C, scale=near * (loud if name == "q_proj" else 1)),
-                "bias": self.draw(self.C, scale=0.5 * (loud if name == "q_proj" else 1)),
-            }
-            for name in PROJECTIONS
+
+# Inputs: what is drawn, and in which shapes. C features, H heads of D = C / H features.
+
+
+def features(case, tokens):
+    """Draw [B, tokens, C], heads merged."""
+    return case.draw(case.batch, tokens, case.d_model)
+
+
+def heads(case, tokens):
+    """Draw [B, H, tokens, D]."""
+    return case.draw(case.batch, case.num_heads, tokens, case.d_model // case.num_heads)
+
+
+def several(shape, *names):
+    """Declare a source of one tensor of new tokens per name, each drawn by `shape`."""
+
+    @made(*names)
+    def source(case, tokens: Tokens):
+        return {name: shape(case, tokens) for name in names} if names[1:] else shape(case, tokens)
+
+    return source
+
+
+@made("options", "weights")
+def layers(case):
+    """Arguments of the constructor as far as the case states them, and the numbers of all four layers."""
+    weights = {}
+    for name in PROJECTIONS:
+        gain = case.logits if name == "q_proj" else 1
+        weights[name] = {
+            "weight": case.draw(case.d_model, case.d_model, scale=case.d_model**-0.5 * gain),
+            "bias": case.draw(case.d_model, scale=0.5 * gain),
         }
-        options = {name: self.setup[name] for name in OPTIONS if name in self.setup}
-        return {"options": options, "weights": weights}
-
-    def forward(self, *, tokens, cache=None, same=False, **options):
-        inputs = {"query": self._tokens(tokens)}
-        if not same:
-            inputs |= {"key": self._tokens(tokens), "value": self._tokens(tokens)}
-        return {**inputs, "cache": self._cache(cache), **options}
-
-    def after_reset(self, *, tokens):
-        return {name: self._tokens(tokens) for name in ("query", "key", "value")}
-
-    def info(self, *, cache=None, **options):
-        return {"cache": self._cache(cache), **options}
-
-    def validate(self, *, query, key, value):
-        return {"query": self.draw(*query), "key": self.draw(*key), "value": self.draw(*value)}
-
-    def split(self, *, tokens):
-        return {"x": self._tokens(tokens)}
-
-    def merge(self, *, tokens):
-        return {"x": self._heads(tokens)}
-
-    def scores(self, *, tokens, past=0):
-        return {"Q": self._heads(tokens), "K": self._heads(past + tokens)}
-
-    def mask(self, *, tokens, past=0, scale=1.0, negative=False):
-        scores = self._scores(tokens, past, scale)
-        return {
-            "scores": -abs(scores) if negative else scores,
-            "seq_len": tokens,
-            "cache_len": past,
-        }
-
-    def weigh(self, *, tokens, past=0, scale=1.0, training=False):
-        return {"scores": self._scores(tokens, past, scale), "training": training}
-
-    def project(self, *, tokens):
-        return {name: self._tokens(tokens) for name in ("query", "key", "value")}
-
-    def extend(self, *, tokens, cache=None):
-        return {"cache": self._cache(cache), "k": self._tokens(tokens), "v": self._tokens(tokens)}
-
-    def pack(self, *, tokens):
-        return {name: self._tokens(tokens) for name in ("K", "V", "K_next", "V_next")}
-
-    def refuse(self, *, tokens):
-        return {"K": self._tokens(tokens)}
-
-    def attend(self, *, tokens, past=0, causal=True):
-        both = self._tokens(past + tokens), self._tokens(past + tokens)
-        return {"Q": self._tokens(tokens), "K": both[0], "V": both[1], "causal": causal}
-
-    def _tokens(self, count):
-        return self.draw(self.setup["batch"], count, self.C)
-
-    def _heads(self, count):
-        return self.draw(self.setup["batch"], self.H, count, self.D)
-
-    def _scores(self, tokens, past, scale):
-        return self.draw(self.setup["batch"], self.H, tokens, past + tokens, scale=scale)
-
-    def _cache(self, wanted):
-        """Return the cache of an earlier step, cut to `keep` tokens; one never seen before; or an empty one."""
-        if wanted is None:
-            return None
-        if "random" in wanted:
-            return {"key": self._tokens(wanted["random"]), "value": self._tokens(wanted["random"])}
-        if "of" not in wanted:
-            return {"key": None, "value": None}
-        saved = self.saved[wanted["of"]]["cache"]
-        return {name: saved[name].values[:, : wanted.get("keep")] for name in ("key", "value")}
+    return {name: case.given[name] for name in OPTIONS if name in case.given}, weights
 
 
-class Verbs:
-    """Makes the calls and returns what came back, as plain tensors."""
+@drawn(query="Query [B, S, C]", key="Key [B, S, C]", value="Value [B, S, C]")
+def new(
+    case,
+    tokens: Tokens,
+    same: switch("Self-attention: query, key and value are one tensor.") = False,
+):
+    """The new tokens; with `same` the query alone is sent."""
+    names = ("query",) if same else ("query", "key", "value")
+    return {name: features(case, tokens) for name in names}
 
-    # a file may work on its own scores in place; the weights it never sees
-    MAY_CHANGE = {
-        "create": {"weights"},
-        "scores": {"Q", "K"},
-        "mask": {"scores"},
-        "weigh": {"scores"},
+
+class Kept:
+    """The cache of an earlier step."""
+
+    of: saved("Name under which an earlier step was saved.")
+    keep: whole(1, 64, "Only its first tokens.") = None
+
+
+class Unseen:
+    """A cache of drawn tokens."""
+
+    random: whole(1, 4096, "Number of random tokens the module never saw.")
+
+
+class Empty:
+    """A cache as `reset_cache` makes it."""
+
+    empty: constant(True, "Both entries are None.")
+
+
+@made("cache")
+def cache(
+    case,
+    cache: one_of(
+        "The cache handed in: that of an earlier step, one of random tokens, or one with None entries.",
+        Kept, Unseen, Empty,
+    ) = None,
+):  # fmt: skip
+    """The cache handed in; None unless the case speaks of one."""
+    if cache is None:
+        return None
+    if "of" in cache:
+        entries = case.saved[cache["of"]]["cache"]
+        return {name: entries[name].values[:, : cache.get("keep")] for name in ENTRIES}
+    if "random" in cache:
+        return {name: features(case, cache["random"]) for name in ENTRIES}
+    return dict.fromkeys(ENTRIES)
+
+
+@made("query", "key", "value")
+def shaped(
+    case,
+    query: wholes(1, 64, "Shape of query.", length=(1, 5)),
+    key: wholes(1, 64, "Shape of key.", length=(1, 5)),
+    value: wholes(1, 64, "Shape of value.", length=(1, 5)),
+):
+    """Tensors of these shapes."""
+    return case.draw(*query), case.draw(*key), case.draw(*value)
+
+
+@made("Q", "K")
+def queries_and_keys(case, tokens: Tokens, past: Past = 0):
+    """Queries of the new tokens and keys of all tokens, head by head."""
+    return heads(case, tokens), heads(case, past + tokens)
+
+
+@made("Q", "K", "V", "causal")
+def merged(case, tokens: Tokens, past: Past = 0, causal: switch("use_causal_mask.") = True):
+    """The arguments of `_attend_heads`: queries of the new tokens, keys and values of all tokens, heads merged."""
+    K, V = features(case, past + tokens), features(case, past + tokens)
+    return features(case, tokens), K, V, causal
+
+
+def scores_of(case, tokens, past, scale):
+    """Draw [B, H, tokens, past + tokens]."""
+    return case.draw(case.batch, case.num_heads, tokens, past + tokens, scale=scale)
+
+
+@made("scores", "seq_len", "cache_len")
+def unmasked(
+    case,
+    tokens: Tokens,
+    past: Past = 0,
+    scale: Spread = 1.0,
+    negative: switch("Make every score negative.") = False,
+):
+    """The arguments of `_apply_causal_mask`."""
+    scores = scores_of(case, tokens, past, scale)
+    return -abs(scores) if negative else scores, tokens, past
+
+
+@made("scores", "training")
+def unweighed(
+    case, tokens: Tokens, past: Past = 0, scale: Spread = 1.0, training: Training = False
+):
+    """Scores to be turned into weights, and the mode of the module."""
+    return scores_of(case, tokens, past, scale), training
+
+
+# Calls. `create` makes the module; the verbs after it get that module.
+
+
+@verb(may_change="weights")
+def create(file, dtype, options, weights):
+    import torch
+
+    torch.set_grad_enabled(False)
+    keep, kind = file.keep, file.KVCachedMultiHeadAttention
+    keep.torch, keep.dtype = torch, getattr(torch, dtype)
+    keep.make = lambda: with_weights(kind(**options), weights, keep.dtype)
+    keep.instances = [keep.make()]
+    file.use(keep.instances[0])
+    return {"ready": True}
+
+
+@verb
+def forward(
+    module, query, key, value, cache, live=None,
+    causal: switch("use_causal_mask; left out when not given.") = None,
+    call: choice(
+        ("mixed", "positional", "keywords"),
+        "How the arguments are passed: tensors by place and the rest by name, all by place, all by name.",
+    ) = "mixed",
+    training: Training = False,
+    instance: whole(0, 3, "Which instance of the class; all have the same weights.") = 0,
+    dtype: choice(
+        ("float64", "bfloat16", "float16"),
+        "Convert module and inputs for this call, and answer the dtypes.",
+    ) = None,
+):  # fmt: skip
+    """Call the module. Answers output, cache/key and cache/value (and dtypes when `dtype` is given)."""
+    keep = module.keep
+    while len(keep.instances) <= instance:
+        keep.instances.append(keep.make())
+    called = keep.instances[instance]
+    wanted = getattr(keep.torch, dtype) if dtype else keep.dtype
+    cache = live if live is not None else cast(cache, wanted)
+    query = query.to(wanted)
+    key, value = (query if x is None else x.to(wanted) for x in (key, value))
+    placed, named = arguments(call, query, key, value, cache, causal)
+
+    if dtype:
+        called.to(wanted)
+    with in_mode(called, training), owned_by_caller(cache):
+        answer = result(module, called(*placed, **named))
+    if not dtype:
+        return answer
+    called.to(keep.dtype)
+    dtypes = [str(x.dtype) for x in (answer["output"], *answer["cache"].values())]
+    return {**cast(answer, keep.dtype), "dtypes": dtypes}
+
+
+@verb
+def look(module, live):
+    """Answer key and value of the live cache object of an earlier step."""
+    return entries_of(live)
+
+
+three = several(features, "query", "key", "value")
+
+
+@verb
+def after_reset(module, query: three, key: three, value: three):
+    """Call the module with what reset_cache() returned as the cache."""
+    empty = module.reset_cache()
+    cache = empty if isinstance(empty, Mapping) else None
+    return result(module, module.keep.instances[0](query, key, value, cache=cache))
+
+
+class InfoOptions:
+    use_cache: switch("Passed by name when given.")
+
+
+@verb
+def info(module, cache, live=None, **options: InfoOptions):
+    """Call get_cache_info on a cache (None when not given)."""
+    cache = cache if live is None else live
+    told = module.get_cache_info(cache, **options)
+    length, size, full = (
+        entry(told, name, "the answer of `get_cache_info`")
+        for name in ("cache_length", "cache_size_mb", "is_full")
+    )
+    held = [x for x in (cache or {}).values() if x is not None]
+    held = sum(x.numel() * x.element_size() for x in held)
+    # a file may round to two decimals, and may count in units of 2**20 or of 10**6 bytes
+    close = any(abs(float(size) - held / unit) < 0.006 for unit in (2**20, 10**6))
+    return {
+        "cache_length": int(length),
+        "cache_size_mb": held / 2**20 if close else float(size),
+        "is_full": bool(full),
     }
 
-    def __init__(self, submission):
-        self.submission = submission
 
-    def create(self, *, dtype, options, weights):
-        import torch
-
-        torch.set_grad_enabled(False)
-        self.torch, self.dtype = torch, getattr(torch, dtype)
-        self.options, self.weights = options, weights
-        self.modules = []
-        self._module(0)
-        return {"ready": True}
-
-    def describe(self):
-        rate = getattr(need(self._module(0), "dropout"), "p", None)
-        return {"dropout": None if rate is None else float(rate)}
-
-    def forward(self, *, query, cache, key=None, value=None, live=None, call="mixed", **how):
-        """Call the module; `how`: causal, training, instance, dtype (of the whole module, for this call)."""
-        module = self._module(how.get("instance", 0))
-        if module.training != how.get("training", False):
-            module.train(not module.training)
-        other = getattr(self.torch, how["dtype"]) if "dtype" in how else self.dtype
-        cache = live if live is not None else self._cast(cache, other)
-        inputs = [x if x is None else x.to(other) for x in (query, key, value)]
-        inputs = [inputs[0] if x is None else x for x in inputs]
-        named = {"cache": cache, "use_causal_mask": how.get("causal")}
-        if call == "positional":
-            inputs, named = [*inputs, cache, how.get("causal", True)], {}
-        if call == "keywords":
-            inputs, named = [], dict(zip(("query", "key", "value"), inputs, strict=True)) | named
-        named = {name: x for name, x in named.items() if x is not None}
-
-        if "dtype" in how:
-            module.to(other)
-        answer = self._answer(self._leaving(cache, lambda: module(*inputs, **named)))
-        if "dtype" in how:
-            module.to(self.dtype)
-            parts = [answer["output"], *answer["cache"].values()]
-            answer = {**self._cast(answer, self.dtype), "dtypes": [str(x.dtype) for x in parts]}
-        return answer
-
-    def after_reset(self, *, query, key, value):
-        made = self._helper("reset_cache")()
-        cache = made if isinstance(made, Mapping) else None
-        return self._answer(self._module(0)(query, key, value, cache=cache))
-
-    def look(self, *, live):
-        return self._cache(live)
-
-    def info(self, *, cache, live=None, **options):
-        cache = cache if live is None else live
-        made = self._helper("get_cache_info")(cache, **options)
-        held = [x for x in (cache or {}).values() if x is not None]
-        size = sum(x.numel() * x.element_size() for x in held)
-        told = float(_entry(made, "cache_size_mb", "the answer of `get_cache_info`"))
-        # a file may round to two decimals, and may count in units of 2**20 or of 10**6 bytes
-        close = any(abs(told - size / unit) < 0.006 for unit in (2**20, 10**6))
-        return {
-            "cache_length": int(_entry(made, "cache_length", "the answer of `get_cache_info`")),
-            "cache_size_mb": size / 2**20 if close else told,
-            "is_full": bool(_entry(made, "is_full", "the answer of `get_cache_info`")),
-        }
-
-    def positions(self, *, tokens, cached):
-        made = self.torch.as_tensor(need(self.submission, "compute_position_ids")(tokens, cached))
-        if made.is_floating_point():
-            raise Wrong("wrong_dtype", "position ids are integers, and these are floating-point")
-        return {"positions": made.reshape(-1).to(self.torch.int64)}
-
-    def validate(self, *, query, key, value):
-        need(self.submission, "validate_inputs")(query, key, value)
-        return {"accepted": True}
-
-    def sample(self, *, batch, tokens, d_model, seed):
-        make = need(self.submission, "create_sample_input")
-        first, again, other = (
-            self._all(make(batch, tokens, d_model, seed=s)) for s in (seed, seed, seed + 1)
-        )
-        free = self._all(make(batch, tokens, d_model))
-        return {
-            "shapes_right": all(list(x.shape) == [batch, tokens, d_model] for x in [*first, *free]),
-            "same_seed_same_numbers": all(map(self.torch.equal, first, again)),
-            "other_seed_other_numbers": not any(map(self.torch.equal, first, other)),
-        }
-
-    def split(self, *, x):
-        return {"heads": _tensor(self._helper("_split_heads")(x), "`_split_heads`")}
-
-    def merge(self, *, x):
-        return {"merged": _tensor(self._helper("_merge_heads")(x), "`_merge_heads`")}
-
-    def scores(self, *, Q, K):
-        made = self._helper("_compute_attention_scores")(Q, K)
-        return {"scores": _tensor(made, "`_compute_attention_scores`")}
-
-    def mask(self, *, scores, seq_len, cache_len):
-        """Judge the masked scores by the weights they give: the value that hides a score is free."""
-        made = self._helper("_apply_causal_mask")(scores, seq_len, cache_len)
-        return {"weights": self.torch.softmax(_tensor(made, "`_apply_causal_mask`"), dim=-1)}
-
-    def weigh(self, *, scores, training):
-        self._module(0).train(training)
-        return {
-            "weights": _tensor(self._helper("_weights_over_keys")(scores), "`_weights_over_keys`")
-        }
-
-    def project(self, *, query, key, value):
-        made = self._helper("_project_inputs")(query, key, value)
-        return {name: _tensor(x, name) for name, x in zip("QKV", made, strict=True)}
-
-    def extend(self, *, cache, k, v):
-        K, V, new = self._leaving(cache, lambda: self._helper("_extend_history")(cache, k, v))
-        return {"K": _tensor(K, "K"), "V": _tensor(V, "V"), "cache": self._cache(new)}
-
-    def pack(self, *, K, V, K_next, V_next):
-        pack = self._helper("_pack_cache")
-        first, second = pack(K, V), pack(K_next, V_next)
-        return {"first": self._cache(first), "second": self._cache(second)}
-
-    def refuse(self, *, K):
-        self._helper("_refuse_overflow")(K)
-        return {"accepted": True}
-
-    def attend(self, *, Q, K, V, causal):
-        return {
-            "context": _tensor(self._helper("_attend_heads")(Q, K, V, causal), "`_attend_heads`")
-        }
-
-    def _helper(self, name):
-        return need(
-            self._module(0).eval() if name != "_weights_over_keys" else self._module(0), name
-        )
-
-    def _module(self, index):
-        """Return one of the case's instances; all are built with the same weights."""
-        while len(self.modules) <= index:
-            made = need(self.submission, "KVCachedMultiHeadAttention")(**self.options)
-            if any(x.dtype != self.dtype for x in (*made.parameters(), *made.buffers())):
-                made.to(self.dtype)
-            made.eval()
-            for name, parts in self.weights.items():
-                for part, given in parts.items():
-                    own = getattr(need(made, name), part, None)
-                    if own is None or own.shape != given.shape:
-                        raise Wrong(
-                            "missing", f"`{name}.{part}` must be a parameter {[*given.shape]}"
-                        )
-                    own.copy_(given)
-            self.modules.append(made)
-        return self.modules[index]
-
-    def _leaving(self, cache, call):
-        """Make a call that must leave the entries of `cache` as they are."""
-        before = {} if cache is None else {name: cache[name] for name in ("key", "value")}
-        result = call()
-        for name, entry in before.items():
-            if cache[name] is not entry:
-                raise Wrong("mutated_input", f"the call replaced `{name}` in the cache passed in")
-        return result
-
-    def _answer(self, result):
-        if not isinstance(result, tuple | list) or len(result) != 2:
-            raise Wrong("missing", "`forward` must return two things: (output, new_cache)")
-        self.returned = result[1]
-        return {"output": _tensor(result[0], "the output"), "cache": self._cache(result[1])}
-
-    def _cache(self, cache):
-        parts = {name: _entry(cache, name, "the returned cache") for name in ("key", "value")}
-        for name, part in parts.items():
-            if _tensor(part, f"`{name}` of the returned cache").dim() == 4:
-                shape = (
-                    f"the returned cache keeps `{name}` as {[*part.shape]}, with its heads split"
-                )
-                raise Wrong("wrong_shape", f"{shape}; [B, tokens, d_model] is expected")
-        return parts
-
-    def _cast(self, item, dtype):
-        if isinstance(item, Mapping):
-            return {name: self._cast(part, dtype) for name, part in item.items()}
-        return item if item is None else item.to(dtype)
-
-    def _all(self, made):
-        """`create_sample_input` may return one tensor or several."""
-        return (
-            [made]
-            if isinstance(made, self.torch.Tensor)
-            else [_tensor(x, "a sample input") for x in made]
-        )
+@verb
+def describe(module):
+    """Answer the dropout rate of the module."""
+    rate = getattr(module.dropout, "p", None)
+    return {"dropout": None if rate is None else float(rate)}
 
 
-def _entry(mapping, name, what):
+@verb("positions")
+def positions(module, tokens: whole(1, 64, "seq_len."), cached: whole(0, 4096, "cache_len.")):
+    """Call compute_position_ids."""
+    torch = module.keep.torch
+    ids = torch.as_tensor(given(module.file.compute_position_ids(tokens, cached)))
+    if ids.is_floating_point():
+        raise Wrong("wrong_dtype", "position ids are integers, and these are floating-point")
+    return ids.reshape(-1).to(torch.int64)
+
+
+@verb
+def validate(module, query: shaped, key: shaped, value: shaped):
+    """Call validate_inputs with random tensors of these shapes."""
+    module.file.validate_inputs(query, key, value)
+    return {"accepted": True}
+
+
+@verb
+def sample(
+    module,
+    batch: whole(1, 64, "batch_size."), tokens: whole(1, 64, "seq_len."),
+    d_model: whole(1, 64, "d_model."), seed: whole(0, 1000000, "seed."),
+):  # fmt: skip
+    """Call create_sample_input twice with one seed, once with the next and once with none."""
+    torch, make = module.keep.torch, module.file.create_sample_input
+
+    def tensors(**seeded):
+        """One sample; the function may return one tensor or several."""
+        answer = given(make(batch, tokens, d_model, **seeded))
+        answer = [answer] if isinstance(answer, torch.Tensor) else answer
+        return [tensor(x, "a sample input") for x in answer]
+
+    first, again, other = tensors(seed=seed), tensors(seed=seed), tensors(seed=seed + 1)
+    free = tensors()
+    return {
+        "shapes_right": all(list(x.shape) == [batch, tokens, d_model] for x in [*first, *free]),
+        "same_seed_same_numbers": all(map(torch.equal, first, again)),
+        "other_seed_other_numbers": not any(map(torch.equal, first, other)),
+    }
+
+
+split = helper(
+    "_split_heads", "heads", x=several(features, "x"),
+    text="Call _split_heads on [B, tokens, d_model].",
+)  # fmt: skip
+merge = helper(
+    "_merge_heads", "merged", x=several(heads, "x"),
+    text="Call _merge_heads on [B, H, tokens, D].",
+)  # fmt: skip
+# a file may work on its own scores in place, and on the queries and keys they are made of
+scores = helper(
+    "_compute_attention_scores", "scores", Q=queries_and_keys, K=queries_and_keys, may_change="Q K",
+    text="Call _compute_attention_scores on queries and keys per head.",
+)  # fmt: skip
+project = helper(
+    "_project_inputs", "Q K V", query=three, key=three, value=three,
+    text="Call _project_inputs on three different inputs.",
+)  # fmt: skip
+attend = helper(
+    "_attend_heads", "context", Q=merged, K=merged, V=merged, causal=merged,
+    text="Call _attend_heads on merged queries, keys and values.",
+)  # fmt: skip
+
+
+@verb("weights", may_change="scores")
+def mask(module, scores: unmasked, seq_len: unmasked, cache_len: unmasked):
+    """Call _apply_causal_mask and answer the softmax of what it returns."""
+    hidden = given(module._apply_causal_mask(scores, seq_len, cache_len))
+    # which value hides a score is free; what counts is the weight it is left with
+    return module.keep.torch.softmax(tensor(hidden, "`_apply_causal_mask`"), dim=-1)
+
+
+@verb("weights", may_change="scores")
+def weigh(module, scores: unweighed, training: unweighed):
+    """Call _weights_over_keys on random scores."""
+    with in_mode(module.keep.instances[0], training):
+        return module._weights_over_keys(scores)
+
+
+pair = several(features, "k", "v")
+
+
+@verb
+def extend(module, cache, k: pair, v: pair):
+    """Call _extend_history with new keys and values and a cache."""
+    with owned_by_caller(cache):
+        K, V, grown = parts(module._extend_history(cache, k, v), "K", "V", "new_cache")
+    return {"K": K, "V": V, "cache": entries_of(grown)}
+
+
+two_pairs = several(features, "K", "V", "K_next", "V_next")
+
+
+@verb
+def pack(module, K: two_pairs, V: two_pairs, K_next: two_pairs, V_next: two_pairs):
+    """Call _pack_cache twice and answer both caches."""
+    first, second = module._pack_cache(K, V), module._pack_cache(K_next, V_next)
+    return {"first": entries_of(first), "second": entries_of(second)}
+
+
+keys = several(features, "K")
+
+
+@verb
+def refuse(module, K: keys):
+    """Call _refuse_overflow on keys of this many tokens."""
+    module._refuse_overflow(K)
+    return {"accepted": True}
+
+
+# What the calls above share.
+
+
+def with_weights(module, weights, dtype):
+    """Return the module in this dtype and in eval mode, with these numbers in its layers."""
+    if any(x.dtype != dtype for x in (*module.parameters(), *module.buffers())):
+        module.to(dtype)
+    module.eval()
+    for name, numbers in weights.items():
+        for part, wanted in numbers.items():
+            own = getattr(need(module, name), part, None)
+            if own is None or own.shape != wanted.shape:
+                raise Wrong("missing", f"`{name}.{part}` must be a parameter {[*wanted.shape]}")
+            own.copy_(wanted)
+    return module
+
+
+def arguments(call, query, key, value, cache, causal):
+    """The arguments of a call, by place and by name; what a case leaves out is left out."""
+    if call == "positional":
+        return [query, key, value, cache, causal is None or causal], {}
+    named = {"cache": cache, "use_causal_mask": causal}
+    named = {name: x for name, x in named.items() if x is not None}
+    if call == "keywords":
+        return [], {"query": query, "key": key, "value": value, **named}
+    return [query, key, value], named
+
+
+@contextmanager
+def in_mode(module, training):
+    """Training or eval mode for one call; between the steps the module is in eval mode."""
+    if module.training != training:
+        module.train(training)
+    try:
+        yield
+    finally:
+        if training:
+            module.eval()
+
+
+@contextmanager
+def owned_by_caller(cache):
+    """Refuse a call that puts other tensors into this cache; the grader sees what is written into its tensors."""
+    before = {} if cache is None else {name: cache[name] for name in ENTRIES}
+    yield
+    for name, held in before.items():
+        if cache[name] is not held:
+            raise Wrong("mutated_input", f"the call replaced `{name}` in the cache passed in")
+
+
+def result(module, answer):
+    """What a call of the module returned; its cache object is left for a later step's `live`."""
+    if not isinstance(answer, tuple | list) or len(answer) != 2:
+        raise Wrong("missing", "`forward` must return two things: (output, new_cache)")
+    module.leave(answer[1])
+    return {"output": tensor(answer[0], "the output"), "cache": entries_of(answer[1])}
+
+
+def entries_of(cache):
+    """Key and value of a cache that was returned."""
+    entries = {name: entry(cache, name, "the returned cache") for name in ENTRIES}
+    for name, held in entries.items():
+        if tensor(held, f"`{name}` of the returned cache").dim() == 4:
+            told = f"the returned cache keeps `{name}` as {[*held.shape]}, with its heads split"
+            raise Wrong("wrong_shape", f"{told}; [B, tokens, d_model] is expected")
+    return entries
+
+
+def entry(mapping, name, what):
     try:
         return mapping[name]
     except (KeyError, TypeError, IndexError):
         raise Wrong("missing", f"{what} has no {name!r}") from None
 
 
-def _tensor(value, what):
+def tensor(value, what):
     if value is None:
         raise Wrong("missing", f"{what} is None; is a `return` missing?")
     if not hasattr(value, "dtype"):
         raise Wrong("missing", f"{what} is {type(value).__name__}, not a tensor")
     return value
+
+
+def cast(item, dtype):
+    """The same tensors in another dtype; None stays."""
+    if isinstance(item, Mapping):
+        return {name: cast(part, dtype) for name, part in item.items()}
+    return item if item is None else item.to(dtype)
+
+
+Plan, Verbs = both_sides(globals())

@@ -13,7 +13,7 @@ from typing import Any
 
 from grader.author.kill_matrix import KillMatrix, kill_matrix
 from grader.author.wrong_variants import bug_ids
-from grader.content import Challenge, load_challenge
+from grader.content import Catalogue, Challenge
 from grader.content.cases_document import cases_bytes
 from grader.content.cases_schema import cases_digest, cases_schema
 from grader.content.jsonfile import read_json
@@ -127,4 +127,4 @@ def _json(document: Any) -> bytes:
 
 def reload(challenge: Challenge) -> Challenge:
     """Read a challenge again after its files were written."""
-    return load_challenge(challenge.id, challenge.folder.parents[1])
+    return Catalogue(challenge.root).load(challenge.id)

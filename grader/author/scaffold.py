@@ -12,7 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from grader.author.recording import schema_bytes
-from grader.content import Challenge, load_challenge
+from grader.content import Catalogue, Challenge
 from grader.content.cases_schema import validate_challenge
 from grader.ground.errors import Exit, KvdojoError
 from grader.ground.files import write_atomically
@@ -61,7 +61,7 @@ def scaffold(name: str, root: Path) -> Challenge:
             reference.unlink()
         shutil.rmtree(made, ignore_errors=True)
         raise
-    challenge = load_challenge(name, root)
+    challenge = Catalogue(root).load(name)
     write_atomically(challenge.cases_schema, schema_bytes(challenge))
     validate_challenge(challenge)
     return challenge

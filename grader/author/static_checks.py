@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from grader.author.checkpoint_rules import checkpoint_faults
+from grader.author.driver_reads import undeclared_reads
 from grader.author.recording import content_digest, schema_bytes, starter_bytes, verbs_schema_bytes
 from grader.author.violation import Violation
 from grader.author.wrong_variants import bug_ids, planted, trivial_solution
@@ -36,6 +37,7 @@ def check(challenge: Challenge) -> list[Violation]:
         _brief,
         _impostors,
         _recipes,
+        _reads,
         checkpoint_faults,
     ):
         try:
@@ -162,6 +164,16 @@ def _recipes(challenge: Challenge) -> Faults:
             estimate_cost(challenge, case)
         except ContentError as error:
             yield case.id, str(error)
+
+
+def _reads(challenge: Challenge) -> Faults:
+    """The driver reads nothing but what `challenge.json` declares."""
+    _ = challenge.reads_digest  # raises for a file that cannot be read
+    for name in undeclared_reads(challenge):
+        yield (
+            "driver.py",
+            f"opens {name!r}, which challenge.json does not name under `reads`; add it there",
+        )
 
 
 def _brief(challenge: Challenge) -> Faults:

@@ -1,6 +1,6 @@
-"""Files of a folder or of a zip archive as one flat list of leaves, none of which is read yet.
+"""List the files of a folder or of a zip archive; none of them is read yet.
 
-Every name may be hostile: a leaf that must not be read says why.  Nothing is ever unpacked to disk,
+Every name may be hostile: an entry that must not be read says why.  Nothing is ever unpacked to disk,
 and nothing here knows what a submission is.
 """
 
@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from grader.ground.files import NotOrdinary, read_beginning
+
 MAX_ARCHIVE = 8 << 20  # bytes of one learner's archive
 MAX_UNPACKED = 64 << 20
 MAX_MEMBERS = 2000
@@ -28,7 +30,7 @@ BROKEN = (
 
 
 class SubmissionRefused(Exception):
-    """Why a submission cannot be graded, in words for the instructor."""
+    """A submission that cannot be graded; the text says why, in words for the instructor."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class FileEntry:
 
 
 def is_junk(parts: tuple[str, ...]) -> bool:
-    """Say whether a file is a system's, a tool's or an environment's rather than the learner's."""
+    """Whether a file belongs to a system, a tool or an environment rather than to the learner."""
     return any(part in JUNK or part.startswith(".") for part in parts)
 
 
@@ -84,9 +86,9 @@ def folder_entries(root: Path, skip: Path) -> list[FileEntry]:
 
 
 def archive_entries(data: bytes | Path, *, bulk: bool = False) -> list[FileEntry]:
-    """Return the files in a zip archive; raises Refused when it cannot or must not be opened.
+    """Return the files in a zip archive; raises SubmissionRefused when it cannot or must not be opened.
 
-    A course system's `bulk` archive may be large, and a fault in it is its member's alone.
+    A course system's archive (`bulk`) may be large, and a faulty member of it is refused alone.
     """
     try:
         archive = zipfile.ZipFile(io.BytesIO(data) if isinstance(data, bytes) else data)
@@ -165,13 +167,11 @@ def _file(path: Path, root: Path) -> FileEntry:
 
 
 def read_file(path: Path, limit: int) -> bytes:
-    """Return at most `limit` bytes of an ordinary file; a link or a pipe put there since is refused."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    """Return at most `limit` bytes of an ordinary file; a link or a pipe put there since it was listed is refused."""
     try:
-        with os.fdopen(os.open(path, flags), "rb") as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise SubmissionRefused("is not an ordinary file")
-            return stream.read(limit)
+        return read_beginning(path, limit, follow=False)
+    except NotOrdinary:
+        raise SubmissionRefused("is not an ordinary file") from None
     except OSError as error:
         raise SubmissionRefused(f"cannot be read: {error.strerror}") from None
 
@@ -183,7 +183,7 @@ def _refused(parts: tuple[str, ...], why: str) -> FileEntry:
     return FileEntry(parts, read, f"{parts[-1]!r} {why}")
 
 
-def unwrapped(entries: list[FileEntry]) -> Iterator[FileEntry]:
-    """Yield the leaves without their first folder."""
+def without_first_folder(entries: list[FileEntry]) -> Iterator[FileEntry]:
+    """Yield the entries without the first folder of their paths."""
     for entry in entries:
         yield replace(entry, parts=entry.parts[1:])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 from grader.classroom.find_submissions import FoundSubmission, learner_slug
 from grader.ground.errors import Exit, KvdojoError
 from grader.ground.files import write_atomically
+from grader.ground.strict_json import parse_strict
 
 SCHEMA = "kvdojo/batch/v1"
 
@@ -29,7 +30,12 @@ class BatchError(KvdojoError):
 
 @dataclass(frozen=True)
 class PlannedSubmission:
-    """One submission of the plan; `refusal` says why it is not run."""
+    """One submission of the plan.
+
+    `id` names its files in the batch folder and is unique there, also where letters differ only in case.  `origin` is
+    where it lay below the searched folder, `file` the name that the learner gave to it.  `refusal` says why it is not
+    run; None for one that is.
+    """
 
     id: str
     learner: str
@@ -50,38 +56,29 @@ class BatchPlan:
     entries: tuple[PlannedSubmission, ...]
 
 
-def make_plan(
-    challenge: str,
-    searched: str,
-    mark: str,
-    found: Iterable[FoundSubmission],
-    keep: Callable[[str, bytes], None],
-) -> BatchPlan:
-    """Name the submissions, hand each source to `keep`, and return the plan."""
-    taken: set[str] = set()
-    entries = []
-    for item in found:
-        name = learner_slug(item.learner)
-        if name.casefold() in taken:
-            name = f"{name}-{sha256(item.origin.encode('utf-8', 'replace')).hexdigest()[:8]}"
-        while name.casefold() in taken:
-            name += "x"
-        taken.add(name.casefold())
-        if item.refusal is None:
-            keep(name, item.source)
-        digest = sha256(item.source).hexdigest()
-        entries.append(
-            PlannedSubmission(
-                name,
-                item.learner.name,
-                item.learner.number,
-                item.origin,
-                item.file or Path(item.origin).name or "submission.py",
-                digest,
-                item.refusal,
-            )
-        )
-    return BatchPlan(challenge, searched, mark, tuple(entries))
+def planned(found: FoundSubmission, taken: set[str]) -> PlannedSubmission:
+    """Give a submission an id that is not in `taken`, and add the id there.
+
+    The id is the learner's name.  A second submission of that name gets a digest of its origin behind it:
+
+        Jo Doe (7)  in  jo_7/kv_attention.py     ->  Jo-Doe-7
+        Jo Doe (7)  in  again/kv_attention.py    ->  Jo-Doe-7-5f2b41c9
+    """
+    name = learner_slug(found.learner)
+    if name.casefold() in taken:
+        name = f"{name}-{sha256(found.origin.encode('utf-8', 'replace')).hexdigest()[:8]}"
+    while name.casefold() in taken:
+        name += "x"
+    taken.add(name.casefold())
+    return PlannedSubmission(
+        name,
+        found.learner.name,
+        found.learner.number,
+        found.origin,
+        found.file or Path(found.origin).name or "submission.py",
+        sha256(found.source).hexdigest(),
+        found.refusal,
+    )
 
 
 def save_plan(path: Path, plan: BatchPlan) -> None:
@@ -95,19 +92,24 @@ def save_plan(path: Path, plan: BatchPlan) -> None:
 def load_plan(path: Path) -> BatchPlan:
     """Read a plan; raises BatchError when it is not one."""
     try:
-        document: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        if document.pop("schema") != SCHEMA:
-            raise ValueError(f"its schema is not {SCHEMA}")
-        entries = tuple(PlannedSubmission(**entry) for entry in document.pop("entries"))
-        plan = BatchPlan(**document, entries=entries)
-        if any(slug_is_unsafe(entry.id) for entry in entries):
-            raise ValueError("an id is not a plain name")
-        return plan
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return _plan(parse_strict(path.read_text("utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BatchError(f"{path}: cannot be used ({error}); choose another --out") from None
 
 
-def slug_is_unsafe(name: object) -> bool:
-    """Say whether an id could lead to a file elsewhere."""
-    plain = isinstance(name, str) and name and name.replace("-", "").replace("_", "")
-    return not plain or "/" in str(name) or "\\" in str(name) or str(name).startswith(".")
+def _plan(document: Any) -> BatchPlan:
+    """Return the plan of a document; raises ValueError, KeyError, TypeError or AttributeError."""
+    if not isinstance(document, Mapping) or document["schema"] != SCHEMA:
+        raise ValueError(f"its schema is not {SCHEMA}")
+    entries = tuple(PlannedSubmission(**entry) for entry in document["entries"])
+    if not all(_is_plain_name(entry.id) for entry in entries):
+        raise ValueError("an id is not a plain name")
+    rest = {key: document[key] for key in document if key not in ("schema", "entries")}
+    return BatchPlan(**rest, entries=entries)
+
+
+def _is_plain_name(name: object) -> bool:
+    """Whether an id can only lead to a file in the batch folder itself."""
+    if not isinstance(name, str) or not name.replace("-", "").replace("_", ""):
+        return False
+    return "/" not in name and "\\" not in name and not name.startswith(".")

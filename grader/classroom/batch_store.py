@@ -9,39 +9,36 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from grader.classroom import journal
 from grader.classroom.batch_plan import (
     BatchError,
     BatchPlan,
     PlannedSubmission,
     load_plan,
-    make_plan,
     save_plan,
 )
-from grader.classroom.find_submissions import FoundSubmission
-from grader.classroom.journal import Journal
-from grader.ground.files import write_atomically
+from grader.classroom.journal import Journal, read_journal
+from grader.ground.files import sync_folder, write_atomically
 
 OURS = {"sources", "results", "journal.jsonl", "batch.json", "summary.csv", "class.html"}
 
 
 class BatchStore:
-    """One batch on disk."""
+    """One batch on disk; `suffix` is that of the challenge's file, `.py` or `.json`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, suffix: str) -> None:
         self.folder = folder
+        self.suffix = suffix
         self.plan_path = folder / "batch.json"
         self.journal_path = folder / "journal.jsonl"
         self.results = folder / "results"
         self.sources = folder / "sources"
 
-    def check(self, *, resume: bool) -> bool:
+    def holds_plan(self, *, resume: bool) -> bool:
         """Return whether there is a plan to go on with; raises BatchError where --out must not be used."""
         if os.path.lexists(self.folder) and not self.folder.is_dir():
             raise BatchError(f"{self.folder} is not a folder; choose another --out")
@@ -66,24 +63,16 @@ class BatchStore:
                     path.unlink()
         return opened
 
-    def plan(
-        self,
-        challenge: str,
-        searched: str,
-        mark: str,
-        found: Callable[[], Iterable[FoundSubmission]],
-    ) -> BatchPlan:
-        """Copy the sources and write the plan of a new batch."""
+    def make_folders(self) -> None:
+        """Make room for sources and results."""
         self.sources.mkdir(parents=True, exist_ok=True)
         self.results.mkdir(parents=True, exist_ok=True)
-        plan = make_plan(
-            challenge, searched, mark, found(), lambda name, data: self._keep(name, data)
-        )
-        if plan.entries:
-            save_plan(self.plan_path, plan)
-        return plan
 
-    def load(self, challenge: str, searched: str, mark: str) -> BatchPlan:
+    def save_plan(self, plan: BatchPlan) -> None:
+        """Write the plan of a new batch, whose sources are there."""
+        save_plan(self.plan_path, plan)
+
+    def load_plan(self, challenge: str, searched: str, fingerprint: str) -> BatchPlan:
         """Read the plan of a batch to go on with; raises BatchError when it was another's."""
         plan = load_plan(self.plan_path)
         if plan.challenge != challenge:
@@ -94,27 +83,35 @@ class BatchStore:
             raise BatchError(
                 f"{self.folder} holds a batch of {plan.searched}; choose another --out"
             )
-        if plan.fingerprint != mark:
+        if plan.fingerprint != fingerprint:
             raise BatchError(
                 f"{challenge!r} or kvdojo has changed since this batch began, and one measure must"
                 " hold for all: grade anew with another --out"
             )
         return plan
 
+    def source_path(self, entry: PlannedSubmission) -> Path:
+        """Where the copy of a submission lies."""
+        return self.sources / f"{entry.id}{self.suffix}"
+
+    def keep_source(self, entry: PlannedSubmission, source: bytes) -> None:
+        """Copy a submission, so that exactly these bytes are graded whatever becomes of the original."""
+        self.source_path(entry).write_bytes(source)
+
     def source(self, entry: PlannedSubmission) -> bytes:
         """Return the bytes to grade."""
-        return (self.sources / f"{entry.id}.py").read_bytes()
-
-    def finish(self, entry: PlannedSubmission, document: dict[str, Any]) -> None:
-        """Put the document where it counts, for good."""
-        # json.dumps with an indent is slow enough to hold up a batch
-        text = msgspec.json.format(json.dumps(document), indent=1)
-        write_atomically(self.result_path(entry), text + "\n")
-        _sync_folder(self.results)
+        return self.source_path(entry).read_bytes()
 
     def result_path(self, entry: PlannedSubmission) -> Path:
         """Where the result of a submission lies once it is finished."""
         return self.results / f"{entry.id}.json"
+
+    def finish(self, entry: PlannedSubmission, document: dict[str, Any]) -> None:
+        """Put the result document where it counts, for good."""
+        # json.dumps with an indent is slow enough to hold up a batch
+        text = msgspec.json.format(json.dumps(document), indent=1)
+        write_atomically(self.result_path(entry), text + "\n")
+        sync_folder(self.results)
 
     def result(self, entry: PlannedSubmission) -> dict[str, Any] | None:
         """Return the document of a finished submission; None when there is none that can be used."""
@@ -130,24 +127,11 @@ class BatchStore:
         return document if fits else None
 
     def interrupted(self) -> set[str]:
-        """Ids that the journal saw begin and never end."""
+        """Return the ids that the journal saw begin and never end."""
         begun: set[str] = set()
-        for event in journal.read(self.journal_path):
+        for event in read_journal(self.journal_path):
             if event["event"] == "started":
                 begun.add(str(event.get("id")))
             elif event["event"] == "finished":
                 begun.discard(str(event.get("id")))
         return begun
-
-    def _keep(self, name: str, data: bytes) -> None:
-        (self.sources / f"{name}.py").write_bytes(data)
-
-
-def _sync_folder(path: Path) -> None:
-    """Make a rename last through a power cut."""
-    with contextlib.suppress(OSError):  # not every file system can
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -15,7 +15,7 @@ import numpy as np
 
 from grader.classroom.batch_plan import BatchPlan, PlannedSubmission
 from grader.classroom.batch_store import BatchStore
-from grader.classroom.similarity import SimilarGroup, groups
+from grader.classroom.similarity import SimilarGroup, similar_groups
 from grader.content import Challenge
 
 BINS = 10
@@ -112,7 +112,7 @@ def summarise_class(challenge: Challenge, plan: BatchPlan, store: BatchStore) ->
         bins=_bins(judged),
         bugs=_bugs(challenge, judged),
         cases=_cases(challenge, judged),
-        alike=tuple(groups(challenge, sources, lambda name: store.source(sources[name]))),
+        alike=tuple(similar_groups(challenge, sources, lambda name: store.source(sources[name]))),
     )
 
 

@@ -1,6 +1,8 @@
-"""A Dask cluster as a pool.  Its scheduler and workers are ours: what they send is believed, but for other content.
+"""A Dask cluster as a pool.
 
-Dask alone would run a submission that kills its worker on three more; here the first loss is told at once.
+Scheduler and workers are trusted, except that a worker may have another version of the challenge or of kvdojo: its
+answers are then rejected, and it gets no more jobs.  Dask alone would run a submission that ends its worker on three
+more of them; here the first loss is reported, and the dispatcher decides.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ STALE_SECONDS = 2.0
 
 
 class DaskPool:
-    """The workers of one scheduler, but for those that have other content."""
+    """The workers of one scheduler, without those that have other content."""
 
     def __init__(self, place: str, jobs: int | None) -> None:
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
@@ -40,9 +42,9 @@ class DaskPool:
             reason = str(error).partition("\n")[0]
             raise BatchError(f"no Dask scheduler answers at {place}: {reason}") from None
         self._jobs = jobs
-        self._bad: set[str] = set()
+        self._excluded: set[str] = set()
         self._threads: dict[str, int] = {}
-        self._asked = self._peopled = 0.0
+        self._asked_at = self._had_workers_at = 0.0  # on the monotonic clock
         self._executors: dict[frozenset[str], Executor] = {}
         try:
             self._client.wait_for_workers(1, timeout=WORKERS_SECONDS)
@@ -53,13 +55,13 @@ class DaskPool:
 
     @property
     def slots(self) -> int:
-        """Threads of all good workers, at most as many as were asked for."""
+        """How many threads the workers have, at most as many as were asked for."""
         threads = sum(self._workers().values()) or 1
         return min(threads, self._jobs or threads)
 
     def submit(self, fn: Callable[..., T], /, *args: Any) -> Future[T]:
-        """Run `fn(*args)` on a good worker."""
-        good = frozenset(self._workers()) if self._bad else frozenset()
+        """Run `fn(*args)` on a worker that is not excluded."""
+        good = frozenset(self._workers()) if self._excluded else frozenset()
         if good not in self._executors:
             self._executors[good] = self._client.get_executor(
                 pure=False, workers=sorted(good) or None
@@ -70,9 +72,9 @@ class DaskPool:
         return outer
 
     def exclude(self, worker: str) -> None:
-        """Give it no more jobs."""
-        self._bad.add(worker)
-        self._asked = 0.0
+        """Give that worker no more jobs; raises BatchError when none is left."""
+        self._excluded.add(worker)
+        self._asked_at = 0.0
         if not self._workers():
             raise BatchError(
                 "no Dask worker has this challenge and this version of kvdojo as they are here;"
@@ -83,12 +85,12 @@ class DaskPool:
         """Raise BatchError when the scheduler has gone, or has been without workers for long."""
         if self._client.status != "running":
             raise BatchError("the Dask scheduler has gone; go on with --resume when it is back")
-        self._asked = 0.0
-        if not self._workers() and time.monotonic() - self._peopled > WORKERS_SECONDS:
+        self._asked_at = 0.0
+        if not self._workers() and time.monotonic() - self._had_workers_at > WORKERS_SECONDS:
             raise BatchError("the Dask cluster lost all its workers; go on with --resume")
 
     def close(self) -> None:
-        """Leave the cluster as it was; what still runs there is dropped."""
+        """Leave the cluster as it was; the results of what still runs there are dropped."""
         for executor in self._executors.values():
             with contextlib.suppress(Exception):
                 executor.shutdown(wait=False)
@@ -99,15 +101,15 @@ class DaskPool:
 
     def _workers(self) -> dict[str, int]:
         now = time.monotonic()
-        if now - self._asked > STALE_SECONDS:
+        if now - self._asked_at > STALE_SECONDS:
             try:
                 self._threads = dict(self._client.nthreads())
             except (OSError, TimeoutError, CommClosedError):
                 self._threads = {}
-            self._asked = now
-        good = {name: count for name, count in self._threads.items() if name not in self._bad}
+            self._asked_at = now
+        good = {name: count for name, count in self._threads.items() if name not in self._excluded}
         if good:
-            self._peopled = now
+            self._had_workers_at = now
         return good
 
 
@@ -123,7 +125,7 @@ def _hand_on(done: Future[T], outer: Future[T]) -> None:
 
 
 def _allow_failures(client: Any, count: int) -> int:
-    """Set how many lost workers a task may cost the scheduler before it tells us; return what it was."""
+    """Set how many workers a task may cost before the scheduler gives it up; return what it was."""
 
     # a local function travels by value, so that a scheduler without kvdojo can run it
     def change(count: int, dask_scheduler: Any = None) -> int:

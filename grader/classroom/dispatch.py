@@ -1,7 +1,14 @@
 """Grade the submissions of a plan on a pool: each exactly once, whatever becomes of the workers.
 
-A submission whose worker was lost is tried once more, alone and after all others, so that it is known
-who was at fault; when that worker is lost too, it could not be judged.  Knows nothing of terminals.
+When a worker is lost, all submissions that it had may be at fault.  Each of them is tried once more, alone and after
+all others; one whose worker is then lost again could not be judged.  Four submissions on one Dask worker, where d ends
+the process:
+
+    a b c d       the worker is lost: a, b, c and d are suspects
+    e f g h ...   the others go on first
+    a, b, c, d    one by one: a, b and c are judged, and d's worker is lost again
+
+Knows nothing of terminals.
 """
 
 from __future__ import annotations
@@ -24,56 +31,58 @@ from grader.sandbox import SandboxError
 
 AHEAD = 2  # jobs per slot on their way, so that no worker waits for us
 TICK_SECONDS = 1.0
-Seen = Callable[[PlannedSubmission, dict[str, Any]], None]
 
 
 @dataclass
 class JobDispatcher:
-    """One run over the submissions that are not finished."""
+    """Hands out the submissions that are not finished, and takes in their results.
+
+    `finished` is called with each submission and its result document once both are on disk.
+    """
 
     challenge: Challenge
     fingerprint: str
     store: BatchStore
     journal: Journal
     pool: Pool
-    seen: Seen
+    finished: Callable[[PlannedSubmission, dict[str, Any]], None]
     isolate: bool = True
     _waiting: deque[PlannedSubmission] = field(default_factory=deque)
     _suspects: deque[PlannedSubmission] = field(default_factory=deque)
     _running: dict[Future[JobAnswer], PlannedSubmission] = field(default_factory=dict)
-    _lost: set[str] = field(default_factory=set)
+    _lost_once: set[str] = field(default_factory=set)
 
     def grade(self, entries: Iterable[PlannedSubmission]) -> None:
         """Finish every entry; raises BatchError or GraderError when that is not possible."""
         self._waiting.extend(entries)
-        while self._fill():
+        while self._hand_out():
             done, _ = wait(self._running, timeout=TICK_SECONDS, return_when=FIRST_COMPLETED)
             if not done:
                 self.pool.check()
             for future in done:
-                self._ended(self._running.pop(future), future)
+                self._take_in(self._running.pop(future), future)
 
-    def interrupt(self) -> None:
+    def note_interruption(self) -> None:
         """Write down what was being graded."""
         ids = sorted(entry.id for entry in self._running.values())
         self.journal.add("interrupted", ids=ids)
 
-    def _fill(self) -> bool:
-        """Keep the workers busy; suspects come last and one by one."""
+    def _hand_out(self) -> bool:
+        """Keep the workers busy, and return whether anything is left; suspects come last and one by one."""
         while self._waiting and len(self._running) < AHEAD * self.pool.slots:
-            self._begin(self._waiting.popleft())
+            self._submit(self._waiting.popleft())
         if not self._running and self._suspects:
-            self._begin(self._suspects.popleft())
+            self._submit(self._suspects.popleft())
         return bool(self._running or self._waiting or self._suspects)
 
-    def _begin(self, entry: PlannedSubmission) -> None:
+    def _submit(self, entry: PlannedSubmission) -> None:
         if entry.refusal is not None:
-            self._finish(entry, self._error(entry, entry.refusal))
+            self._finish_unjudged(entry, entry.refusal)
             return
         try:
             source = self.store.source(entry)
         except OSError as error:
-            self._finish(entry, self._error(entry, f"its copy cannot be read: {error.strerror}"))
+            self._finish_unjudged(entry, f"its copy cannot be read: {error.strerror}")
             return
         self.journal.add("started", sync=False, id=entry.id)
         job = GradingJob(
@@ -81,47 +90,45 @@ class JobDispatcher:
         )
         self._running[self.pool.submit(grade, job)] = entry
 
-    def _ended(self, entry: PlannedSubmission, future: Future[JobAnswer]) -> None:
+    def _take_in(self, entry: PlannedSubmission, future: Future[JobAnswer]) -> None:
         try:
             answer = future.result()
         except WorkerLost as error:
-            self._lose(entry, str(error))
+            self._try_again_or_give_up(entry, str(error))
         except (GraderError, SandboxError) as error:
             raise GraderError(f"a worker cannot grade: {error}") from error
         except Exception as error:
             # a bug of ours that this file brings out must not keep all others from being graded
-            text = (
-                f"kvdojo failed on it ({type(error).__name__}: {error}), which is a bug to report"
-            )
-            self._finish(entry, self._error(entry, text))
+            bug = f"{type(error).__name__}: {error}"
+            self._finish_unjudged(entry, f"kvdojo failed on it ({bug}), which is a bug to report")
         else:
             if answer.fingerprint != self.fingerprint or answer.document is None:
-                self._refuse(entry, answer)
+                self._reject(entry, answer)
             elif answer.document["submission"]["sha256"] != entry.sha256:
-                text = "its copy was damaged after the batch began"
-                self._finish(entry, self._error(entry, text))
+                self._finish_unjudged(entry, "its copy was damaged after the batch began")
             else:
                 self._finish(entry, answer.document)
 
-    def _lose(self, entry: PlannedSubmission, why: str) -> None:
+    def _try_again_or_give_up(self, entry: PlannedSubmission, why: str) -> None:
         self.journal.add("lost", id=entry.id, why=why)
-        if entry.id in self._lost:
+        if entry.id in self._lost_once:
             text = "its worker was lost twice, the second time with nothing else on it"
-            self._finish(entry, self._error(entry, text))
+            self._finish_unjudged(entry, text)
             return
-        self._lost.add(entry.id)
+        self._lost_once.add(entry.id)
         self._suspects.append(entry)
 
-    def _refuse(self, entry: PlannedSubmission, answer: JobAnswer) -> None:
-        """A worker with other content gets no more work, and its answer does not count."""
+    def _reject(self, entry: PlannedSubmission, answer: JobAnswer) -> None:
+        """Give no more work to a worker that has other content; its answer does not count."""
         self.journal.add("refused", id=entry.id, worker=answer.worker)
         self.pool.exclude(answer.worker)
         self._waiting.append(entry)
 
-    def _error(self, entry: PlannedSubmission, why: str) -> dict[str, Any]:
-        return Result.unjudged(self.challenge, entry.file, entry.sha256, f"{why}.").document()
+    def _finish_unjudged(self, entry: PlannedSubmission, why: str) -> None:
+        result = Result.unjudged(self.challenge, entry.file, entry.sha256, f"{why}.")
+        self._finish(entry, result.document())
 
     def _finish(self, entry: PlannedSubmission, document: dict[str, Any]) -> None:
         self.store.finish(entry, document)
         self.journal.add("finished", id=entry.id, verdict=document["verdict"])
-        self.seen(entry, document)
+        self.finished(entry, document)

@@ -1,7 +1,8 @@
 """Find the submissions in whatever a course system hands over: files, folders, archives of either.
 
-One submission is one file of one learner, of the kind the challenge asks for.  What cannot be told or must not
-be read becomes a submission with a refusal, so that nobody drops out unseen.
+One submission is one file of one learner, of the kind the challenge asks for.  Where it is not clear which file counts,
+or where a file must not be read, there is a submission with a refusal, so that no learner drops out unnoticed.  Who a
+submission is from is read off the names that course systems give to folders and files.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from grader.classroom.archive_entries import (
     archive_entries,
     folder_entries,
     read_file,
-    unwrapped,
+    without_first_folder,
 )
 from grader.ground.limits import MAX_SOURCE_BYTES
 
@@ -55,15 +56,16 @@ class FoundSubmission:
 def find_submissions(root: Path, file: str, skip: Path) -> Iterator[FoundSubmission]:
     """Yield the submissions below `root`, a folder or a zip archive, leaving out the folder `skip`.
 
-    `file` is the name that the challenge gives to a learner's file.  Raises Refused when `root` itself is of no use.
+    `file` is the name that the challenge gives to a learner's file.  Raises SubmissionRefused when `root` itself is of
+    no use.
     """
-    entries = folder_entries(root, skip) if root.is_dir() else [_sole(root)]
+    entries = folder_entries(root, skip) if root.is_dir() else [_only_entry(root)]
     kind = PurePosixPath(file).suffix
-    for learner, group in sorted(_groups(_opened(entries, kind), kind).items()):
+    for learner, group in sorted(_by_learner(_opened(entries, kind), kind).items()):
         yield _submission(learner, group, file)
 
 
-def _sole(path: Path) -> FileEntry:
+def _only_entry(path: Path) -> FileEntry:
     if path.suffix.lower() != ".zip":
         raise SubmissionRefused(f"{path.name!r} is neither a folder nor a zip archive")
     return FileEntry((path.name,), lambda limit: read_file(path, limit), archive=path)
@@ -75,24 +77,28 @@ def _opened(entries: list[FileEntry], kind: str) -> list[FileEntry]:
         try:
             inside = archive_entries(entries[0].archive, bulk=True)
         except SubmissionRefused:
-            return entries  # told as that one submission's fault
+            return entries  # refused as one submission
         if any(len(entry.parts) > 1 for entry in inside) or len(inside) > 1:
             entries = inside
-    while _wraps(entries, kind):
-        entries = list(unwrapped(entries))
+    while _is_wrapper(entries, kind):
+        entries = list(without_first_folder(entries))
     return entries
 
 
-def _wraps(entries: list[FileEntry], kind: str) -> bool:
-    """Say whether all files lie in one folder that is not a learner's own."""
+def _is_wrapper(entries: list[FileEntry], kind: str) -> bool:
+    """Whether all files lie in one folder that is not a learner's own."""
     firsts = {entry.parts[0] for entry in entries}
     if len(firsts) != 1 or any(len(entry.parts) < 2 for entry in entries):
         return False
-    below = {entry.parts[1] for entry in entries if len(entry.parts) > 2 or _counts(entry, kind)}
+    below = {
+        entry.parts[1]
+        for entry in entries
+        if len(entry.parts) > 2 or _may_be_submission(entry, kind)
+    }
     return len(below) > 1 and not is_one_learners_folder(*firsts)
 
 
-def _groups(entries: list[FileEntry], kind: str) -> dict[Learner, list[FileEntry]]:
+def _by_learner(entries: list[FileEntry], kind: str) -> dict[Learner, list[FileEntry]]:
     """Collect each learner's files; other files beside the submissions are left alone."""
     prefix = common_folder_prefix(entry.parts[0] for entry in entries if len(entry.parts) > 1)
     groups: dict[Learner, list[FileEntry]] = {}
@@ -101,13 +107,13 @@ def _groups(entries: list[FileEntry], kind: str) -> dict[Learner, list[FileEntry
             learner = learner_of_folder(entry.parts[0].removeprefix(prefix) or entry.parts[0])
         else:
             learner, rest = learner_of_file(entry.name)
-            if not (_counts(entry, kind) or rest != entry.name):
+            if not (_may_be_submission(entry, kind) or rest != entry.name):
                 continue
         groups.setdefault(learner, []).append(entry)
     return groups
 
 
-def _counts(entry: FileEntry, kind: str) -> bool:
+def _may_be_submission(entry: FileEntry, kind: str) -> bool:
     suffixes = (kind, ".zip", *OTHER_ARCHIVES)
     return entry.name.lower().endswith(suffixes) or entry.refusal is not None
 
@@ -116,15 +122,15 @@ def _submission(learner: Learner, group: list[FileEntry], file: str) -> FoundSub
     origin = str(PurePosixPath(*group[0].parts[: max(1, len(group[0].parts) - 1)]))
     found = FoundSubmission(learner, origin)
     try:
-        entry = _pick(_expanded(group), file)
+        entry = _pick(_with_archives_opened(group), file)
         origin = str(PurePosixPath(*entry.parts))
         found = replace(found, origin=origin, file=learner_of_file(entry.name)[1])
-        return replace(found, source=_read(entry, MAX_SOURCE_BYTES, "a submission"))
+        return replace(found, source=_read_within(entry, MAX_SOURCE_BYTES, "a submission"))
     except SubmissionRefused as refused:
         return replace(found, refusal=str(refused))
 
 
-def _expanded(group: list[FileEntry]) -> list[FileEntry]:
+def _with_archives_opened(group: list[FileEntry]) -> list[FileEntry]:
     """Return the learner's files with those in zip archives, one level deep."""
     found: list[FileEntry] = []
     for entry in group:
@@ -133,12 +139,12 @@ def _expanded(group: list[FileEntry]) -> list[FileEntry]:
         if not entry.name.lower().endswith(".zip"):
             found.append(entry)
             continue
-        inside = archive_entries(_read(entry, MAX_ARCHIVE, "an archive"))
+        inside = archive_entries(_read_within(entry, MAX_ARCHIVE, "an archive"))
         found += [replace(item, parts=(*entry.parts, *item.parts)) for item in inside]
     return found
 
 
-def _read(entry: FileEntry, most: int, what: str) -> bytes:
+def _read_within(entry: FileEntry, most: int, what: str) -> bytes:
     data = entry.read(most + 1)
     if len(data) > most:
         raise SubmissionRefused(
@@ -162,12 +168,13 @@ def _pick(entries: list[FileEntry], file: str) -> FileEntry:
     if fitting:
         shown = ", ".join(sorted(entry.name for entry in (exact or fitting))[:4])
         raise SubmissionRefused(
-            f"which of {len(exact or fitting)} {_kind(file)} files counts cannot be told: {shown}"
+            f"which of {len(exact or fitting)} {kind_of_file(file)} files counts cannot be told: {shown}"
         )
-    raise SubmissionRefused(_nothing(entries, file))
+    raise SubmissionRefused(_why_none(entries, file))
 
 
-def _kind(file: str) -> str:
+def kind_of_file(file: str) -> str:
+    """Return what messages call files of this kind: `Python`, `JSON`."""
     return "Python" if file.endswith(".py") else Path(file).suffix.removeprefix(".").upper()
 
 
@@ -176,13 +183,13 @@ def _shallowest(entries: list[FileEntry]) -> list[FileEntry]:
     return [entry for entry in entries if len(entry.parts) == depth]
 
 
-def _nothing(entries: list[FileEntry], file: str) -> str:
+def _why_none(entries: list[FileEntry], file: str) -> str:
     for entry in entries:
         if entry.refusal:
             return entry.refusal
         if entry.name.lower().endswith((*OTHER_ARCHIVES, ".zip")):
             return f"{entry.name!r} is not opened: only zip archives are, one level deep"
-    return f"there is no {_kind(file)} file; {file} was expected"
+    return f"there is no {kind_of_file(file)} file; {file} was expected"
 
 
 def learner_of_folder(name: str) -> Learner:
@@ -201,7 +208,7 @@ def learner_of_file(name: str) -> tuple[Learner, str]:
 
 
 def is_one_learners_folder(name: str) -> bool:
-    """Say whether a folder's name can only be one learner's."""
+    """Whether a folder's name can only be one learner's."""
     return MOODLE.fullmatch(name) is not None
 
 

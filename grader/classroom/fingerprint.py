@@ -16,11 +16,14 @@ PARTS = ("ground", "kit", "content", "judge", "sandbox", "schemas")  # rooms a v
 
 
 def fingerprint(challenge: Challenge) -> str:
-    """Digest the files of a challenge, its oracle and the engine as they are on this machine now."""
+    """Digest a challenge, what its driver reads, its oracle and the engine as they are on this machine now.
+
+    Raises ContentError where a file that the driver reads is missing.
+    """
     files = [path for path in challenge.folder.rglob("*") if _is_content(path)]
     named = {f"challenge/{path.relative_to(challenge.folder).as_posix()}": path for path in files}
     named |= {"reference": challenge.reference, "oracle": challenge.oracle}
-    total = sha256(_engine().encode())
+    total = sha256(_engine().encode() + challenge.reads_digest)
     for name, path in sorted(named.items()):
         total.update(f"{name}\0{sha256(path.read_bytes()).hexdigest()}\n".encode())
     return total.hexdigest()

@@ -1,16 +1,16 @@
-"""What a worker process does: hold a challenge and a warm sandbox, and grade one file after the other.
+"""In a worker process: hold a challenge and a warm sandbox, and grade one file after the other.
 
-It runs in a process of our own, here or on another machine, and never in the one that keeps the books.
-Submissions run in the sandbox's confined workers exactly as under `kvdojo grade`.
+The process is ours, here or on another machine, and never the one that keeps the books.  Submissions run in the
+sandbox's confined workers exactly as under `kvdojo grade`.
 """
 
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from grader.classroom.fingerprint import fingerprint
 from grader.content import Challenge, ContentError, load_challenge
@@ -23,12 +23,12 @@ from grader.judge.sandbox_start import unconfined
 from grader.judge.secret_inputs import SecretInputs
 from grader.sandbox import Sandbox
 
-_starting = threading.Lock()
+MOST_STATES = 2  # kept at a time; each holds a process that has imported torch
 
 
 @dataclass(frozen=True)
 class GradingJob:
-    """One submission on its way; `fingerprint` is the content it must be judged by."""
+    """One submission on its way; `fingerprint` is that of the content it must be judged by."""
 
     id: str
     challenge: str
@@ -40,7 +40,7 @@ class GradingJob:
 
 @dataclass(frozen=True)
 class JobAnswer:
-    """What came of a job: a result document, or the content that this worker has instead."""
+    """What came of a job: a result document, or None and the fingerprint of the content that this worker has."""
 
     document: dict[str, Any] | None
     fingerprint: str
@@ -61,10 +61,23 @@ class WorkerState:
     sandbox: Sandbox
     secret_inputs: SecretInputs
 
+    def close(self) -> None:
+        """End the sandbox."""
+        self.secret_inputs.close()
+        self.sandbox.close()
+
+
+# the challenge, whether files are isolated, and modules that few files need and that are imported for these alone:
+# otherwise they would be in the memory that is copied for every file
+Key: TypeAlias = tuple[str, bool, tuple[str, ...]]
+
+_states: dict[Key, WorkerState] = {}  # the one used last stands last
+_lock = threading.Lock()  # a Dask worker may grade in several threads
+
 
 def grade(job: GradingJob) -> JobAnswer:
     """Grade one file, unless this machine would measure it by other content than was asked for."""
-    worker = _address()
+    worker = _dask_address()
     try:
         state = worker_state(job)
     except ContentError as error:
@@ -74,8 +87,21 @@ def grade(job: GradingJob) -> JobAnswer:
     result = _judge(state, job)
     if result.verdict == "error":
         # our side failed: once more, with everything started anew
-        result = _judge(_replaced(state, job), job)
+        result = _judge(_replace(state, job), job)
     return JobAnswer(to_record(result), state.fingerprint, worker)
+
+
+def worker_state(job: GradingJob) -> WorkerState:
+    """Return the state of this process for such a file; the first call makes it."""
+    with _lock:
+        return _state_for(job)
+
+
+def close_worker() -> None:
+    """End all sandboxes of this process."""
+    with _lock:
+        while _states:
+            _states.popitem()[1].close()
 
 
 def _judge(state: WorkerState, job: GradingJob) -> Result:
@@ -90,45 +116,52 @@ def _judge(state: WorkerState, job: GradingJob) -> Result:
     )
 
 
-def _replaced(state: WorkerState, job: GradingJob) -> WorkerState:
-    with _starting:
-        if _state_for(job) is state:
-            # another thread of a Dask worker may still use it: its file is then judged once more, too
-            state.secret_inputs.close()
-            state.sandbox.close()
-            _state.cache_clear()
+def _replace(state: WorkerState, job: GradingJob) -> WorkerState:
+    """Return a new state in place of one that failed.
+
+    Another thread may still grade with the old one: its file then comes out as an error and is judged once more, too.
+    """
+    with _lock:
+        if _states.get(_key(job)) is state:
+            del _states[_key(job)]
+            state.close()
         return _state_for(job)
 
 
-def worker_state(job: GradingJob) -> WorkerState:
-    """Return the kit of this process for such a file; the first call makes it."""
-    with _starting:
-        return _state_for(job)
+def _key(job: GradingJob) -> Key:
+    return job.challenge, job.isolate, unconfined(job.source)
 
 
 def _state_for(job: GradingJob) -> WorkerState:
-    # what few files import is not held in the memory that is copied for every file
-    return _state(job.challenge, job.isolate, unconfined(job.source))
+    key = _key(job)
+    state = _states.pop(key, None)
+    if state is None:
+        while len(_states) >= MOST_STATES:
+            _states.pop(next(iter(_states))).close()
+        state = _make_state(*key)
+    _states[key] = state
+    return state
 
 
-@lru_cache(maxsize=2)
-def _state(name: str, isolate: bool, modules: tuple[str, ...]) -> WorkerState:
+def _make_state(name: str, isolate: bool, modules: tuple[str, ...]) -> WorkerState:
     challenge = load_challenge(name)
     # read before the files are: should they change in between, the answers are refused
     mark = fingerprint(challenge)
     sandbox = start_sandbox(challenge, isolate=isolate, modules=modules)
-    golden = prepare(challenge)
-    sandbox.ready()
-    if isolate and not sandbox.isolated:
-        raise NotIsolated(sandbox.notice or "submissions cannot be isolated here")
+    try:
+        golden = prepare(challenge)
+        sandbox.ready()
+        if isolate and not sandbox.isolated:
+            raise NotIsolated(sandbox.notice or "submissions cannot be isolated here")
+    except BaseException:
+        sandbox.close()
+        raise
     gc.freeze()  # what serves every file need not be looked through for each
     return WorkerState(challenge, mark, golden, sandbox, SecretInputs(sandbox, challenge, golden))
 
 
-def _address() -> str:
+def _dask_address() -> str:
     """Return the name of the Dask worker this runs in; empty elsewhere."""
-    import sys
-
     distributed = sys.modules.get("distributed")
     if distributed is None:
         return ""

@@ -1,6 +1,19 @@
-"""The diary of a batch: one line of JSON per event, appended and synced, never rewritten.
+"""The journal of a batch: one line of JSON per event, appended and synced, never rewritten.
 
-A kill can tear the last line; a torn line is skipped when read and fenced off before the next is written.
+What it guarantees after a kill or a power cut, at any moment: a submission whose result is in `results/` is finished,
+whether or not its line is here, for the result is renamed into place before the line is written.  A line that was torn
+is skipped when the journal is read, and fenced off by a line break before the next line is written.
+
+    {"event": "begin", "total": 3, "finished": 0, "interrupted": []}
+    {"event": "started", "id": "anna"}
+    {"event": "started", "id": "ben"}
+    {"event": "started", "id": "carl"}
+    {"event": "finished", "id": "anna", "verdict": "passed"}
+    {"event": "finished", "id": "be
+
+With results of anna and ben on disk, `--resume` counts both as finished and writes ben's line again; carl was cut off
+and is graded anew.  Only `finished` is synced before grading goes on: losing a `started` costs nothing but the word
+"cut off".
 """
 
 from __future__ import annotations
@@ -13,6 +26,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from grader.classroom.batch_plan import BatchError
+from grader.ground.locks import Locked, lock
 
 
 class Journal:
@@ -22,10 +36,15 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
-            _lock(self._fd, path)
+            lock(self._fd)
             size = os.fstat(self._fd).st_size
             if size and os.pread(self._fd, 1, size - 1) != b"\n":
                 os.write(self._fd, b"\n")
+        except Locked:
+            os.close(self._fd)
+            raise BatchError(
+                f"another batch is writing to {path.parent}; wait until it ends"
+            ) from None
         except BaseException:
             os.close(self._fd)
             raise
@@ -37,15 +56,15 @@ class Journal:
         os.close(self._fd)
 
     def add(self, event: str, *, sync: bool = True, **facts: Any) -> None:
-        """Append one event; when this returns it is on disk, unless `sync` was waived."""
+        """Append one event; when this returns it is on disk, unless `sync` is false."""
         line = json.dumps({"event": event, **facts}) + "\n"
         os.write(self._fd, line.encode())
         if sync:
             os.fsync(self._fd)
 
 
-def read(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the events in order; damaged lines are left out."""
+def read_journal(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the events in order; damaged lines are left out, and a missing journal has none."""
     try:
         stream = path.open("rb")
     except FileNotFoundError:
@@ -56,14 +75,3 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
                 event = json.loads(line)
                 if isinstance(event, dict) and isinstance(event.get("event"), str):
                     yield event
-
-
-def _lock(handle: int, path: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows: two batches in one folder are then the user's to avoid
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise BatchError(f"another batch is writing to {path.parent}; wait until it ends") from None

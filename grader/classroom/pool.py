@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 
 class WorkerLost(BrokenExecutor):
-    """The process that worked on it ended, or never answered."""
+    """The process that worked on a job ended, or never answered."""
 
 
 class Pool(Protocol):
-    """An executor that knows its size and whom to leave out."""
+    """An executor that knows its size, and which of its workers to leave out."""
 
     @property
     def slots(self) -> int:

@@ -1,17 +1,17 @@
-"""One batch from its arguments to its last submission: what is new, what goes on, what is left to do."""
+"""One batch from its arguments to its last submission: find and copy what is new, or go on with what is left."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from grader.classroom.archive_entries import SubmissionRefused
-from grader.classroom.batch_plan import BatchError, BatchPlan, PlannedSubmission
+from grader.classroom.batch_plan import BatchError, BatchPlan, PlannedSubmission, planned
 from grader.classroom.batch_store import BatchStore
 from grader.classroom.dispatch import JobDispatcher
-from grader.classroom.find_submissions import find_submissions
+from grader.classroom.find_submissions import find_submissions, kind_of_file
 from grader.classroom.fingerprint import fingerprint
 from grader.classroom.journal import Journal
 from grader.classroom.local_pool import LocalPool, available_processors
@@ -22,7 +22,11 @@ from grader.judge.golden_check import prepare
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """What the user asked for."""
+    """What the user asked for.
+
+    `searched` is a folder or a zip archive of submissions and `out` the batch folder.  `jobs` is how many files are
+    graded side by side, None for one per processor.  `executor` is the address of a cluster, None for this machine.
+    """
 
     challenge: Challenge
     searched: Path
@@ -44,75 +48,19 @@ class BatchStart:
 
 
 class BatchObserver:
-    """Is told how a batch goes; the default takes no notice."""
+    """Is called while a batch goes on; the default does nothing."""
 
-    def begin(self, start: BatchStart) -> None:
-        """The plan is there; grading begins."""
+    def submission_found(self, entry: PlannedSubmission) -> None:
+        """One more submission of a new batch was found, and copied unless it is refused."""
 
-    def seen(self, entry: PlannedSubmission, verdict: str) -> None:
+    def grading_started(self, start: BatchStart) -> None:
+        """The plan is written down; grading begins."""
+
+    def submission_finished(self, entry: PlannedSubmission, verdict: str) -> None:
         """One more submission is finished."""
 
-    def end(self) -> None:
-        """Grading is over, by whatever cause."""
-
-
-def run_batch(
-    order: BatchOptions, watcher: BatchObserver | None = None
-) -> tuple[BatchPlan, BatchStore]:
-    """Grade what is left to grade; raises BatchError where that cannot begin or go on.
-
-    KeyboardInterrupt passes through once the workers are gone and the journal knows.
-    """
-    watcher = watcher or BatchObserver()
-    prepare(order.challenge)  # content that cannot be used is told before anything is written
-    store = BatchStore(order.out)
-    known = store.check(resume=order.resume)
-    with store.open_journal() as journal:
-        begun = store.interrupted()
-        plan = _plan(order, store, known=known)
-        finished = {e.id: str(r["verdict"]) for e in plan.entries if (r := store.result(e))}
-        for name in sorted(finished.keys() & begun):
-            # killed between the result and its line: what counts is the result
-            journal.add("finished", id=name, verdict=finished[name], sync=False)
-        cut = begun - finished.keys()
-        start = BatchStart(len(plan.entries), finished, len(cut), known)
-        journal.add("begin", total=start.total, finished=len(finished), interrupted=sorted(cut))
-        left = [entry for entry in plan.entries if entry.id not in finished]
-        _grade(order, plan, store, journal, left, lambda: watcher.begin(start), watcher)
-    return plan, store
-
-
-def _grade(
-    order: BatchOptions,
-    plan: BatchPlan,
-    store: BatchStore,
-    journal: Journal,
-    left: list[PlannedSubmission],
-    begin: Callable[[], None],
-    watcher: BatchObserver,
-) -> None:
-    if not left:
-        begin()
-        watcher.end()
-        return
-
-    def seen(entry: PlannedSubmission, document: dict[str, Any]) -> None:
-        watcher.seen(entry, document["verdict"])
-
-    pool = open_pool(order.executor, order.jobs)
-    run = JobDispatcher(
-        order.challenge, plan.fingerprint, store, journal, pool, seen, order.isolate
-    )
-    begin()
-    try:
-        run.grade(left)
-        journal.add("end")
-    except BaseException:
-        run.interrupt()
-        raise
-    finally:
-        watcher.end()
-        pool.close()
+    def grading_ended(self) -> None:
+        """Grading is over, for whatever reason."""
 
 
 def open_pool(address: str | None, jobs: int | None) -> Pool:
@@ -127,23 +75,97 @@ def open_pool(address: str | None, jobs: int | None) -> Pool:
     return DaskPool(place, jobs)
 
 
-def _plan(order: BatchOptions, store: BatchStore, *, known: bool) -> BatchPlan:
-    mark = fingerprint(order.challenge)
-    searched = str(order.searched.resolve())
-    if known:
-        return store.load(order.challenge.id, searched, mark)
-    out = order.out.resolve()
+PoolOpener: TypeAlias = Callable[[str | None, int | None], Pool]
+
+
+def run_batch(
+    options: BatchOptions,
+    observer: BatchObserver | None = None,
+    *,
+    pool_opener: PoolOpener = open_pool,
+) -> tuple[BatchPlan, BatchStore]:
+    """Grade what is left to grade; raises BatchError where that cannot begin or go on.
+
+    KeyboardInterrupt passes through once the workers have ended and the journal says what was cut off.  A pool is
+    opened only where something is left to grade.
+    """
+    observer = observer or BatchObserver()
+    prepare(options.challenge)  # content that cannot be used is told before anything is written
+    store = BatchStore(options.out, Path(options.challenge.file).suffix)
+    resumed = store.holds_plan(resume=options.resume)
+    with store.open_journal() as journal:
+        begun = store.interrupted()
+        mark, searched = fingerprint(options.challenge), str(options.searched.resolve())
+        if resumed:
+            plan = store.load_plan(options.challenge.id, searched, mark)
+        else:
+            entries = _copy_submissions(options, store, observer)
+            plan = BatchPlan(options.challenge.id, searched, mark, entries)
+            store.save_plan(plan)
+        finished = {e.id: str(r["verdict"]) for e in plan.entries if (r := store.result(e))}
+        for name in sorted(finished.keys() & begun):
+            # killed between the result and its line: what counts is the result
+            journal.add("finished", id=name, verdict=finished[name], sync=False)
+        cut = begun - finished.keys()
+        start = BatchStart(len(plan.entries), finished, len(cut), resumed)
+        journal.add("begin", total=start.total, finished=len(finished), interrupted=sorted(cut))
+        left = [entry for entry in plan.entries if entry.id not in finished]
+        pool = pool_opener(options.executor, options.jobs) if left else None
+        observer.grading_started(start)
+        try:
+            if pool is not None:
+                _grade(options, plan, store, journal, pool, left, observer)
+        finally:
+            observer.grading_ended()
+            if pool is not None:
+                pool.close()
+    return plan, store
+
+
+def _copy_submissions(
+    options: BatchOptions, store: BatchStore, observer: BatchObserver
+) -> tuple[PlannedSubmission, ...]:
+    """Find the submissions of a new batch and copy their sources; raises BatchError when there are none."""
+    store.make_folders()
+    taken: set[str] = set()
+    entries = []
     try:
-        plan = store.plan(
-            order.challenge.id,
-            searched,
-            mark,
-            lambda: find_submissions(order.searched, order.challenge.file, out),
-        )
+        for found in find_submissions(
+            options.searched, options.challenge.file, options.out.resolve()
+        ):
+            entry = planned(found, taken)
+            if entry.refusal is None:
+                store.keep_source(entry, found.source)
+            entries.append(entry)
+            observer.submission_found(entry)
     except SubmissionRefused as refused:
         raise BatchError(f"{refused}; name a folder of submissions") from None
-    if not plan.entries:
+    if not entries:
+        kind = kind_of_file(options.challenge.file)
         raise BatchError(
-            f"{order.searched} holds no submissions: Python files, folders or zip archives of them"
+            f"{options.searched} holds no submissions: {kind} files, folders or zip archives of them"
         )
-    return plan
+    return tuple(entries)
+
+
+def _grade(
+    options: BatchOptions,
+    plan: BatchPlan,
+    store: BatchStore,
+    journal: Journal,
+    pool: Pool,
+    left: list[PlannedSubmission],
+    observer: BatchObserver,
+) -> None:
+    def finished(entry: PlannedSubmission, document: dict[str, Any]) -> None:
+        observer.submission_finished(entry, document["verdict"])
+
+    dispatcher = JobDispatcher(
+        options.challenge, plan.fingerprint, store, journal, pool, finished, options.isolate
+    )
+    try:
+        dispatcher.grade(left)
+        journal.add("end")
+    except BaseException:
+        dispatcher.note_interruption()
+        raise

@@ -1,7 +1,10 @@
-"""Groups of files that are nearly the same where they are a learner's own.
+"""Find groups of files that are nearly the same where they are a learner's own.
 
-Code that the starter, the reference or a planted bug gave to everybody does not count, nor what many
-learners arrived at.  It says that files are alike, not who wrote them.
+Code that the starter, the reference or a planted bug gave to everybody does not count, nor what many learners arrived
+at.  The result says that files are alike, not who wrote them.
+
+A file is written as a string with one letter per token, and compared in *windows* of a few letters.  Windows that are
+common to the class or were given to it are dropped; what is left of two files is compared by edit distance.
 """
 
 from __future__ import annotations
@@ -19,12 +22,12 @@ from rapidfuzz.distance import Indel
 from grader.content import Challenge
 from grader.content.planting import plant
 
-WINDOW = 6  # tokens that must stand together for a place to be recognised
+WINDOW = 6  # tokens that must stand together to be recognised
 LEAST = 24  # own tokens below which likeness says nothing
 ALIKE = 0.85
-COMMON = 0.2  # a place that more of the class has is common knowledge
-FEW = 10  # but not when that is only so many files
-MOST_SHARED = 40  # files with one place in common, beyond which it names no pair
+COMMON = 0.2  # a window that more of the class has is common knowledge
+FEW = 10  # unless that is only so many files
+MOST_SHARED = 40  # files that share one window, beyond which not every two of them are compared
 MOST_TOKENS = 20_000
 FIRST_LETTER, LETTERS = 0x100, 0xD000  # the letters end before the surrogates
 LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
@@ -75,7 +78,7 @@ class Alphabet:
         )
 
 
-def groups(
+def similar_groups(
     challenge: Challenge, ids: Iterable[str], source_of: Callable[[str], bytes]
 ) -> list[SimilarGroup]:
     """Return the groups, largest first; every id is in at most one."""
@@ -91,7 +94,7 @@ def groups(
 def _own(
     challenge: Challenge, ids: Iterable[str], source_of: Callable[[str], bytes]
 ) -> dict[str, tuple[str, frozenset[str]]]:
-    """Per file its own tokens, and its own windows."""
+    """Return for each file its own tokens, and its own windows."""
     alphabet = Alphabet()
     spelt = {name: alphabet.spell(source_of(name)) for name in ids}
     seen = Counter(window for text in spelt.values() for window in set(_windows(text)))
@@ -108,7 +111,7 @@ def _own(
 
 
 def _given(challenge: Challenge, alphabet: Alphabet) -> set[str]:
-    """What every learner was given or is meant to arrive at."""
+    """Return the windows of what every learner was given or is meant to arrive at."""
     texts = [challenge.reference_text, challenge.starter.read_text("utf-8")]
     texts += [plant(challenge, [name]) for name in challenge.bugs]
     return {window for text in texts for window in _windows(alphabet.spell(text.encode()))}
@@ -119,7 +122,7 @@ def _windows(text: str) -> Iterator[str]:
 
 
 def _candidates(own: dict[str, tuple[str, frozenset[str]]]) -> set[tuple[str, str]]:
-    """Pairs that share at least half of the shorter one's own windows."""
+    """Return pairs of files that share at least half of the shorter one's own windows."""
     holders: dict[str, list[str]] = {}
     for name, (_, windows) in own.items():
         for window in windows:
@@ -134,6 +137,7 @@ def _candidates(own: dict[str, tuple[str, frozenset[str]]]) -> set[tuple[str, st
 
 
 def _joined(pairs: list[tuple[str, str, float]]) -> list[SimilarGroup]:
+    """Join pairs that have a file in common: (a, b) and (b, c) become one group of three."""
     leader: dict[str, str] = {}
 
     def find(name: str) -> str:

@@ -13,17 +13,25 @@ import click
 from click.shell_completion import CompletionItem
 
 from grader.cli.variant import unknown
-from grader.content import Challenge, ContentError, challenge_ids, load_challenge
+from grader.content import Catalogue, Challenge, ContentError
 from grader.ground.errors import UserError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def catalogue(ctx: click.Context | None = None) -> Catalogue:
+    """Return the challenges that the running command is about: this checkout's, unless `main` was given others."""
+    ctx = ctx or click.get_current_context(silent=True)
+    given = ctx.find_object(Catalogue) if ctx else None
+    return given or Catalogue()
 
 
 def complete_challenge(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Offer the challenges there are."""
-    return _items(incomplete, lambda: {name: _title(name) for name in challenge_ids()})
+    known = catalogue(ctx)
+    return _items(incomplete, lambda: {name: _title(known, name) for name in known.ids()})
 
 
 def challenge_argument(function: _F) -> _F:
@@ -87,7 +95,7 @@ def _offer(
 ) -> list[CompletionItem]:
     # after an option still without its value click leaves the arguments unparsed
     named = ctx.params.get("challenge") or next(iter(ctx.args), "")
-    return _items(incomplete, lambda: names(load_challenge(named)))
+    return _items(incomplete, lambda: names(catalogue(ctx).load(named)))
 
 
 def _items(incomplete: str, names: Callable[[], dict[str, str]]) -> list[CompletionItem]:
@@ -103,8 +111,8 @@ def _items(incomplete: str, names: Callable[[], dict[str, str]]) -> list[Complet
     ]
 
 
-def _title(name: str) -> str:
+def _title(known: Catalogue, name: str) -> str:
     try:
-        return load_challenge(name).title
+        return known.load(name).title
     except ContentError:
         return ""

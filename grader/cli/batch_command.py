@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import challenge_argument
-from grader.content import load_challenge
+from grader.cli.arguments import catalogue, challenge_argument
 from grader.ground.errors import Exit, UserError
 from grader.ground.invocation import command_line
 
@@ -52,7 +51,7 @@ def command(
     \b
     Example: kvdojo batch CHALLENGE submissions.zip --out results
     """
-    found = load_challenge(challenge)
+    found = catalogue().load(challenge)
     _check(folder, out)
     from grader.classroom.class_summary import summarise_class
     from grader.classroom.run_batch import BatchOptions, run_batch

@@ -64,7 +64,7 @@ class BatchMeter(BatchObserver):
         self._said = time.monotonic()
         self._counts: dict[str, int] = {}
 
-    def begin(self, start: BatchStart) -> None:
+    def grading_started(self, start: BatchStart) -> None:
         """Say what is there, and show the bar."""
         self._done, self._total = len(start.finished), start.total
         for verdict in start.finished.values():
@@ -86,7 +86,7 @@ class BatchMeter(BatchObserver):
             )
             self._bar.start()
 
-    def seen(self, entry: PlannedSubmission, verdict: str) -> None:
+    def submission_finished(self, entry: PlannedSubmission, verdict: str) -> None:
         """Count one more."""
         self._done += 1
         self._counts[verdict] = self._counts.get(verdict, 0) + 1
@@ -98,7 +98,7 @@ class BatchMeter(BatchObserver):
             left = pace(self._rate.times, self._total - self._done)
             terminal.err(f"{self._done} of {self._total} graded ({left})")
 
-    def end(self) -> None:
+    def grading_ended(self) -> None:
         """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import challenge_argument
+from grader.cli.arguments import catalogue, challenge_argument
 from grader.cli.terminal import shown
-from grader.content import Case, Challenge, ContentError, load_challenge
+from grader.content import Case, Challenge, ContentError
 from grader.content.casefile import read_case, read_cases, semantic_errors
 from grader.ground.errors import Exit, UserError
 from grader.ground.invocation import command_line
@@ -39,7 +39,7 @@ def new(challenge: str, file: Path, force: bool) -> None:
     """
     from grader.author.skeleton import skeleton
 
-    found = load_challenge(challenge)
+    found = catalogue().load(challenge)
     if file.is_dir() or (file.exists() and not force):
         raise UserError(f"{shown(file)} exists: name another file, or --force replaces it.")
     text = json.dumps(skeleton(found, file), indent=2, ensure_ascii=False) + "\n"
@@ -57,7 +57,7 @@ def lint(challenge: str, file: Path | None) -> None:
     """Check the case in FILE, or all cases of the challenge, without running anything."""
     from grader.judge.cost import estimate_cost
 
-    found = load_challenge(challenge)
+    found = catalogue().load(challenge)
     own = found.folder / "cases.json"
     if file is None or (file.exists() and file.samefile(own)):
         cases = _own_cases(found)
@@ -109,13 +109,13 @@ def add(
 
     _agree(force, because)
     _exists(file)
-    found = load_challenge(challenge)
+    found = catalogue().load(challenge)
     if package := missing_package(found):
         raise UserError(f"{challenge!r} cannot be run here: {reason(package)}")
     read_case(file, found, found.cases)  # what is plainly wrong is told before torch is loaded
     try:
         with nullcontext() if dry_run else locking(found, _wait), start_sandbox(found) as sandbox:
-            found = load_challenge(challenge)
+            found = catalogue().load(challenge)
             entry, case = read_case(file, found, found.cases)
             measured = _measure(sandbox, found, case)
             refused = bool(measured.value.objections) and not force

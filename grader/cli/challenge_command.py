@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from grader.cli import terminal
+from grader.cli.arguments import catalogue
 from grader.cli.terminal import shown
 from grader.ground.errors import UserError
 from grader.ground.invocation import command_line
-from grader.ground.paths import ROOT
 
 
 @click.group("challenge")
@@ -27,7 +27,7 @@ def new(name: str) -> None:
     from grader.author.scaffold import scaffold
 
     try:
-        made = scaffold(name, ROOT)
+        made = scaffold(name, catalogue().root)
     except OSError as error:
         raise UserError(f"{name} cannot be written: {error.strerror}.") from None
     terminal.out(f"Written: {shown(made.reference)} and {shown(made.folder)}/")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import complete_challenge
-from grader.content import Challenge, ContentError, UnknownChallenge, challenge_ids, load_challenge
+from grader.cli.arguments import catalogue, complete_challenge
+from grader.content import Challenge, ContentError, UnknownChallenge
 from grader.ground.errors import Exit
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def command(
     Exit status 3 when anything is not.
     """
     reports = [
-        _check(name, again, sets) for name in ([challenge] if challenge else challenge_ids())
+        _check(name, again, sets) for name in ([challenge] if challenge else catalogue().ids())
     ]
     if as_json:
         click.echo(
@@ -51,7 +51,7 @@ def _check(name: str, again: bool, sets: int) -> Report:
     from grader.sandbox import SandboxError
 
     try:
-        challenge = load_challenge(name)
+        challenge = catalogue().load(name)
         if again:
             challenge = _record(challenge)
         return check_challenge(challenge, sets=sets, progress=lambda text: _say(name, text))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import complete_challenge
+from grader.cli.arguments import catalogue, complete_challenge
 from grader.ground.errors import Exit, UserError
 from grader.ground.invocation import command_line
 from grader.report.exports import FORMATS, Format, NotJudged
@@ -87,10 +87,9 @@ def command(
 
 
 def _package(kind: str, challenge: str, out: Path | None) -> None:
-    from grader.content import load_challenge
     from grader.report import packages
 
-    package = packages.make(kind, load_challenge(challenge))
+    package = packages.make(kind, catalogue().load(challenge))
     path = out or Path(package.name)
     if path.is_dir():
         path = path / package.name

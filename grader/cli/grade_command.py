@@ -13,11 +13,17 @@ from typing import TYPE_CHECKING
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import challenge_argument, check_cases, complete_case, file_argument
+from grader.cli.arguments import (
+    catalogue,
+    challenge_argument,
+    check_cases,
+    complete_case,
+    file_argument,
+)
 from grader.cli.device import on_device
 from grader.cli.submission import locate, read
 from grader.cli.variant import Variant, of_work
-from grader.content import Case, Challenge, load_challenge
+from grader.content import Case, Challenge
 from grader.ground.errors import Exit, UserError
 from grader.ground.invocation import command_line
 from grader.learner.work_folder import WorkError, WorkFolder
@@ -93,7 +99,7 @@ def command(
     \b
     Example: kvdojo grade CHALLENGE my_file.py --case ID
     """
-    asked = on_device(load_challenge(challenge), device, isolated=not no_isolation)
+    asked = on_device(catalogue().load(challenge), device, isolated=not no_isolation)
     found, extra = _with_private(asked, private)
     check_cases(found, cases)
     path, work = locate(found, file)

@@ -11,10 +11,16 @@ from pathlib import Path
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import challenge_argument, check_cases, complete_case, file_argument
+from grader.cli.arguments import (
+    catalogue,
+    challenge_argument,
+    check_cases,
+    complete_case,
+    file_argument,
+)
 from grader.cli.submission import locate, read, text
 from grader.cli.variant import of_work
-from grader.content import Challenge, load_challenge
+from grader.content import Challenge
 from grader.content.statements import statements
 from grader.ground.display import escape_for_display
 from grader.ground.errors import UserError
@@ -41,7 +47,7 @@ def command(challenge: str, file: Path | None, level: int | None, case: str | No
 
     After a grading the hint is about what failed first in it.
     """
-    found = load_challenge(challenge)
+    found = catalogue().load(challenge)
     check_cases(found, [case] if case else [])
     path, work = locate(found, file)
     source = text(path, found.id)

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from grader.cli import terminal
+from grader.cli.arguments import catalogue
 from grader.cli.terminal import shown
-from grader.content import Challenge, ContentError, challenge_ids, load_challenge
+from grader.content import Challenge, ContentError
 from grader.ground.errors import Exit
 from grader.ground.invocation import command_line
 from grader.learner import work_folder as workfolders
@@ -36,9 +37,9 @@ def command(ctx: click.Context, as_json: bool) -> None:
 
 def _load() -> tuple[list[Challenge], list[str]]:
     challenges, faults = [], []
-    for name in challenge_ids():
+    for name in catalogue().ids():
         try:
-            challenges.append(load_challenge(name))
+            challenges.append(catalogue().load(name))
         except ContentError as error:
             faults.append(str(error))
     return challenges, faults

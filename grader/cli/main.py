@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import shell_complete
@@ -25,6 +26,9 @@ from grader.ground.errors import Exit, KvdojoError, UserError
 from grader.ground.invocation import program
 
 # what `kvdojo --help` lists, in the order a newcomer meets them; `grader.cli.NAME_command` is the module of NAME
+if TYPE_CHECKING:
+    from grader.content import Catalogue
+
 COMMANDS = {
     "list": "List the challenges.",
     "show": "Show a challenge's brief.",
@@ -126,14 +130,17 @@ def cli() -> None:
         raise UserError("the current folder no longer exists: change to another one.") from None
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code; nothing is raised but `SystemExit`."""
+def main(arguments: Sequence[str] | None = None, catalogue: Catalogue | None = None) -> int:
+    """Run one command line and return its exit code; nothing is raised but `SystemExit`.
+
+    Without a `catalogue` the commands are about the challenges of this checkout.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     terminal.make_streams_robust()
     if instruction := os.environ.get(COMPLETE):
-        return shell_complete(cli, {}, "kvdojo", COMPLETE, instruction)
+        return shell_complete(cli, {"obj": catalogue}, "kvdojo", COMPLETE, instruction)
     try:
-        code = _run(given)
+        code = _run(given, catalogue)
     except (Exception, KeyboardInterrupt) as error:
         code = Exit.INTERNAL
         if not (isinstance(error, BrokenPipeError) and _reader_left(error)):
@@ -142,10 +149,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(code)
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], catalogue: Catalogue | None) -> int:
     """Run the command; click's own `main` would end with 1, a verdict here, on any broken pipe."""
     try:
-        with cli.make_context(program(), arguments) as ctx:
+        with cli.make_context(program(), arguments, obj=catalogue) as ctx:
             returned = cli.invoke(ctx)
     except click.exceptions.Exit as ended:
         return ended.exit_code

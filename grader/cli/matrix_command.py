@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import challenge_argument
+from grader.cli.arguments import catalogue, challenge_argument
 from grader.cli.terminal import shown
-from grader.content import Challenge, load_challenge
+from grader.content import Challenge
 from grader.ground.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def command(challenge: str, as_json: bool, page: Path | None) -> None:
     """
     from grader.author.kill_matrix_summary import summary_document
 
-    found = load_challenge(challenge)
+    found = catalogue().load(challenge)
     if page is not None and not page.absolute().parent.is_dir():
         raise UserError(f"{shown(page.absolute().parent)} is no folder: {page} cannot be written.")
     made = _survey(found)

@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import challenge_argument, complete_ids
+from grader.cli.arguments import catalogue, challenge_argument, complete_ids
 from grader.cli.terminal import shown
 from grader.cli.variant import Variant, by_ids, by_seed
-from grader.content import Challenge, load_challenge
+from grader.content import Challenge
 from grader.ground.errors import UserError
 from grader.ground.files import write_atomically
 
@@ -48,7 +48,7 @@ def command(
     Examples: kvdojo plant CHALLENGE --bugs ID,ID --decoys ID --out FILE
               kvdojo plant CHALLENGE --seed 7 --bugs 3
     """
-    found = load_challenge(challenge)
+    found = catalogue().load(challenge)
     variant = _variant(found, bugs, decoys, seed)
     source = variant.source(found)
     if out is None:

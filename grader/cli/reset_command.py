@@ -7,10 +7,9 @@ from pathlib import Path
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import challenge_argument
+from grader.cli.arguments import catalogue, challenge_argument
 from grader.cli.terminal import shown
 from grader.cli.variant import of_work
-from grader.content import load_challenge
 from grader.ground.errors import UserError
 from grader.ground.files import back_up
 from grader.ground.invocation import command_line
@@ -23,7 +22,7 @@ from grader.learner.work_folder import WorkError, WorkFolder
 @click.option("--force", is_flag=True, help="Reset a file you have changed; it becomes a backup.")
 def command(challenge: str, force: bool) -> None:
     """Put the starter back in the work folder."""
-    found = load_challenge(challenge)
+    found = catalogue().load(challenge)
     work = workfolders.find(found.id)
     if work is None:
         start = command_line("start", found.id)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import challenge_argument
-from grader.content import load_challenge
+from grader.cli.arguments import catalogue, challenge_argument
 from grader.ground.invocation import command_line
 
 
@@ -17,7 +16,7 @@ def command(challenge: str) -> None:
     from rich.markdown import Markdown
     from rich.text import Text
 
-    found = load_challenge(challenge)
+    found = catalogue().load(challenge)
     screen = terminal.console()
     facts = f"{found.file}, difficulty {found.difficulty} of 5, {len(found.cases)} cases"
     screen.print(Text.assemble((found.title, "bold"), f" ({facts})"))

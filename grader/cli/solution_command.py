@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import challenge_argument, file_argument
+from grader.cli.arguments import catalogue, challenge_argument, file_argument
 from grader.cli.submission import locate, text
 from grader.cli.terminal import shown
 from grader.cli.variant import Variant, of_work
-from grader.content import Challenge, load_challenge
+from grader.content import Challenge
 from grader.learner.work_folder import WorkFolder
 
 
@@ -22,7 +22,7 @@ from grader.learner.work_folder import WorkFolder
 @click.option("--diff", is_flag=True, help="Show only what must change in FILE.")
 def command(challenge: str, file: Path | None, diff: bool) -> None:
     """Show the reference. With --diff: the changes that turn your file into it."""
-    found = load_challenge(challenge)
+    found = catalogue().load(challenge)
     if not diff:
         _print(found.reference_text, "python")
         return

@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import challenge_argument, complete_preset
+from grader.cli.arguments import catalogue, challenge_argument, complete_preset
 from grader.cli.terminal import shown
 from grader.cli.variant import Variant, by_preset, by_seed
-from grader.content import Challenge, load_challenge
+from grader.content import Challenge
 from grader.ground.errors import UserError
 from grader.ground.files import back_up
 from grader.ground.invocation import command_line
@@ -49,7 +49,7 @@ def command(
     \b
     Example: kvdojo start CHALLENGE --seed 7 --bugs 3
     """
-    found = load_challenge(challenge)
+    found = catalogue().load(challenge)
     target = (folder or workfolders.default_folder(found.id)).absolute()
     work, variant = _plan(found, target, preset, seed, bugs)
     source = variant.source(found)

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import challenge_argument, check_cases, complete_case, file_argument
+from grader.cli.arguments import (
+    catalogue,
+    challenge_argument,
+    check_cases,
+    complete_case,
+    file_argument,
+)
 from grader.cli.submission import locate, read
-from grader.content import load_challenge
 from grader.ground.display import escape_for_display
 from grader.ground.errors import Exit
 
@@ -45,7 +50,7 @@ def command(
 
     The exit status is 1 when it does.
     """
-    found = load_challenge(challenge)
+    found = catalogue().load(challenge)
     check_cases(found, [case])
     path, _ = locate(found, file)
     source = read(path, found.id)

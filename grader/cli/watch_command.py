@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import challenge_argument, file_argument
+from grader.cli.arguments import catalogue, challenge_argument, file_argument
 from grader.cli.submission import locate, read
 from grader.cli.variant import of_work
-from grader.content import Challenge, load_challenge
+from grader.content import Challenge
 from grader.ground.errors import Exit, UserError
 from grader.learner.work_folder import WorkError, WorkFolder, load
 
@@ -37,7 +37,7 @@ def command(
     from grader.learner.watch_loop import watch
     from grader.learner.watch_options import WatchOptions
 
-    found = load_challenge(challenge)
+    found = catalogue().load(challenge)
     path, work = locate(found, file)
     read(path, found.id)
     about = _About(found, work)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from grader.content.cases_document import expand
 from grader.content.content_errors import ContentError, UnknownChallenge
+from grader.content.declared_files import locate_reads, reads_digest
 from grader.content.entries import (
     Bug,
     Case,
@@ -34,12 +35,17 @@ _Entry = TypeVar("_Entry", "Bug", "TrivialSolution", "Case")
 
 @dataclass(frozen=True)
 class Challenge:
-    """A challenge folder; the heavy parts are read on first use."""
+    """One challenge; the heavy parts are read on first use.
+
+    `folder` is `root/challenges/<id>`; `reference` (the right answer) and `oracle` (what computes the golden) lie
+    below `root` too.
+    """
 
     id: str
     title: str
     summary: str
     difficulty: int
+    root: Path
     folder: Path
     file: str
     reference: Path
@@ -54,6 +60,7 @@ class Challenge:
     preload: tuple[str, ...]
     environment: Mapping[str, str]
     hint_costs: tuple[int, ...] = (0, 0, 0)
+    declared: tuple[str, ...] = ()
 
     @property
     def recorded(self) -> Path:
@@ -101,6 +108,16 @@ class Challenge:
         return read_text(self.folder / "driver.py").encode()
 
     @cached_property
+    def reads(self) -> dict[str, Path]:
+        """The files its driver reads, by path from the root; raises ContentError for a path that leaves it."""
+        return locate_reads(self.root, self.declared, self.folder / "challenge.json")
+
+    @cached_property
+    def reads_digest(self) -> bytes:
+        """Digest of these files, empty where there are none; raises ContentError when one cannot be read."""
+        return reads_digest(self.reads, self.folder / "challenge.json")
+
+    @cached_property
     def bugs(self) -> dict[str, Bug]:
         """Bugs and decoys by id, in file order."""
         path = self.folder / "bugs.json"
@@ -132,28 +149,42 @@ class Challenge:
         return expand(read_json(path), str(path))
 
 
-def challenge_ids(root: Path = ROOT) -> list[str]:
-    """Ids of the challenges under `root`, easiest first."""
-    found = [path.parent for path in (root / "challenges").glob("*/challenge.json")]
-    return [
-        folder.name for folder in sorted(found, key=lambda folder: (_rank(folder), folder.name))
-    ]
+@dataclass(frozen=True)
+class Catalogue:
+    """The challenges of one checkout: `root/challenges/<id>/`, with the references that they name."""
+
+    root: Path = ROOT
+
+    def ids(self) -> list[str]:
+        """Ids of the challenges, easiest first."""
+        found = [path.parent for path in (self.root / "challenges").glob("*/challenge.json")]
+        ranked = sorted(found, key=lambda folder: (_rank(folder), folder.name))
+        return [folder.name for folder in ranked]
+
+    def load(self, name: str) -> Challenge:
+        """Read a challenge by id; raises UnknownChallenge or ContentError."""
+        folder = self.root / "challenges" / name
+        plain = name.isascii() and name.replace("_", "").replace("-", "").isalnum()
+        # os.path.exists, unlike Path.exists, also answers for a name that is too long to exist
+        if not plain or not os.path.exists(folder / "challenge.json"):
+            raise UnknownChallenge(name[:80], self.ids())
+        path = folder / "challenge.json"
+        _settled(folder)
+        document = read_json(path)
+        try:
+            return _challenge(document, folder, self.root)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise explained(path, "challenge-v1", document, error) from None
 
 
-def load_challenge(name: str, root: Path = ROOT) -> Challenge:
-    """Read a challenge by id; raises UnknownChallenge or ContentError."""
-    folder = root / "challenges" / name
-    plain = name.isascii() and name.replace("_", "").replace("-", "").isalnum()
-    # os.path.exists, unlike Path.exists, also answers for a name that is too long to exist
-    if not plain or not os.path.exists(folder / "challenge.json"):
-        raise UnknownChallenge(name[:80], challenge_ids(root))
-    path = folder / "challenge.json"
-    _settled(folder)
-    document = read_json(path)
-    try:
-        return _challenge(document, folder, root)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise explained(path, "challenge-v1", document, error) from None
+def challenge_ids() -> list[str]:
+    """Ids of the challenges of this checkout, easiest first."""
+    return Catalogue().ids()
+
+
+def load_challenge(name: str) -> Challenge:
+    """Read a challenge of this checkout by id; raises UnknownChallenge or ContentError."""
+    return Catalogue().load(name)
 
 
 def _settled(folder: Path) -> None:
@@ -186,6 +217,7 @@ def _challenge(document: Mapping[str, Any], folder: Path, root: Path) -> Challen
         title=document["title"],
         summary=document["summary"],
         difficulty=document["difficulty"],
+        root=root,
         folder=folder,
         file=document["file"],
         reference=reference,
@@ -203,6 +235,7 @@ def _challenge(document: Mapping[str, Any], folder: Path, root: Path) -> Challen
         preload=tuple(document.get("preload", ())),
         environment=dict(document.get("environment", {})),
         hint_costs=tuple(document.get("hint_costs", (0, 0, 0))),
+        declared=tuple(document.get("reads", ())),
     )
 
 

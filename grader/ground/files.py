@@ -38,10 +38,14 @@ def read_beginning(path: Path, count: int, *, follow: bool = True) -> bytes:
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
     if not follow:
         flags |= getattr(os, "O_NOFOLLOW", 0)
-    with os.fdopen(os.open(path, flags), "rb") as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+    handle = os.open(path, flags)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise NotOrdinary(0, "it is not an ordinary file")
-        return stream.read(count)
+        with os.fdopen(handle, "rb", closefd=False) as stream:
+            return stream.read(count)
+    finally:
+        os.close(handle)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -66,9 +66,9 @@ class Golden:
 
 
 def recipe_of(case: Case, challenge: Challenge) -> str:
-    """Digest of what determines a case's answers besides the oracle: its JSON and the driver."""
+    """Digest of what determines a case's answers besides the oracle: its JSON, the driver and the files it reads."""
     text = json.dumps([dict(case.setup), case.seed, case.dtype, case.steps], sort_keys=True)
-    return sha256(text.encode() + challenge.driver).hexdigest()[:32]
+    return sha256(text.encode() + challenge.driver + challenge.reads_digest).hexdigest()[:32]
 
 
 def oracle_digest(challenge: Challenge) -> str:

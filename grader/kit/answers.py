@@ -40,8 +40,8 @@ def given(answer: Any) -> Any:
 def parts(answer: Any, *names: str) -> tuple[Any, ...]:
     """Return an answer of several things as a tuple, or say what the function last looked up must return."""
     several = given(answer)
-    if isinstance(several, tuple) and len(several) == len(names):
-        return several
+    if isinstance(several, tuple | list) and len(several) == len(names):
+        return tuple(several)
     raise Wrong("missing", f"`{_last()}` must return ({', '.join(names)})")
 
 

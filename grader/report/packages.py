@@ -13,8 +13,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from grader.content import Challenge, challenge_ids
-from grader.ground.paths import ROOT
+from grader.content import Challenge
 
 TOP = ("LICENSE", "README.md", "constraints.txt", "pyproject.toml")
 PACKAGES = ("grader", "kernels", "reference")
@@ -41,8 +40,9 @@ def make(kind: str, challenge: Challenge) -> Package:
     return makers[kind](challenge)
 
 
-def autograder(challenge: Challenge, root: Path = ROOT) -> Package:
+def autograder(challenge: Challenge) -> Package:
     """Return Gradescope's zip: its two scripts, the answers they may give early, and this engine."""
+    root = challenge.root
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name in ("setup.sh", "run_autograder"):
@@ -87,23 +87,27 @@ def _render(name: str, challenge: Challenge) -> bytes:
         file=challenge.file,
         suffix=Path(challenge.file).suffix,
         title=challenge.title,
-        folders=_challenges(challenge),
+        reads=_reads(challenge),
     )
     return text.encode()
 
 
-def _challenges(challenge: Challenge) -> list[str]:
-    """Return the challenge and those whose content its driver reads, by the names in its text."""
-    others = (name for name in challenge_ids() if name != challenge.id)
-    return [challenge.id, *(name for name in others if f'"{name}"'.encode() in challenge.driver)]
+def _reads(challenge: Challenge) -> list[str]:
+    """Return the files its driver reads that no folder of the package holds already."""
+    held = (*PACKAGES, f"challenges/{challenge.id}")
+    return [
+        name
+        for name in sorted(challenge.reads)
+        if not name.startswith(tuple(f"{n}/" for n in held))
+    ]
 
 
 def _content(challenge: Challenge, root: Path) -> Iterator[Path]:
     """The files grading one challenge needs; compiled and hidden ones are left out."""
-    folders = [root / name for name in PACKAGES]
-    folders += [root / "challenges" / name for name in _challenges(challenge)]
+    folders = [*(root / name for name in PACKAGES), challenge.folder]
     yield from (root / name for name in TOP)
     yield root / "challenges" / "__init__.py"
+    yield from (challenge.reads[name] for name in _reads(challenge))
     for folder in folders:
         for path in folder.rglob("*"):
             hidden = any(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from grader.author.recording import record, reload
-from grader.content import Challenge, load_challenge
+from grader.content import Catalogue, Challenge
 from grader.sandbox import Sandbox
 
 REFERENCE = '''"""A running sum."""
@@ -182,7 +182,7 @@ def make(tmp_path: Path, tiny_sandbox: Sandbox) -> Callable[..., Challenge]:
         for name, content in files.items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
-        challenge = load_challenge("tiny", tmp_path)
+        challenge = Catalogue(tmp_path).load("tiny")
         if recorded:
             record(tiny_sandbox, challenge)
         return reload(challenge)

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,8 @@ import pytest
 
 import grader.judge
 from grader.author.recording import record, reload
-from grader.cli import case_command
 from grader.cli.main import main
-from grader.content import Challenge, load_challenge
+from grader.content import Catalogue, Challenge
 from grader.content.witnesses import read_witnesses, witnesses_bytes
 from grader.ground.limits import MAX_CASE_FILE_BYTES
 from grader.sandbox import Sandbox
@@ -36,11 +34,10 @@ def run(
     tmp_path: Path, tiny_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., int]:
     """Run a command in this process on the tiny challenge and in the warm sandbox."""
-    monkeypatch.setattr(case_command, "load_challenge", partial(load_challenge, root=tmp_path))
     monkeypatch.setattr(grader.judge, "start_sandbox", lambda *_: nullcontext(tiny_sandbox))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.chdir(tmp_path)
-    return lambda *words: main(["case", *map(str, words)])
+    return lambda *words: main(["case", *map(str, words)], Catalogue(tmp_path))
 
 
 def files(challenge: Challenge) -> dict[str, bytes]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,8 @@ from hypothesis import strategies as st
 import grader.judge
 from grader.author.kill_matrix_summary import state_of
 from grader.author.min_set_cover import min_set_cover
-from grader.cli import matrix_command
 from grader.cli.main import main
-from grader.content import Challenge, load_challenge
+from grader.content import Catalogue, Challenge
 from grader.judge.result import CaseResult, Cause
 from grader.sandbox import Sandbox
 
@@ -70,12 +68,11 @@ def test_states(status: str, kind: str | None, state: str) -> None:
 def run(
     tmp_path: Path, tiny_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., int]:
-    monkeypatch.setattr(matrix_command, "load_challenge", partial(load_challenge, root=tmp_path))
     monkeypatch.setattr(grader.judge, "start_sandbox", lambda *_: nullcontext(tiny_sandbox))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.chdir(tmp_path)
-    return lambda *words: main(["matrix", *map(str, words)])
+    return lambda *words: main(["matrix", *map(str, words)], Catalogue(tmp_path))
 
 
 def with_raise(files: dict[str, Any]) -> None:

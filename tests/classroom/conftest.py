@@ -11,22 +11,23 @@ from typing import Any
 
 import pytest
 
-from grader.classroom import run_batch as conducting
 from grader.classroom.batch_plan import BatchError, PlannedSubmission
 from grader.classroom.batch_store import BatchStore
 from grader.classroom.grading_worker import GradingJob, JobAnswer
 from grader.classroom.pool import WorkerLost
 from grader.classroom.run_batch import BatchObserver, BatchOptions, run_batch
-from grader.content import load_challenge
+from grader.content import Challenge, load_challenge
 from grader.judge.result import Result
 
 CHALLENGE = load_challenge("multi_head_attention")
 
 
-def answer(job: GradingJob, verdict: str = "passed") -> JobAnswer:
-    """A document such as grading would give."""
+def answer(
+    job: GradingJob, verdict: str = "passed", *, challenge: Challenge = CHALLENGE
+) -> JobAnswer:
+    """Return a document such as grading would give."""
     entry = PlannedSubmission(job.id, "", "", "", job.file, sha256(job.source).hexdigest())
-    made = Result.unjudged(CHALLENGE, entry.file, entry.sha256, "by nobody.")
+    made = Result.unjudged(challenge, entry.file, entry.sha256, "by nobody.")
     document = {**made.document(), "verdict": verdict}
     return JobAnswer(document, job.fingerprint, "here")
 
@@ -41,6 +42,10 @@ class Workers:
         self.given: list[str] = []
         self.tricks: dict[str, Callable[[GradingJob], JobAnswer]] = {}
         self.excluded: list[str] = []
+
+    def open(self, address: str | None, jobs: int | None) -> Workers:
+        """Stand in for the pool that a batch opens."""
+        return self
 
     def submit(self, fn: Callable[..., Any], job: GradingJob) -> Future[Any]:
         self.given.append(job.id)
@@ -70,10 +75,9 @@ def lost(job: GradingJob) -> JobAnswer:
 
 
 @pytest.fixture
-def workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Workers:
+def workers(tmp_path: Path) -> Workers:
     made = Workers()
     made.out = tmp_path / "out"
-    monkeypatch.setattr(conducting, "open_pool", lambda address, jobs: made)
     return made
 
 
@@ -88,12 +92,17 @@ def klass(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(klass: Path, tmp_path: Path) -> Callable[..., BatchStore]:
-    """Run a batch of `klass`; more of the order by keyword."""
+def run(workers: Workers, klass: Path) -> Callable[..., BatchStore]:
+    """Run a batch of `klass` on the workers; more options by keyword."""
 
-    def go(*, watcher: BatchObserver | None = None, **order: Any) -> BatchStore:
-        out = order.pop("out", tmp_path / "out")
-        _, store = run_batch(BatchOptions(CHALLENGE, klass, out, **order), watcher)
+    def go(*, observer: BatchObserver | None = None, **more: Any) -> BatchStore:
+        options = BatchOptions(
+            more.pop("challenge", CHALLENGE),
+            more.pop("searched", klass),
+            more.pop("out", workers.out),
+            **more,
+        )
+        _, store = run_batch(options, observer, pool_opener=workers.open)
         return store
 
     return go

@@ -11,22 +11,22 @@ from typing import Any
 
 import pytest
 
-from grader.classroom import journal
-from grader.classroom.batch_plan import BatchError, load_plan
+from grader.classroom.batch_plan import BatchError, PlannedSubmission, load_plan
 from grader.classroom.batch_store import BatchStore
 from grader.classroom.grading_worker import GradingJob, JobAnswer
-from grader.classroom.journal import Journal
+from grader.classroom.journal import Journal, read_journal
 from grader.classroom.run_batch import BatchObserver, BatchStart
+from grader.content import load_challenge
 from grader.content.validation import load_schema, schema_errors
 from grader.judge import GraderError
 from tests.classroom.conftest import Workers, answer, lost, verdicts
 
-JobDispatcher = Callable[..., BatchStore]
+RunBatch = Callable[..., BatchStore]
 ALL = dict.fromkeys("abcdefgh", "passed")
 
 
 def events(store: BatchStore, kind: str) -> list[dict[str, Any]]:
-    return [event for event in journal.read(store.journal_path) if event["event"] == kind]
+    return [event for event in read_journal(store.journal_path) if event["event"] == kind]
 
 
 def finished(store: BatchStore) -> Counter[str]:
@@ -39,16 +39,16 @@ class Cut(BatchObserver):
     def __init__(self, after: int, error: type[BaseException] = KeyboardInterrupt) -> None:
         self.after, self.error, self.start = after, error, None
 
-    def begin(self, start: BatchStart) -> None:
+    def grading_started(self, start: BatchStart) -> None:
         self.start = start
 
-    def seen(self, entry: Any, verdict: str) -> None:
+    def submission_finished(self, entry: Any, verdict: str) -> None:
         self.after -= 1
         if self.after == 0:
             raise self.error
 
 
-def test_every_submission_is_graded_once(workers: Workers, run: JobDispatcher) -> None:
+def test_every_submission_is_graded_once(workers: Workers, run: RunBatch) -> None:
     store = run()
     assert verdicts(store) == ALL
     assert sorted(workers.given) == list("abcdefgh")
@@ -61,12 +61,12 @@ def test_every_submission_is_graded_once(workers: Workers, run: JobDispatcher) -
 
 @pytest.mark.parametrize("after", range(1, 8))
 def test_a_batch_goes_on_after_a_cut_at_any_point(
-    workers: Workers, run: JobDispatcher, after: int
+    workers: Workers, run: RunBatch, after: int
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run(watcher=Cut(after))
+        run(observer=Cut(after))
     again = Cut(0)
-    store = run(resume=True, watcher=again)
+    store = run(resume=True, observer=again)
     assert verdicts(store) == ALL
     assert finished(store) == Counter("abcdefgh")
     assert again.start is not None
@@ -76,7 +76,7 @@ def test_a_batch_goes_on_after_a_cut_at_any_point(
 
 
 def test_a_kill_between_result_and_journal_costs_no_second_grading(
-    workers: Workers, run: JobDispatcher, monkeypatch: pytest.MonkeyPatch
+    workers: Workers, run: RunBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = Journal.add
 
@@ -95,11 +95,11 @@ def test_a_kill_between_result_and_journal_costs_no_second_grading(
 
 
 def test_a_torn_journal_and_half_written_files_are_no_obstacle(
-    workers: Workers, run: JobDispatcher
+    workers: Workers, run: RunBatch
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run(watcher=Cut(3))
-    store = BatchStore(workers.out)
+        run(observer=Cut(3))
+    store = BatchStore(workers.out, ".py")
     with store.journal_path.open("ab") as stream:
         stream.write(b'{"event": "finished", "id": "h", "verd')
     (store.results / ".h.json.x1.tmp").write_text("{")
@@ -111,19 +111,32 @@ def test_a_torn_journal_and_half_written_files_are_no_obstacle(
     assert all(json.loads(line) for line in store.journal_path.read_text().split("\n")[-4:-1])
 
 
+class KilledWhileCopying(BatchObserver):
+    """Ends the run once so many submissions are copied, before there is a plan."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def submission_found(self, entry: PlannedSubmission) -> None:
+        self.after -= 1
+        if self.after == 0:
+            raise SystemError("killed")
+
+
+@pytest.mark.parametrize("after", [1, 8])
 def test_a_kill_while_the_plan_is_made_leaves_nothing_in_the_way(
-    workers: Workers, run: JobDispatcher, monkeypatch: pytest.MonkeyPatch
+    workers: Workers, run: RunBatch, after: int
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr("grader.classroom.batch_store.save_plan", lambda path, plan: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            run()
+    with pytest.raises(SystemError):
+        run(observer=KilledWhileCopying(after))
+    assert not (workers.out / "batch.json").exists()
+    assert len(list((workers.out / "sources").iterdir())) == after
     with pytest.raises(BatchError, match="not empty"):
         run()
     assert verdicts(run(resume=True)) == ALL
 
 
-def test_a_second_batch_in_the_same_folder_is_refused(workers: Workers, run: JobDispatcher) -> None:
+def test_a_second_batch_in_the_same_folder_is_refused(workers: Workers, run: RunBatch) -> None:
     run()
     with pytest.raises(BatchError, match="--resume"):
         run()
@@ -131,11 +144,9 @@ def test_a_second_batch_in_the_same_folder_is_refused(workers: Workers, run: Job
     assert len(workers.given) == 8
 
 
-def test_two_batches_at_once_in_one_folder_are_refused(
-    workers: Workers, run: JobDispatcher
-) -> None:
+def test_two_batches_at_once_in_one_folder_are_refused(workers: Workers, run: RunBatch) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run(watcher=Cut(1))
+        run(observer=Cut(1))
     with (
         Journal(workers.out / "journal.jsonl"),
         pytest.raises(BatchError, match="another batch"),
@@ -144,7 +155,7 @@ def test_two_batches_at_once_in_one_folder_are_refused(
 
 
 def test_a_folder_with_other_things_is_left_alone(
-    workers: Workers, run: JobDispatcher, tmp_path: Path
+    workers: Workers, run: RunBatch, tmp_path: Path
 ) -> None:
     (tmp_path / "diary").mkdir()
     (tmp_path / "diary" / "today.txt").write_text("rain")
@@ -155,11 +166,11 @@ def test_a_folder_with_other_things_is_left_alone(
         run(out=tmp_path / "diary" / "today.txt")
 
 
-def test_a_batch_holds_on_to_what_it_began_with(
-    workers: Workers, run: JobDispatcher, klass: Path
+def test_a_resumed_batch_grades_the_files_it_began_with(
+    workers: Workers, run: RunBatch, klass: Path
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run(watcher=Cut(2))
+        run(observer=Cut(2))
     for path in klass.glob("*.py"):
         path.write_text("# changed since\n")
     (klass / "late.py").write_text("# too late\n")
@@ -167,11 +178,11 @@ def test_a_batch_holds_on_to_what_it_began_with(
 
 
 @pytest.mark.parametrize("key", ["challenge", "searched", "fingerprint"])
-def test_another_measure_or_another_class_is_refused(
-    workers: Workers, run: JobDispatcher, key: str
+def test_a_plan_of_another_challenge_folder_or_version_is_refused(
+    workers: Workers, run: RunBatch, key: str
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run(watcher=Cut(2))
+        run(observer=Cut(2))
     path = workers.out / "batch.json"
     document = json.loads(path.read_text())
     path.write_text(json.dumps({**document, key: "other"}))
@@ -190,16 +201,16 @@ def test_another_measure_or_another_class_is_refused(
         '{"schema": 1, "entries": []}',
     ],
 )
-def test_a_damaged_plan_is_told(tmp_path: Path, text: str) -> None:
+def test_a_damaged_plan_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "batch.json"
     path.write_text(text)
     with pytest.raises(BatchError, match="cannot be used"):
         load_plan(path)
 
 
-def test_a_plan_cannot_lead_elsewhere(workers: Workers, run: JobDispatcher) -> None:
+def test_a_plan_cannot_lead_elsewhere(workers: Workers, run: RunBatch) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run(watcher=Cut(1))
+        run(observer=Cut(1))
     path = workers.out / "batch.json"
     path.write_text(path.read_text().replace('"id": "h"', '"id": "../h"'))
     with pytest.raises(BatchError, match="plain name"):
@@ -207,7 +218,7 @@ def test_a_plan_cannot_lead_elsewhere(workers: Workers, run: JobDispatcher) -> N
 
 
 def test_a_submission_whose_worker_was_lost_is_tried_once_more(
-    workers: Workers, run: JobDispatcher
+    workers: Workers, run: RunBatch
 ) -> None:
     losses = iter([lost])
     workers.tricks["c"] = lambda job: next(losses, answer)(job)
@@ -218,7 +229,7 @@ def test_a_submission_whose_worker_was_lost_is_tried_once_more(
 
 
 def test_a_submission_that_kills_its_worker_twice_is_an_error(
-    workers: Workers, run: JobDispatcher
+    workers: Workers, run: RunBatch
 ) -> None:
     workers.tricks["c"] = lost
     store = run()
@@ -226,7 +237,7 @@ def test_a_submission_that_kills_its_worker_twice_is_an_error(
     assert workers.given.count("c") == 2
 
 
-def test_suspects_are_tried_one_at_a_time(workers: Workers, run: JobDispatcher) -> None:
+def test_suspects_are_tried_one_at_a_time(workers: Workers, run: RunBatch) -> None:
     """A killer takes its neighbours down with it; alone, only the killer is lost again."""
     pending: dict[str, Future[Any]] = {}
     seen: list[set[str]] = []
@@ -266,7 +277,7 @@ def lost_error() -> Exception:
     return WorkerLost("gone")
 
 
-def test_an_answer_by_other_content_does_not_count(workers: Workers, run: JobDispatcher) -> None:
+def test_an_answer_by_other_content_does_not_count(workers: Workers, run: RunBatch) -> None:
     first = iter([lambda job: JobAnswer(answer(job, "failed").document, "other", "stale")])
     workers.tricks["b"] = lambda job: next(first, answer)(job)
     assert verdicts(run()) == ALL
@@ -276,22 +287,20 @@ def test_an_answer_by_other_content_does_not_count(workers: Workers, run: JobDis
         run(out=workers.out.parent / "second")
 
 
-def test_a_damaged_copy_is_not_judged(workers: Workers, run: JobDispatcher) -> None:
+def test_a_damaged_copy_is_not_judged(workers: Workers, run: RunBatch) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run(watcher=Cut(1))
+        run(observer=Cut(1))
     (workers.out / "sources" / "g.py").write_text("# not what was handed in\n")
     (workers.out / "sources" / "h.py").unlink()
     assert verdicts(run(resume=True)) == {**ALL, "g": "error", "h": "error"}
 
 
-def test_our_own_bug_in_one_file_does_not_keep_the_others(
-    workers: Workers, run: JobDispatcher
-) -> None:
+def test_our_own_bug_in_one_file_does_not_keep_the_others(workers: Workers, run: RunBatch) -> None:
     workers.tricks["e"] = lambda job: answer(GradingJob(**{**job.__dict__, "source": None}))
     assert verdicts(run()) == {**ALL, "e": "error"}
 
 
-def test_a_machine_that_cannot_grade_ends_the_batch(workers: Workers, run: JobDispatcher) -> None:
+def test_a_machine_that_cannot_grade_ends_the_batch(workers: Workers, run: RunBatch) -> None:
     def unable(job: GradingJob) -> JobAnswer:
         raise GraderError("no isolation here")
 
@@ -302,8 +311,27 @@ def test_a_machine_that_cannot_grade_ends_the_batch(workers: Workers, run: JobDi
     assert verdicts(run(resume=True)) == ALL
 
 
-def test_an_empty_folder_is_told(workers: Workers, run: JobDispatcher, klass: Path) -> None:
+def test_an_empty_folder_is_refused(workers: Workers, run: RunBatch, klass: Path) -> None:
     for path in klass.glob("*.py"):
         path.unlink()
     with pytest.raises(BatchError, match="no submissions"):
         run()
+
+
+def test_submissions_that_are_json_keep_their_suffix(
+    workers: Workers, run: RunBatch, tmp_path: Path
+) -> None:
+    challenge = load_challenge("broken_test")
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    (folder / "anna.json").write_text("{}")
+    (folder / "ben.json").write_text("[]")
+    workers.judge = lambda job: answer(job, challenge=challenge)
+    store = run(challenge=challenge, searched=folder)
+    assert sorted(path.name for path in store.sources.iterdir()) == ["anna.json", "ben.json"]
+    assert verdicts(store) == {"anna": "passed", "ben": "passed"}
+    (folder / "notes.py").write_text("x = 1\n")
+    (folder / "anna.json").unlink()
+    (folder / "ben.json").unlink()
+    with pytest.raises(BatchError, match="holds no submissions: JSON files"):
+        run(challenge=challenge, searched=folder, out=tmp_path / "second")

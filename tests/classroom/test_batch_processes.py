@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from grader.classroom import grading_worker, journal
+from grader.classroom import grading_worker
 from grader.classroom.fingerprint import fingerprint
-from grader.classroom.local_pool import LocalPool
+from grader.classroom.journal import read_journal
+from grader.classroom.local_pool import LocalPool, WorkerProcess
 from grader.classroom.pool import WorkerLost
 from grader.content import load_challenge
 
@@ -65,7 +66,7 @@ def test_interrupted_killed_and_resumed(klass: Path, tmp_path: Path) -> None:
     assert first.returncode == 130
     assert "Traceback" not in told
     assert "--resume" in told
-    assert any(event["event"] == "interrupted" for event in journal.read(out / "journal.jsonl"))
+    assert any(event["event"] == "interrupted" for event in read_journal(out / "journal.jsonl"))
 
     second = start(klass, out, "--resume")
     wait_for_results(out, 3, second)
@@ -84,13 +85,13 @@ def test_interrupted_killed_and_resumed(klass: Path, tmp_path: Path) -> None:
     }
     assert all("seccomp" in document["environment"]["isolation"] for document in documents)
     events = Counter(
-        event["id"] for event in journal.read(out / "journal.jsonl") if event["event"] == "finished"
+        event["id"] for event in read_journal(out / "journal.jsonl") if event["event"] == "finished"
     )
     assert set(events.values()) == {1}
     assert (out / "class.html").exists()
 
 
-def test_a_local_worker_that_ends_is_told_and_replaced() -> None:
+def test_a_local_worker_that_ends_is_reported_and_replaced() -> None:
     pool = LocalPool(1)
     try:
         with pytest.raises(WorkerLost):
@@ -102,6 +103,17 @@ def test_a_local_worker_that_ends_is_told_and_replaced() -> None:
         assert pool.submit(os.getpid).result(timeout=60) == first
     finally:
         pool.close()
+
+
+def test_ctrl_c_while_a_worker_still_imports_does_not_end_it() -> None:
+    worker = WorkerProcess(None)
+    try:
+        for _ in range(20):
+            os.kill(worker.pid, signal.SIGINT)
+            time.sleep(0.01)
+        assert worker.call(os.getpid) == worker.pid
+    finally:
+        worker.kill()
 
 
 def test_closing_a_pool_ends_what_runs() -> None:
@@ -132,7 +144,4 @@ def test_modules_that_few_files_need_are_imported_for_these_alone() -> None:
         assert states[0].sandbox is not states[1].sandbox
         assert states == [grading_worker.worker_state(job) for job in jobs]
     finally:
-        grading_worker._state.cache_clear()
-        for state in states:
-            state.secret_inputs.close()
-            state.sandbox.close()
+        grading_worker.close_worker()

@@ -20,7 +20,7 @@ def test_the_page_fits_and_asks_for_nothing(workers: Workers, klass: Path, tmp_p
 
     (klass / f"{'long' * 30}.py").write_text("x = 1\n")
     (klass / "broken.zip").write_text("no")
-    plan, store = run_batch(BatchOptions(CHALLENGE, klass, workers.out))
+    plan, store = run_batch(BatchOptions(CHALLENGE, klass, workers.out), pool_opener=workers.open)
     path = tmp_path / "class.html"
     path.write_text(class_page(summarise_class(CHALLENGE, plan, store)), "utf-8")
     with sync_playwright() as playwright:

@@ -60,7 +60,7 @@ def summary(workers: Workers, tmp_path: Path) -> ClassSummary:
         return replace(answer(job), document=document)
 
     workers.judge = judged
-    plan, store = run_batch(BatchOptions(CHALLENGE, folder, workers.out))
+    plan, store = run_batch(BatchOptions(CHALLENGE, folder, workers.out), pool_opener=workers.open)
     return summarise_class(CHALLENGE, plan, store)
 
 
@@ -124,7 +124,7 @@ def test_copies_are_found_under_new_names_comments_and_order() -> None:
     sources["starter too"] = CHALLENGE.starter.read_text()
     sources["reference"] = CHALLENGE.reference_text
     sources["reference too"] = CHALLENGE.reference_text
-    found = similarity.groups(CHALLENGE, sources, lambda name: sources[name].encode())
+    found = similarity.similar_groups(CHALLENGE, sources, lambda name: sources[name].encode())
     assert [group.ids for group in found] == [("copied", "copier")]
     assert found[0].likeness > 0.95
 
@@ -132,7 +132,7 @@ def test_copies_are_found_under_new_names_comments_and_order() -> None:
 @pytest.mark.parametrize(
     "source", [b"", b"\xff\xfe\0", b"'''", b"(" * 5000, b"\0", b"  x\n y\n", b"# coding: no\nx = 1"]
 )
-def test_odd_files_have_some_tokens_or_none(source: bytes) -> None:
+def test_files_that_are_not_python_have_some_tokens_or_none(source: bytes) -> None:
     assert isinstance(similarity.tokens(source), list)
 
 
@@ -142,11 +142,11 @@ def test_a_large_ring_of_copies_is_one_group(monkeypatch: pytest.MonkeyPatch) ->
     sources: dict[str, Any] = {f"r{n:03}": body for n in range(8)}
     sources |= {f"o{n:03}": CHALLENGE.reference_text for n in range(40)}
     read: Callable[[str], bytes] = lambda name: sources[name].encode()  # noqa: E731
-    (group,) = similarity.groups(CHALLENGE, sources, read)
+    (group,) = similarity.similar_groups(CHALLENGE, sources, read)
     assert len(group.ids) == 8
 
 
-def test_rate_and_remaining_time_are_told() -> None:
+def test_rate_and_remaining_time_are_shown() -> None:
     assert pace(deque([10.0]), 5) == "starting"
     assert pace(deque([10.0, 10.5, 11.0]), 240) == "2.0/s, 2:00 left"
     assert pace(deque([0.0, 10.0]), 1000) == "0.1/s, 2:46:40 left"
@@ -162,7 +162,7 @@ def test_rate_and_remaining_time_are_told() -> None:
         ("error", (), "-"),
     ],
 )
-def test_bugs_still_wrong_are_not_said_to_be_none_where_nobody_knows(
+def test_unknown_bugs_are_not_counted_as_none(
     state: str, bugs: tuple[str, ...], shown: str
 ) -> None:
     entry = PlannedSubmission("ada", "", "", "", "f.py", "")

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from grader.classroom import journal
 from grader.classroom.batch_plan import BatchError
 from grader.classroom.grading_worker import GradingJob, grade
+from grader.classroom.journal import read_journal
 from grader.classroom.pool import WorkerLost
 from grader.classroom.run_batch import BatchObserver, BatchOptions, open_pool, run_batch
 from grader.content import load_challenge
@@ -79,7 +79,7 @@ class Assassin(BatchObserver):
     def __init__(self, victim: subprocess.Popen[bytes]) -> None:
         self.victim, self.seen_so_far = victim, 0
 
-    def seen(self, entry: Any, verdict: str) -> None:
+    def submission_finished(self, entry: Any, verdict: str) -> None:
         self.seen_so_far += 1
         if self.seen_so_far == 2:
             self.victim.send_signal(signal.SIGKILL)
@@ -102,7 +102,7 @@ def test_a_batch_on_a_cluster_outlives_a_worker(cluster: Cluster, tmp_path: Path
         name: document and document["verdict"] for name, document in documents.items()
     } == wanted
     assert all("seccomp" in d["environment"]["isolation"] for d in documents.values() if d)
-    events = list(journal.read(store.journal_path))
+    events = list(read_journal(store.journal_path))
     assert set(Counter(e["id"] for e in events if e["event"] == "finished").values()) == {1}
     assert [event for event in events if event["event"] == "lost"]
 
@@ -122,12 +122,12 @@ def test_a_batch_on_a_cluster_outlives_a_worker(cluster: Cluster, tmp_path: Path
 
 
 @pytest.mark.parametrize("address", ["http://x", "dask://", "x", "dask:/x:1"])
-def test_an_odd_address_is_told(address: str) -> None:
+def test_a_malformed_address_is_refused(address: str) -> None:
     with pytest.raises(BatchError, match="dask://HOST:PORT"):
         open_pool(address, None)
 
 
-def test_a_scheduler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scheduler_that_is_not_there_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("grader.classroom.dask_pool.CONNECT_SECONDS", 0.3)
     with pytest.raises(BatchError, match="no Dask scheduler answers"):
         open_pool("dask://127.0.0.1:1", None)

@@ -178,7 +178,7 @@ def test_a_bad_archive_is_one_submission_refused(tmp_path: Path, kind: str) -> N
     assert reason in found["anna"].refusal
 
 
-def test_a_member_that_leads_out_of_a_course_archive_spoils_only_itself(tmp_path: Path) -> None:
+def test_a_member_that_leads_out_of_a_course_archive_is_refused_alone(tmp_path: Path) -> None:
     path = tmp_path / "all.zip"
     path.write_bytes(zipped({f"../anna/{FILE}": b"a", f"ben/{FILE}": b"b", f"carl/{FILE}": b"c"}))
     found = search(path)
@@ -206,7 +206,7 @@ def test_links_pipes_and_large_files_are_refused(tmp_path: Path) -> None:
     assert all(not one.source for one in found.values() if one.refusal)
 
 
-def test_what_cannot_be_told_is_refused_with_the_choices(tmp_path: Path) -> None:
+def test_an_ambiguous_submission_is_refused_with_the_choices(tmp_path: Path) -> None:
     files = {"anna/one.py": b"1", "anna/two.py": b"2", "ben/notes.txt": b"-", "carl/x.tar.gz": b"-"}
     found = search(write(tmp_path, files))
     assert "one.py, two.py" in str(found["anna"].refusal)
@@ -214,7 +214,7 @@ def test_what_cannot_be_told_is_refused_with_the_choices(tmp_path: Path) -> None
     assert "only zip archives" in str(found["carl"].refusal)
 
 
-def test_who_handed_in_nothing_is_on_the_list(tmp_path: Path) -> None:
+def test_learners_who_handed_in_nothing_are_listed(tmp_path: Path) -> None:
     write(tmp_path, {f"class/anna/{FILE}": b"a", f"class/ben/.git/{FILE}": b"-"})
     (tmp_path / "class" / "carl").mkdir()
     (tmp_path / "class" / "anna" / "notes").mkdir()
@@ -258,11 +258,13 @@ def test_damaged_archives_never_end_a_batch(changes: list[tuple[int, int]], end:
     for at, value in changes:
         data[at] = value
     with suppress(SubmissionRefused):
-        for leaf in archive_entries(bytes(data[: end or None])):
-            assert len(leaf.read(100)) <= 100
+        for entry in archive_entries(bytes(data[: end or None])):
+            assert len(entry.read(100)) <= 100
 
 
-def test_limits_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_over_the_limit_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("grader.classroom.find_submissions.MAX_ARCHIVE", 10)
     write(tmp_path, {"anna.zip": zipped({FILE: b"x"}), "ben.py": b"b"})
     assert "larger than" in str(search(tmp_path)["anna"].refusal)

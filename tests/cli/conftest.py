@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from grader.cli.main import main
-from grader.content import challenge_ids, load_challenge
+from grader.content import Catalogue
 
 REFERENCE = '''"""Small sums."""
 
@@ -101,13 +99,6 @@ def dojo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dojo:
     (folder / "bugs.json").write_text(json.dumps({"bugs": BUGS}))
     (folder / "cases.json").write_text(json.dumps({"cases": CASES}))
     (folder / "brief.md").write_text("# Small sums\n\nMend *every* sum.\n")
-    commands = ("list", "show", "start", "grade", "hint", "reset", "solution", "plant")
-    for module in (*(f"grader.cli.{name}_command" for name in commands), "grader.cli.arguments"):
-        __import__(module)
-        loaded = sys.modules[module]
-        monkeypatch.setattr(loaded, "load_challenge", partial(load_challenge, root=root))
-        if hasattr(loaded, "challenge_ids"):
-            monkeypatch.setattr(loaded, "challenge_ids", partial(challenge_ids, root))
     work = tmp_path / "work"
     monkeypatch.setenv("KVDOJO_WORK", str(work))
     monkeypatch.setenv("NO_COLOR", "1")
@@ -115,4 +106,5 @@ def dojo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dojo:
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
-    return Dojo(root, work, lambda *words: main([str(word) for word in words]))
+    catalogue = Catalogue(root)
+    return Dojo(root, work, lambda *words: main([str(word) for word in words], catalogue))

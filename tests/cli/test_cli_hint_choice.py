@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from grader.content import load_challenge
+from grader.content import Catalogue
 from grader.content.witnesses import witnesses_bytes
 from grader.learner.hints import GRADED, LastGrading, next_hint, recall, remember
 from grader.learner.work_folder import load
@@ -64,7 +64,7 @@ def test_an_edit_that_passes_everything_gets_no_hint(started, capsys):
 
 
 def test_code_written_anew_gets_a_hint_when_all_cases_of_the_bug_fail(started):
-    challenge = load_challenge("small_sums", started.root)
+    challenge = Catalogue(started.root).load("small_sums")
     anew = "scale = list\n"
 
     def hint(result):

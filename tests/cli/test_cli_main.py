@@ -222,11 +222,11 @@ def test_completion_offers_challenges(dojo, capsys, monkeypatch):
     monkeypatch.setenv("_KVDOJO_COMPLETE", "bash_complete")
     monkeypatch.setenv("COMP_WORDS", "kvdojo grade small_sums --case sc")
     monkeypatch.setenv("COMP_CWORD", "4")
-    assert main([]) == 0
+    assert dojo.run() == 0
     assert capsys.readouterr().out == "plain,scale-unit\n"
     monkeypatch.setenv("COMP_WORDS", "kvdojo grade s")
     monkeypatch.setenv("COMP_CWORD", "2")
-    assert main([]) == 0
+    assert dojo.run() == 0
     assert capsys.readouterr().out == "plain,small_sums\n"
 
 

@@ -8,7 +8,6 @@ import pytest
 
 import grader.cli.watch_command
 import grader.learner.watch_loop
-from grader.content import load_challenge
 from grader.judge.result import CaseResult, Result
 
 CASE = CaseResult("scale-unit", "Scale", "failed", 0, 1, 0.1)
@@ -26,9 +25,6 @@ def watched(dojo, monkeypatch):
     watch.result = None
     settings_of = type("Watched", (), {"given": settings, "watch": watch})
     monkeypatch.setattr(grader.learner.watch_loop, "watch", watch)
-    monkeypatch.setattr(
-        grader.cli.watch_command, "load_challenge", lambda name: load_challenge(name, dojo.root)
-    )
     dojo.run("start", "small_sums")
     return settings_of
 

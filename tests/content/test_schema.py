@@ -8,7 +8,7 @@ import shutil
 import pytest
 from jsonschema import Draft202012Validator
 
-from grader.content import ContentError, challenge_ids, load_challenge
+from grader.content import Catalogue, ContentError, challenge_ids, load_challenge
 from grader.content.cases_schema import case_schema, cases_errors, cases_schema, validate_challenge
 from grader.content.jsonfile import read_json
 from grader.content.validation import load_schema, schema_errors
@@ -120,7 +120,7 @@ def test_a_fault_of_the_head_is_told_once(tmp_path, spoil, says) -> None:
     root = copied(tmp_path)
     path = root / "challenges" / "multi_head_attention" / "cases.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **spoil}))
-    (line,) = cases_errors(load_challenge("multi_head_attention", root))
+    (line,) = cases_errors(Catalogue(root).load("multi_head_attention"))
     assert line.startswith(f"{path}: {says}")
 
 
@@ -130,7 +130,7 @@ def test_what_a_default_makes_wrong_is_told_at_the_case(tmp_path) -> None:
     document = json.loads(path.read_text())
     document["defaults"].pop("dtype")
     path.write_text(json.dumps(document))
-    lines = cases_errors(load_challenge("multi_head_attention", root))
+    lines = cases_errors(Catalogue(root).load("multi_head_attention"))
     assert lines[0] == f"{path}: $.cases[0]: 'dtype' is a required property"
 
 
@@ -146,13 +146,13 @@ def test_broken_content_is_a_content_error(tmp_path) -> None:
     folder.mkdir(parents=True)
     (folder / "challenge.json").write_text('{"id": "broken"')
     with pytest.raises(ContentError, match=r"challenge\.json: broken JSON at line 1"):
-        load_challenge("broken", tmp_path)
+        Catalogue(tmp_path).load("broken")
     (folder / "challenge.json").write_text('{"id": "broken", "titel": "x"}')
     with pytest.raises(ContentError, match="'title' is a required property"):
-        load_challenge("broken", tmp_path)
+        Catalogue(tmp_path).load("broken")
 
 
 @pytest.mark.parametrize("name", ["../grader", "a/b", ".git", "multi_head_attentoin", ""])
 def test_unknown_challenges_are_refused(name: str) -> None:
     with pytest.raises(ContentError):
-        load_challenge(name, ROOT)
+        Catalogue(ROOT).load(name)

@@ -8,7 +8,6 @@ import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,7 @@ import grader.author.gate
 import grader.cli.main
 import grader.judge
 import grader.judge.private_cases
-from grader.cli import (
-    case_command,
-    challenge_command,
-    check_command,
-    grade_command,
-    matrix_command,
-    plant_command,
-)
-from grader.content import load_challenge
+from grader.content import Catalogue
 from grader.ground.paths import ROOT
 from grader.sandbox import Sandbox
 
@@ -53,8 +44,6 @@ def checkout(
     for name in ("challenges/static_cache", "reference"):
         shutil.copytree(ROOT / name, tmp_path / name)
     box = sandbox_for("static_cache")
-    for module in (case_command, matrix_command, check_command, grade_command, plant_command):
-        monkeypatch.setattr(module, "load_challenge", partial(load_challenge, root=tmp_path))
     for package in (
         grader.judge,
         grader.judge.grade_file,
@@ -62,7 +51,6 @@ def checkout(
         grader.author.gate,
     ):
         monkeypatch.setattr(package, "start_sandbox", lambda *_, **__: Lent(box))
-    monkeypatch.setattr(challenge_command, "ROOT", tmp_path)
     monkeypatch.setenv("KVDOJO_WORK", str(tmp_path / "work"))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "120")
@@ -106,7 +94,7 @@ def commands(text: str) -> Iterator[tuple[list[str], list[str]]]:
 
 def run(words: list[str], shown: list[str], capsys: Any) -> None:
     capsys.readouterr()
-    code = grader.cli.main.main(words[1:])
+    code = grader.cli.main.main(words[1:], Catalogue(Path.cwd()))
     said = capsys.readouterr()
     lines = [plain(line) for line in (said.out + said.err).splitlines()]
     exits = [line for line in shown if line.startswith("[exit ")] or ["[exit 0]"]

@@ -18,7 +18,7 @@ import pytest
 from benchmarks.fuzz import one_round
 from benchmarks.fuzz_targets import EXAMPLE, TARGETS, _frame, _zip, close
 from grader.classroom.archive_entries import SubmissionRefused, archive_entries
-from grader.content import Challenge, ContentError, load_challenge
+from grader.content import Catalogue, Challenge, ContentError, load_challenge
 from grader.content.cases_schema import case_schema, read_verbs
 from grader.content.entries import case_of
 from grader.content.validation import schema_errors
@@ -117,7 +117,7 @@ def test_an_id_that_is_no_text_is_told(tmp_path: Path) -> None:
     for path in (ROOT / "challenges" / NAME).glob("*.json"):
         (folder / path.name).write_bytes(path.read_bytes())
     (folder / "cases.json").write_text(json.dumps({"cases": [case(id={})]}))
-    challenge: Challenge = load_challenge(NAME, tmp_path)
+    challenge: Challenge = Catalogue(tmp_path).load(NAME)
     with pytest.raises(ContentError):
         _ = challenge.cases
 
