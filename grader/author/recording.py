@@ -11,17 +11,19 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from grader.author.kill_matrix import KillMatrix, kill_matrix
-from grader.author.wrong_variants import bug_ids
-from grader.content import Catalogue, Challenge
+from grader.author.kill_matrix import KillMatrix, kill_matrix, run_cases
+from grader.author.wrong_variants import bug_ids, planted
+from grader.content import Catalogue, Challenge, ContentError
 from grader.content.cases_document import cases_bytes
 from grader.content.cases_schema import cases_digest, cases_schema
 from grader.content.jsonfile import read_json
 from grader.content.planting import plant
 from grader.content.witnesses import witnesses_bytes
 from grader.ground.files import write_atomically
+from grader.ground.invocation import command_line
 from grader.ground.transaction import replace_files
 from grader.judge.golden import CaseGolden, Golden, oracle_digest, save_golden
+from grader.judge.golden_check import usable_golden
 from grader.judge.oracle import Oracle
 from grader.judge.script import load_driver
 from grader.kit.json_schema import schema_of
@@ -87,6 +89,34 @@ def content_digest(challenge: Challenge, recipes: Mapping[str, str]) -> str:
     ]
     text = json.dumps([challenge.reference_text, edits, sorted(recipes.items())])
     return sha256(text.encode()).hexdigest()[:32]
+
+
+def caught_up(sandbox: Sandbox, challenge: Challenge) -> tuple[Golden, dict[str, list[str]]]:
+    """Return golden and witnesses as they are now; bugs that have none may be new, so all cases are run on them."""
+    golden = usable_golden(challenge, challenge.cases.values())
+    witnesses = {name: list(challenge.bugs[name].witnesses) for name in bug_ids(challenge)}
+    cases = dict(golden.cases)
+    for name in [name for name, known in witnesses.items() if not known]:
+        source, order = planted(challenge, name), list(challenge.cases.values())
+        for case, item in run_cases(sandbox, challenge, golden, source, order).items():
+            if item.result.status == "failed":
+                witnesses[name].append(case)
+            if item.result.sketch:
+                symptoms = {**cases[case].symptoms, name: list(item.result.sketch)}
+                cases[case] = replace(cases[case], symptoms=symptoms)
+    return replace(golden, cases=cases), witnesses
+
+
+def refuse_other_versions(sandbox: Sandbox, challenge: Challenge, golden: Golden) -> None:
+    """Raise ContentError unless this is the torch and the Python of the golden: another version rounds otherwise."""
+    for name, recorded_with in golden.versions.items():
+        here = str(sandbox.versions[name])
+        if here != recorded_with:
+            again = command_line("check", challenge.id, "--record")
+            raise ContentError(
+                f"{challenge.golden}: was recorded with {name} {recorded_with}, this is {here}."
+                f" Use the versions in constraints.txt, or record all of it: `{again}`."
+            )
 
 
 def starter_bytes(challenge: Challenge) -> bytes:
