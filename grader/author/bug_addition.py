@@ -12,14 +12,17 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
+from grader.author.case_addition import measure
 from grader.author.kill_matrix import Judged, first_kill, run_cases
 from grader.author.mutants import function_at
 from grader.author.recording import caught_up, recorded, refuse_other_versions
 from grader.author.static_checks import entry_faults, lines_of
 from grader.author.wrong_variants import MOST, bug_ids, compatible, decoy_ids, planted
 from grader.content import Bug, Case, Challenge, ContentError
+from grader.content.cases_schema import cases_digest
 from grader.content.edits_from_diff import Marked, edits_of, entries_in
 from grader.content.entries import bug_of
 from grader.content.entries_file import with_entries
@@ -58,13 +61,15 @@ class MeasuredBugs:
     """New entries and their worth, with golden and witnesses as they are when these are added."""
 
     values: tuple[BugValue, ...]
+    against_cases: tuple[str, ...]
     golden: Golden
     witnesses: Mapping[str, Sequence[str]]
 
     @property
     def objections(self) -> list[str]:
-        """All objections, each beginning with the id."""
-        return [f"{value.bug.id!r} {text}" for value in self.values for text in value.objections]
+        """All objections to entries and to cases that come with them, each beginning with the id."""
+        told = [f"{value.bug.id!r} {text}" for value in self.values for text in value.objections]
+        return [*told, *self.against_cases]
 
 
 @dataclass
@@ -72,7 +77,7 @@ class _Row:
     """The results of one new entry planted alone."""
 
     bug: Bug
-    judged: Mapping[str, Judged]
+    judged: dict[str, Judged] = field(default_factory=dict)
     objections: list[str] = field(default_factory=list)
     partners: int = 0
 
@@ -128,7 +133,7 @@ def text_faults(challenge: Challenge, entries: Sequence[Mapping[str, Any]]) -> l
                 )
     if lines:
         return lines
-    both = with_bugs(challenge, entries)
+    both = extended(challenge, entries)
     ids = [entry["id"] for entry in entries]
     for name, text in entry_faults(both, ids):
         offer = ""
@@ -139,12 +144,19 @@ def text_faults(challenge: Challenge, entries: Sequence[Mapping[str, Any]]) -> l
     return lines or list(_twins(both, ids))
 
 
-def with_bugs(challenge: Challenge, entries: Sequence[Mapping[str, Any]]) -> Challenge:
-    """Return the challenge with more bugs and decoys, as if they stood at the end of bugs.json."""
+def extended(
+    challenge: Challenge,
+    entries: Sequence[Mapping[str, Any]],
+    cases: Sequence[tuple[Mapping[str, Any], Case]] = (),
+) -> Challenge:
+    """Return the challenge with more bugs, decoys and cases, as if they stood at the end of its files."""
     path = challenge.folder / "bugs.json"
     made = replace(challenge)
     new = {entry["id"]: bug_of(path, entry) for entry in entries}
+    # these properties are kept in the object once they are read; here they are given in advance
     made.__dict__["bugs"] = {**challenge.bugs, **new}
+    made.__dict__["cases"] = {**challenge.cases, **{case.id: case for _, case in cases}}
+    made.__dict__["case_entries"] = [*challenge.case_entries, *(dict(entry) for entry, _ in cases)]
     return made
 
 
@@ -152,48 +164,49 @@ def measure_bugs(
     sandbox: Sandbox,
     challenge: Challenge,
     entries: Sequence[Mapping[str, Any]],
+    cases: Sequence[tuple[Mapping[str, Any], Case]] = (),
     progress: Progress | None = None,
 ) -> MeasuredBugs:
     """Run every case on each new entry, and each new bug beside the others.
 
-    Raises ContentError when the challenge is not recorded, and GraderError when something cannot be judged.
+    `cases` are new ones that are added with the entries, as JSON and as a value.  Raises ContentError when the
+    challenge is not recorded or a case is none, and GraderError when something cannot be judged.
     """
     golden, witnesses = caught_up(sandbox, challenge)
-    both = with_bugs(challenge, entries)
-    new = [both.bugs[entry["id"]] for entry in entries]
-    order = list(challenge.cases.values())
-    jobs = [
-        lambda bug=bug: run_cases(sandbox, both, golden, planted(both, bug.id), order)
-        for bug in new
-    ]
-    rows = [_Row(bug, judged) for bug, judged in zip(new, _run(jobs, None), strict=True)]
-    known = {**witnesses, **{row.bug.id: [r.id for r in row.failed] for row in rows}}
+    both = extended(challenge, entries)
+    rows = [_Row(both.bugs[entry["id"]]) for entry in entries]
+    _run_rows(sandbox, both, golden, rows, list(challenge.cases.values()))
+    known: Mapping[str, Sequence[str]] = {**witnesses, **_killers(rows)}
+    golden = _told(golden, rows)
+    against: list[str] = []
+    for number, (_, case) in enumerate(cases):
+        measured = measure(sandbox, both, case, progress, (golden, known))
+        golden, known = measured.golden, measured.witnesses
+        against += measured.value.objections
+        both = extended(challenge, entries, cases[: number + 1])
+        _run_rows(sandbox, both, golden, rows, [case])
+    known = {**known, **_killers(rows)}
     for row in rows:
         row.objections += _alone(both, golden, row)
-    if not any(row.objections for row in rows):
+    if not against and not any(row.objections for row in rows):
         _beside(sandbox, both, golden, rows, known, progress)
-    values = tuple(_value(both, row) for row in rows)
-    bugs = [row for row in rows if row.bug.kind == "bug"]
-    return MeasuredBugs(
-        values,
-        _told(golden, bugs),
-        {name: cases for name, cases in known.items() if both.bugs[name].kind == "bug"},
-    )
+    golden = replace(golden, content=cases_digest(both))
+    return MeasuredBugs(tuple(_value(both, row) for row in rows), tuple(against), golden, known)
 
 
 def write_bugs(
     sandbox: Sandbox,
     challenge: Challenge,
     entries: Sequence[Mapping[str, Any]],
+    cases: Sequence[tuple[Mapping[str, Any], Case]],
     found: MeasuredBugs,
 ) -> None:
     """Put measured entries into the files of a challenge that is locked; raises ContentError and OSError."""
     refuse_other_versions(sandbox, challenge, found.golden)
-    path = challenge.folder / "bugs.json"
-    both = with_bugs(challenge, entries)
-    files = recorded(both, found.golden, found.witnesses, challenge.case_entries)
-    text = with_entries(path.read_bytes(), "bugs", entries)
-    replace_files(challenge.folder, {**files, "bugs.json": text})
+    both = extended(challenge, entries, cases)
+    files = recorded(both, found.golden, found.witnesses, both.case_entries)
+    text = (challenge.folder / "bugs.json").read_bytes()
+    replace_files(challenge.folder, {**files, "bugs.json": with_entries(text, "bugs", entries)})
 
 
 def readers_of_bugs(challenge: Challenge, others: Sequence[Challenge]) -> list[str]:
@@ -208,7 +221,8 @@ def _compiles(challenge: Challenge, edited: str, name: str) -> None:
     try:
         ast.parse(edited)
     except SyntaxError as error:
-        raise ContentError(f"{name}: line {error.lineno}: {error.msg}") from None
+        where = f"line {error.lineno}: " if error.lineno else ""
+        raise ContentError(f"{name}: {where}{error.msg}") from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise ContentError(f"{name}: is no Python file: {error}") from None
 
@@ -225,6 +239,27 @@ def _twins(challenge: Challenge, ids: Sequence[str]) -> Iterator[str]:
                 yield f"{name!r} is {other!r} once more: both come to the same code"
 
 
+def _run_rows(
+    sandbox: Sandbox,
+    challenge: Challenge,
+    golden: Golden,
+    rows: Sequence[_Row],
+    cases: Sequence[Case],
+) -> None:
+    """Run cases on each new entry planted alone, and add the results to its row."""
+    jobs = [
+        partial(run_cases, sandbox, challenge, golden, planted(challenge, row.bug.id), cases)
+        for row in rows
+    ]
+    for row, judged in zip(rows, _run(jobs, None), strict=True):
+        row.judged |= judged
+
+
+def _killers(rows: Sequence[_Row]) -> dict[str, list[str]]:
+    """Return the cases that fail on each new bug."""
+    return {row.bug.id: [r.id for r in row.failed] for row in rows if row.bug.kind == "bug"}
+
+
 def _alone(challenge: Challenge, golden: Golden, row: _Row) -> Iterator[str]:
     """What speaks against an entry that was planted alone."""
     if row.bug.kind == "decoy":
@@ -239,8 +274,8 @@ def _alone(challenge: Challenge, golden: Golden, row: _Row) -> Iterator[str]:
         yield f"is caught by no unit case, so nothing shows where it is. {_advice(challenge, golden, row.bug)}"
     if not row.kills("scenario"):
         yield (
-            "is caught by no scenario, so no user of the code would notice it;"
-            f" begin a scenario with `{command_line('case', 'new', challenge.id)}`"
+            "is caught by no scenario, so no user of the code would notice it."
+            f" `{command_line('case', 'new', challenge.id)}` begins a scenario, and --case FILE adds it with the bug"
         )
     for other in bug_ids(challenge):
         if other != row.bug.id and _behaves_alike(challenge, golden, row, other):
@@ -260,9 +295,13 @@ def _advice(challenge: Challenge, golden: Golden, bug: Bug) -> str:
     where = " and ".join(f"`{name}`" for name in sorted(helpers)) or "the module itself"
     if about:
         names = ", ".join(about[:NAMED])
-        return f"Add a unit case about {where} with other sizes than {names}, which accept it (`{new}`)"
+        return (
+            f"Give a unit case about {where} with other sizes than {names}, which accept it:"
+            f" `{new}` begins one, and --case FILE adds it with the bug"
+        )
     return (
-        f"Add a unit case about {where}, of which no unit case asks yet (`{new}` lists the verbs)"
+        f"Give a unit case about {where}, of which no unit case asks yet: `{new}` lists the verbs,"
+        " and --case FILE adds it with the bug"
     )
 
 
@@ -321,8 +360,10 @@ def _beside(
         groups += [(row, group) for group in _sets(challenge, row.bug.id, others)]
     loud = _loudest_first(challenge, known)
     jobs = [
-        lambda group=group: first_kill(
-            sandbox, challenge, golden, planted(challenge, *group), _first(loud, known, group)
+        partial(
+            first_kill,
+            *(sandbox, challenge, golden, planted(challenge, *group)),
+            _first(loud, known, group),
         )
         for _, group in groups
     ]
@@ -404,7 +445,7 @@ def _raises(row: _Row) -> bool:
 def _told(golden: Golden, rows: Sequence[_Row]) -> Golden:
     """Return the golden with the wrong outputs of the new bugs in its fault dictionary."""
     cases = dict(golden.cases)
-    for row in rows:
+    for row in (row for row in rows if row.bug.kind == "bug"):
         for name, item in row.judged.items():
             if item.result.sketch:
                 seen = {**cases[name].symptoms, row.bug.id: list(item.result.sketch)}

@@ -38,14 +38,19 @@ class Measured:
 
 
 def measure(
-    sandbox: Sandbox, challenge: Challenge, case: Case, progress: Progress | None = None
+    sandbox: Sandbox,
+    challenge: Challenge,
+    case: Case,
+    progress: Progress | None = None,
+    recorded_as: tuple[Golden, Mapping[str, Sequence[str]]] | None = None,
 ) -> Measured:
     """Run a case on the reference, every decoy, every bug and every trivial solution.
 
-    Raises ContentError for what cannot be a case.
+    `recorded_as` are the golden and the witnesses so far, where they are not those on the disk.  Raises ContentError
+    for what cannot be a case.
     """
     price = estimate_cost(challenge, case)
-    golden, known = caught_up(sandbox, challenge)
+    golden, known = recorded_as or caught_up(sandbox, challenge)
     made = expect(sandbox, challenge, case)
     _honest(sandbox, challenge, case, made)
     both = replace(golden, cases={**golden.cases, case.id: made})

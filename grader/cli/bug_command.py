@@ -18,7 +18,8 @@ from grader.cli import bug_questions, terminal
 from grader.cli.arguments import catalogue, challenge_argument
 from grader.cli.bug_questions import FIELDS, HINTS, Words
 from grader.cli.terminal import shown
-from grader.content import Challenge, ContentError
+from grader.content import Case, Challenge, ContentError
+from grader.content.casefile import read_case
 from grader.content.edits_from_diff import Change, Marked
 from grader.ground.errors import Exit, GraderError, UserError
 from grader.ground.files import NotOrdinary, TooLarge, read_ordinary
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from grader.sandbox import Sandbox
 
 Entry = dict[str, Any]
+Cases = Sequence[tuple[Entry, Case]]
 PLACEHOLDER = "-"  # for words that are asked for when the cases have been run
 
 
@@ -67,6 +69,14 @@ def command() -> None:
     multiple=True,
     help="An entry it is never planted with, and why.",
 )
+@click.option(
+    "--case",
+    "case_files",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A new case that is added with the bug.",
+)
 @click.option("--edit", "in_editor", is_flag=True, help="Fill in what is missing in $EDITOR.")
 @click.option("--dry-run", is_flag=True, help="Say what the cases make of it and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and ask nothing.")
@@ -81,6 +91,7 @@ def add(
     hints: tuple[str, ...],
     sources: tuple[str, ...],
     excludes: tuple[tuple[str, str], ...],
+    case_files: tuple[Path, ...],
     in_editor: bool,
     dry_run: bool,
     as_json: bool,
@@ -100,6 +111,7 @@ def add(
     found = catalogue().load(challenge)
     _refuse_where_it_cannot_run(found)
     entries = _chosen(_read(file, found), file, name)
+    cases = _cases(case_files, found)
     interactive = not as_json and sys.stdin.isatty()
     if interactive and len(entries) == 1 and not entries[0].id:
         entries = _split(entries[0])
@@ -114,14 +126,14 @@ def add(
     drafts = _documents(found, entries, [_filled(words) for words in told], kinds, file)
     with _running(found) as sandbox:
         before = _state(found)
-        measured = _measure(sandbox, found, drafts)
+        measured = _measure(sandbox, found, drafts, cases)
         if not dry_run and not measured.objections:
             told = [
                 _complete(found, words, draft, in_editor)
                 for words, draft in zip(told, drafts, strict=True)
             ]
             drafts = _documents(found, entries, told, kinds, file, asked=True)
-            measured = _write(sandbox, found, drafts, measured, before)
+            measured = _write(sandbox, found, drafts, cases, measured, before)
     added = not (measured.objections or dry_run)
     _tell(found, measured, added, as_json)
     ctx.exit(Exit.CONTENT if measured.objections else Exit.PASSED)
@@ -165,6 +177,19 @@ def _chosen(entries: list[Marked], file: Path, name: str | None) -> list[Marked]
     if name not in marked:
         raise UserError(f"{shown(file)} marks no {name!r}, but {', '.join(marked)}.")
     return [entry for entry in entries if entry.id == name]
+
+
+def _cases(files: Sequence[Path], challenge: Challenge) -> Cases:
+    """Read the cases that come with the bugs; raises ContentError."""
+    from grader.author.skeleton import refuse_untouched
+
+    found: list[tuple[Entry, Case]] = []
+    for file in files:
+        taken = [*challenge.cases, *(case.id for _, case in found)]
+        entry, case = read_case(file, challenge, taken)
+        refuse_untouched(entry, shown(file))
+        found.append((entry, case))
+    return found
 
 
 def _split(entry: Marked) -> list[Marked]:
@@ -255,12 +280,14 @@ def _running(challenge: Challenge) -> Iterator[Sandbox]:
         raise GraderError(str(error)) from error
 
 
-def _measure(sandbox: Sandbox, challenge: Challenge, drafts: Sequence[Entry]) -> MeasuredBugs:
+def _measure(
+    sandbox: Sandbox, challenge: Challenge, drafts: Sequence[Entry], cases: Cases
+) -> MeasuredBugs:
     from grader.author.bug_addition import measure_bugs
 
     progress = terminal.Progress("running sets of bugs")
     try:
-        return measure_bugs(sandbox, challenge, drafts, progress)
+        return measure_bugs(sandbox, challenge, drafts, cases, progress)
     finally:
         progress.clear()
 
@@ -286,6 +313,7 @@ def _write(
     sandbox: Sandbox,
     challenge: Challenge,
     drafts: list[Entry],
+    cases: Cases,
     measured: MeasuredBugs,
     before: str,
 ) -> MeasuredBugs:
@@ -297,12 +325,12 @@ def _write(
         with locked(challenge.folder, _wait):
             now = catalogue().load(challenge.id)
             if _state(now) != before:
-                measured = _measure(sandbox, now, drafts)
+                measured = _measure(sandbox, now, drafts, cases)
             if measured.objections:
                 return measured
             for draft, value in zip(drafts, measured.values, strict=True):
                 draft |= {"raises": True} if value.bug.raises else {}
-            write_bugs(sandbox, now, drafts, measured)
+            write_bugs(sandbox, now, drafts, cases, measured)
     except OSError as error:
         raise UserError(f"{shown(challenge.folder)} cannot be changed: {error.strerror}.") from None
     return measured
@@ -343,7 +371,7 @@ def _tell_what_next(challenge: Challenge, found: MeasuredBugs) -> None:
     from grader.author.bug_addition import readers_of_bugs
 
     folder = shown(challenge.folder)
-    terminal.out(f"\nAdded. Commit bugs.json and recorded/ in {folder}.")
+    terminal.out(f"\nAdded. Commit bugs.json, cases.json and recorded/ in {folder}.")
     names = ", ".join(value.bug.id for value in found.values)
     terminal.out(f"To have it in a starter, name {names} under `presets` in challenge.json.")
     for name in readers_of_bugs(challenge, list(_others())):

@@ -16,7 +16,7 @@ from grader.content import Challenge
 
 Words = dict[str, Any]
 ID = re.compile(r"[a-z0-9][A-Za-z0-9_-]{0,63}")
-SOURCE = re.compile(r"(?P<title>.*?)\s*(?:<(?P<url>https://[^<>\s]+)>)?")
+SOURCE = re.compile(r"(?P<title>.*?)\s*(?:<(?P<url>https://[^<>\s]+)>)?", re.DOTALL)
 # key -> option, and what is asked for
 FIELDS = {
     "id": ("--id", "Id, such as mask-one-too-far"),
@@ -116,7 +116,7 @@ def read_form(challenge: Challenge, text: str, words: Words) -> tuple[Words, lis
             faults.append(f"not understood: {line[:60]}")
     made = {**words}
     for key in FIELDS:
-        value = "\n".join(filter(None, found.get(key, [])))
+        value = " ".join(filter(None, found.get(key, [])))
         try:
             made[key] = _check(challenge, key)(value)
         except click.UsageError as error:
