@@ -71,11 +71,12 @@ class Submission(pytest.File):
         """Return the verdict on one case."""
         if self._results is None:
             wanted = [item.name for item in self.session.items if item.parent is self]
-            self._results = _grade(self.config.getoption("kvdojo"), self.path, wanted)
+            self._results = grade_cases(self.config.getoption("kvdojo"), self.path, wanted)
         return self._results[name]
 
 
-def _grade(challenge: str, path: Path, cases: list[str]) -> dict[str, CaseResult]:
+def grade_cases(challenge: str, path: Path, cases: list[str]) -> dict[str, CaseResult]:
+    """Grade a file by these cases, and return their results by id; ends the run of pytest where that cannot be done."""
     from grader.cli.submission import read
     from grader.ground.errors import KvdojoError
     from grader.judge import grade_source

@@ -19,14 +19,11 @@ from grader.content.cases_schema import cases_digest, cases_schema
 from grader.content.jsonfile import read_json
 from grader.content.planting import plant
 from grader.content.witnesses import witnesses_bytes
-from grader.ground.files import write_atomically
 from grader.ground.invocation import command_line
 from grader.ground.transaction import replace_files
 from grader.judge.golden import CaseGolden, Golden, oracle_digest, save_golden
 from grader.judge.golden_check import usable_golden
 from grader.judge.oracle import Oracle
-from grader.judge.script import load_driver
-from grader.kit.json_schema import schema_of
 from grader.sandbox import Sandbox
 
 Progress = Callable[[int, int], None]
@@ -128,18 +125,6 @@ def starter_bytes(challenge: Challenge) -> bytes:
 def schema_bytes(challenge: Challenge) -> bytes:
     """The schema that editors use for `cases.json`."""
     return _json(cases_schema(challenge))
-
-
-def write_verbs_schema(challenge: Challenge) -> None:
-    """Write the schema of the verbs, which follows from the driver; it comes first, for cases are checked with it."""
-    if content := verbs_schema_bytes(challenge):
-        write_atomically(challenge.verbs_schema, content)
-
-
-def verbs_schema_bytes(challenge: Challenge) -> bytes | None:
-    """Return what the driver's verbs say of themselves; None for a driver that is not written with the kit."""
-    driver = getattr(load_driver(challenge.folder / "driver.py").Plan, "driver", None)
-    return _json(schema_of(driver, challenge.id)) if driver else None
 
 
 def with_symptoms(golden: CaseGolden, name: str, matrix: KillMatrix) -> CaseGolden:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from grader.content import Challenge, ContentError
-from grader.content.jsonfile import read_json
+from grader.content.driver_loading import checked_driver
 from grader.ground.invocation import command_line
+from grader.kit.driver import Driver
+from grader.kit.json_schema import setup_schema, verb_schemas
 
 Document = dict[str, Any]
 WORDS = {  # left to the author: a case that still has one of them is refused
@@ -46,11 +48,15 @@ def refuse_untouched(case: Mapping[str, Any], file: str) -> None:
 
 def verbs(challenge: Challenge) -> dict[str, tuple[str, dict[str, str]]]:
     """Return per verb its description, and its parameters with theirs; a required one is marked by a star."""
-    known = read_json(challenge.verbs_schema)["$defs"]["verbs"]
+    known = verb_schemas(_driver(challenge))
     return {
         name: (str(schema.get("description", "")), _parameters(schema))
         for name, schema in known.items()
     }
+
+
+def _driver(challenge: Challenge) -> Driver:
+    return checked_driver(challenge)
 
 
 def _parameters(schema: Mapping[str, Any]) -> dict[str, str]:
@@ -77,9 +83,9 @@ def _recipe(challenge: Challenge) -> Document:
             "dtype": model.dtype,
             "steps": steps,
         }
-    definitions = read_json(challenge.verbs_schema)["$defs"]
-    verb, schema = next(iter(definitions["verbs"].items()))
-    setup = _least(definitions["setup"])
+    driver = _driver(challenge)
+    verb, schema = next(iter(verb_schemas(driver).items()))
+    setup = _least(setup_schema(driver))
     return {
         "setup": setup,
         "seed": 1,

@@ -8,12 +8,14 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from grader.author.checkpoint_rules import checkpoint_faults
+from grader.author.draw_order import dependent_steps
 from grader.author.driver_reads import undeclared_reads
-from grader.author.recording import content_digest, schema_bytes, starter_bytes, verbs_schema_bytes
+from grader.author.recording import content_digest, schema_bytes, starter_bytes
 from grader.author.violation import Violation
 from grader.author.wrong_variants import bug_ids, planted, trivial_solution
 from grader.content import Bug, Challenge, ContentError
 from grader.content.casefile import semantic_errors
+from grader.content.driver_loading import load_driver
 from grader.content.planting import line_span, plant
 from grader.content.witnesses import read_witnesses
 from grader.ground.invocation import command_line
@@ -155,15 +157,13 @@ def _generated(challenge: Challenge) -> Faults:
         challenge.cases_schema: schema_bytes(challenge),
     }
     again = f"run `{command_line('check', challenge.id, '--record')}`"
-    if verbs := verbs_schema_bytes(challenge):
-        wanted[challenge.verbs_schema] = verbs
     for path, content in wanted.items():
         if not path.exists() or path.read_bytes() != content:
             yield _within(challenge, path), f"is not what the content gives; {again}"
     recipes = {case.id: recipe_of(case, challenge) for case in challenge.cases.values()}
     if read_witnesses(challenge.witnesses).made_from != content_digest(challenge, recipes):
         yield _within(challenge, challenge.witnesses), f"was recorded from other content; {again}"
-    known = {*wanted, challenge.golden, challenge.witnesses, challenge.verbs_schema}
+    known = {*wanted, challenge.golden, challenge.witnesses}
     for path in challenge.recorded.rglob("*"):
         if path.is_file() and path not in known and "__pycache__" not in path.parts:
             yield _within(challenge, path), "is a stray file; nothing here is written by hand"
@@ -182,6 +182,13 @@ def _recipes(challenge: Challenge) -> Faults:
             estimate_cost(challenge, case)
         except ContentError as error:
             yield case.id, str(error)
+            continue
+        for step in dependent_steps(challenge, case):
+            which = "the creation" if step < 0 else f"step {step}"
+            yield (
+                case.id,
+                f"{which} draws other inputs when the steps are asked in another order; a driver must keep nothing",
+            )
 
 
 def _reads(challenge: Challenge) -> Faults:
@@ -207,6 +214,9 @@ def _brief(challenge: Challenge) -> Faults:
     for name in challenge.helpers:
         if name.rsplit(".", 1)[-1] not in words:
             yield "challenge.json", f"`helpers` names {name!r}, which the reference lacks"
+    for name in load_driver(challenge).driver.all_helpers():
+        if name not in words:
+            yield "driver.py", f"a verb looks up `{name}`, which the reference lacks"
 
 
 def _impostors(challenge: Challenge) -> Faults:

@@ -35,10 +35,11 @@ class SubmissionRefused(Exception):
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One file: where it lies, how to read at most so many bytes, and why it must not be read.
+    """One file of a folder or an archive.
 
-    `poisons_archive` says that the fault is one of the whole archive the file lies in; `archive` is the path
-    of a zip archive on disk.
+    `parts` are the names of its path, folders first.  `read(limit)` returns at most so many bytes of it, or raises
+    SubmissionRefused.  `refusal` says why it must not be read.  `poisons_archive` means that the fault condemns the
+    whole archive it lies in, as a member that leads out of it does.  `archive` is the path of a zip archive on disk.
     """
 
     parts: tuple[str, ...]
@@ -78,7 +79,7 @@ def folder_entries(root: Path, skip: Path) -> list[FileEntry]:
         ]
         kept = [_file(here / name, root) for name in files if not is_junk((name,))]
         if not kept and not folders and not links and here != root:
-            # whoever handed in nothing must not be missing from the list
+            # a learner who handed in nothing must not be missing from the list
             empty = _refused(here.relative_to(root).parts, "is an empty folder")
             kept = [replace(empty, parts=(*empty.parts, "(nothing)"))]
         found += kept

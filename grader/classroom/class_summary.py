@@ -1,4 +1,4 @@
-"""What a batch says about a class: scores, bugs, cases that tell learners apart, files that are alike.
+"""Summarise a class from the results of a batch: scores, bugs, cases that separate learners, files that are alike.
 
 Read from the result documents, one at a time, so that a large class needs little memory.
 """

@@ -36,7 +36,7 @@ CANVAS = re.compile(r"(?P<name>[^_]+)_(?:LATE_)?(?P<number>\d+)_\d+_(?P<rest>.+)
 
 @dataclass(frozen=True, order=True)
 class Learner:
-    """A name for people, and the number by which the course system tells two of that name apart."""
+    """A name for people, and the number by which the course system distinguishes two learners of that name."""
 
     name: str
     number: str = ""
@@ -168,7 +168,7 @@ def _pick(entries: list[FileEntry], file: str) -> FileEntry:
     if fitting:
         shown = ", ".join(sorted(entry.name for entry in (exact or fitting))[:4])
         raise SubmissionRefused(
-            f"which of {len(exact or fitting)} {kind_of_file(file)} files counts cannot be told: {shown}"
+            f"it is not clear which of {len(exact or fitting)} {kind_of_file(file)} files counts: {shown}"
         )
     raise SubmissionRefused(_why_none(entries, file))
 

@@ -90,7 +90,7 @@ def run_batch(
     opened only where something is left to grade.
     """
     observer = observer or BatchObserver()
-    prepare(options.challenge)  # content that cannot be used is told before anything is written
+    prepare(options.challenge)  # content that cannot be used is reported before anything is written
     store = BatchStore(options.out, Path(options.challenge.file).suffix)
     resumed = store.holds_plan(resume=options.resume)
     with store.open_journal() as journal:

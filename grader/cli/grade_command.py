@@ -210,10 +210,10 @@ def _write_record(result: Result, record: Path) -> None:
 def remember_result(work: WorkFolder, source: bytes, result: Result) -> None:
     """Keep what failed beside the file, so that the next hint is about it."""
     from grader.judge.result import most_informative_first
-    from grader.learner.hints import LastGrading, remember
+    from grader.learner.hints import LastGrading, remember_grading
 
     passed = tuple(case.id for case in result.cases if case.status == "passed")
-    remember(
+    remember_grading(
         work,
         source,
         LastGrading(tuple(case.id for case in most_informative_first(result.cases)), passed),

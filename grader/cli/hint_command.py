@@ -25,7 +25,7 @@ from grader.content.statements import statements
 from grader.ground.display import escape_for_display
 from grader.ground.errors import UserError
 from grader.ground.invocation import command_line
-from grader.learner.hints import Hint, next_hint, recall, spent, states_of
+from grader.learner.hints import Hint, bug_states, next_hint, points_spent, recall_grading
 
 
 @click.command("hint")
@@ -57,12 +57,12 @@ def command(challenge: str, file: Path | None, level: int | None, case: str | No
         raise UserError(f"{path.name} is not valid {language} yet: `{grade}` shows the line.")
     planted = of_work(found, work).bugs if work else None
     seen = dict(work.hints) if work else {}
-    graded = recall(work, read(path, found.id)) if work else None
+    graded = recall_grading(work, read(path, found.id)) if work else None
     hint = next_hint(
         found, source, planted=planted, seen=seen, graded=graded, case=case, level=level
     )
     if hint is None:
-        states = states_of(found, source, planted).values()
+        states = bug_states(found, source, planted).values()
         passes = graded is not None and not graded.failed
         terminal.out(_nothing_left(found, [] if passes else list(states), case))
         return
@@ -90,7 +90,7 @@ def _nothing_left(challenge: Challenge, states: list[str], case: str | None) -> 
 def _cost(challenge: Challenge, hint: Hint, seen: dict[str, int]) -> str:
     if not any(challenge.hint_costs):
         return "Cost: none."
-    total = spent(challenge, seen)
+    total = points_spent(challenge, seen)
     return f"Cost: {_points(hint.cost)}; all hints so far: {_points(total)}."
 
 

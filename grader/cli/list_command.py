@@ -13,8 +13,7 @@ from grader.cli.terminal import shown
 from grader.content import Challenge, ContentError
 from grader.ground.errors import Exit
 from grader.ground.invocation import command_line
-from grader.learner import work_folder as workfolders
-from grader.learner.work_folder import WorkError
+from grader.learner.work_folder import WorkError, find_work_folder
 
 
 @click.command("list")
@@ -58,7 +57,7 @@ def _entry(challenge: Challenge) -> dict[str, Any]:
 
 def _started(challenge: Challenge) -> str | None:
     try:
-        work = workfolders.find(challenge.id)
+        work = find_work_folder(challenge.id)
     except WorkError:
         return None
     return str(work.folder) if work else None

@@ -13,8 +13,7 @@ from grader.cli.variant import of_work
 from grader.ground.errors import UserError
 from grader.ground.files import back_up
 from grader.ground.invocation import command_line
-from grader.learner import work_folder as workfolders
-from grader.learner.work_folder import WorkError, WorkFolder
+from grader.learner.work_folder import WorkError, WorkFolder, find_work_folder, write_work_file
 
 
 @click.command("reset")
@@ -23,7 +22,7 @@ from grader.learner.work_folder import WorkError, WorkFolder
 def command(challenge: str, force: bool) -> None:
     """Put the starter back in the work folder."""
     found = catalogue().load(challenge)
-    work = workfolders.find(found.id)
+    work = find_work_folder(found.id)
     if work is None:
         start = command_line("start", found.id)
         raise UserError(f"{found.id!r} is not started: run `{start}`.")
@@ -41,7 +40,7 @@ def command(challenge: str, force: bool) -> None:
         )
     if changed:
         terminal.out(f"Your file is kept as {shown(_keep(work))}.")
-    workfolders.write(work.path, source)
+    write_work_file(work.path, source)
     terminal.out(f"{path} is the starter again.")
 
 

@@ -17,8 +17,14 @@ from grader.content import Challenge
 from grader.ground.errors import UserError
 from grader.ground.files import back_up
 from grader.ground.invocation import command_line
-from grader.learner import work_folder as workfolders
-from grader.learner.work_folder import WorkError, WorkFolder
+from grader.learner.work_folder import (
+    WorkError,
+    WorkFolder,
+    default_folder,
+    load_work_folder,
+    remember_start,
+    write_work_file,
+)
 
 
 @click.command("start")
@@ -50,14 +56,14 @@ def command(
     Example: kvdojo start CHALLENGE --seed 7 --bugs 3
     """
     found = catalogue().load(challenge)
-    target = (folder or workfolders.default_folder(found.id)).absolute()
+    target = (folder or default_folder(found.id)).absolute()
     work, variant = _plan(found, target, preset, seed, bugs)
     source = variant.source(found)
     kept = _make_room(found, work, {found.file: source, "README.md": found.brief}, force=force)
-    workfolders.write(work.path, source)
-    workfolders.write(work.folder / "README.md", found.brief)
+    write_work_file(work.path, source)
+    write_work_file(work.folder / "README.md", found.brief)
     work.save()
-    workfolders.point_to(found.id, work.folder if folder else None)
+    remember_start(found.id, work.folder if folder else None)
     _tell(found, work, variant, kept)
 
 
@@ -102,7 +108,7 @@ def _make_room(
 def _refuse_other(work: WorkFolder, *, force: bool) -> None:
     """Refuse a folder in which another challenge was started; a damaged state yields to --force."""
     try:
-        there = workfolders.load(work.folder)
+        there = load_work_folder(work.folder)
     except WorkError:
         if not force:
             raise

@@ -11,8 +11,7 @@ from grader.ground.errors import UserError
 from grader.ground.files import NotOrdinary, TooLarge, read_ordinary
 from grader.ground.invocation import command_line
 from grader.ground.limits import MAX_SOURCE_BYTES
-from grader.learner import work_folder as workfolders
-from grader.learner.work_folder import WorkError, WorkFolder
+from grader.learner.work_folder import WorkError, WorkFolder, find_work_folder, load_work_folder
 
 
 def locate(challenge: Challenge, file: Path | None) -> tuple[Path, WorkFolder | None]:
@@ -22,7 +21,7 @@ def locate(challenge: Challenge, file: Path | None) -> tuple[Path, WorkFolder | 
     and WorkError when FILE was left out and the state of the work folder is damaged.
     """
     if file is None:
-        work = workfolders.find(challenge.id)
+        work = find_work_folder(challenge.id)
         if work is None:
             start = command_line("start", challenge.id)
             raise UserError(f"{challenge.id!r} is not started: name a FILE or run `{start}`.")
@@ -64,7 +63,7 @@ def text(path: Path, challenge: str) -> str:
 def _beside(challenge: Challenge, file: Path) -> WorkFolder | None:
     """Return the state of the work folder in which a named file is the learner's own."""
     try:
-        work = workfolders.load(file.parent)
+        work = load_work_folder(file.parent)
     except WorkError:
         # a file named by hand can be graded without knowing what was planted in it
         return None

@@ -13,7 +13,7 @@ from grader.cli.submission import locate, read
 from grader.cli.variant import of_work
 from grader.content import Challenge
 from grader.ground.errors import Exit, UserError
-from grader.learner.work_folder import WorkError, WorkFolder, load
+from grader.learner.work_folder import WorkError, WorkFolder, load_work_folder
 
 if TYPE_CHECKING:
     from grader.judge.result import CaseResult, Result
@@ -34,7 +34,7 @@ def command(
     On one screen, with keys: n next failed case, h hint, t trace, r run again, q quit. Where there is no terminal,
     one line per save; Ctrl-C ends it.
     """
-    from grader.learner.watch_loop import watch
+    from grader.learner.watch_loop import watch_file
     from grader.learner.watch_options import WatchOptions
 
     found = catalogue().load(challenge)
@@ -51,7 +51,7 @@ def command(
         isolate=not no_isolation,
         poll=poll,
     )
-    result = watch(setting, terminal.console())
+    result = watch_file(setting, terminal.console())
     ctx.exit(Exit.of_verdict(result.verdict) if result else Exit.PASSED)
 
 
@@ -102,7 +102,7 @@ class _About:
             return
         try:
             # another command may have written the state since
-            (load(self.work.folder) or self.work).with_hint(bug, level).save()
+            (load_work_folder(self.work.folder) or self.work).with_hint(bug, level).save()
         except WorkError:
             return
 

@@ -1,7 +1,8 @@
 """Name the class of mistake (a `family` of bugs.json) by where two files first differ and by how.
 
-The checkpoint votes with the class that points.json gives it.  A kind of difference outvotes it where it speaks for one
-class wherever it is seen, or where points.json says so (`families`).  No bug is known here.
+The class is that of the checkpoint in points.json (`family`), unless the kind of the difference has one of its own: in
+points.json (`families`), or in the tables below, because it is caused by one class of mistake wherever it is seen.  No
+bug is known here.
 
 Kinds of a difference, as points.json and the document of a trace name them:
 
@@ -33,7 +34,7 @@ MOVED = ("reordered", "scrambled")  # patterns of the right numbers in wrong pla
 
 
 def bug_class_of(item: ComparedCheckpoint) -> str | None:
-    """Return a `family` of bugs.json, or None where nothing speaks for one."""
+    """Return a `family` of bugs.json, or None where neither checkpoint nor kind has one."""
     point, spec = item.checkpoint, item.spec
     for kind in point.kinds:
         if kind in spec.bug_class_by_kind:

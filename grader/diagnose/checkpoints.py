@@ -50,7 +50,7 @@ class CheckpointSpec(
     `torch_function` (`op`): where torch's own functions show the checkpoint in a file without the method, one of
     `scores`, `mask`, `weights`, `context`.
     `stage` is the part of the computation it belongs to.  `bug_class` (`family`) is the kind of mistake that usually
-    shows here first, and `bug_class_by_kind` (`families`) the one that a kind of difference speaks for instead, such as
+    shows here first, and `bug_class_by_kind` (`families`) replaces it where the difference is of such a kind, as in
     `{"rows": "batching & padding"}`.
     `axes` are the names of the axes, such as `["batch", "head", "query", "key"]`.
     `object_paths` (`self`) lead from the object, and `result_paths` (`look`) from the result, to values that belong to
@@ -70,7 +70,7 @@ class CheckpointSpec(
     may hold anything: with lengths [2, 3] and 4 slots, slots 2 and 3 of row 0 and slot 3 of row 1 are not compared.
     `supersedes` (`settles`) are checkpoints whose differences do not matter when this one agrees.  With
     `{"name": "weights", "settles": ["scores"]}` a file that scales its queries before the product, or masks with
-    another large number, is not told that its scores are wrong: the weights that they lead to are right.
+    another large number, is not reported as wrong in its scores: the weights that they lead to are right.
     """
 
     name: str

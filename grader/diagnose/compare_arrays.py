@@ -139,7 +139,7 @@ def show_both(want: Any, got: Any) -> tuple[str, str]:
 
 
 def wrong_ending(expected: str | None, actual: str | None, more: str = "") -> str:
-    """Say that a call ends otherwise than it should; None stands for one that returns.
+    """Return the sentence for a call that does not end as it should; None means that the call returns.
 
     >>> wrong_ending("ValueError", None)
     'It returns, and should raise ValueError.'

@@ -43,7 +43,7 @@ def compare_step(
     """
     pairs = pair_checkpoints(checkpoints, reference, submission, undefined)
     if submission.truncated or submission.reply is None:
-        # what is missing may only not have been recorded; a kernel's programs that never ran tell where it stopped
+        # a missing call may just not have been recorded; but programs of a kernel that never ran show where it stopped
         pairs = (pair for pair in pairs if pair.actual is not None or pair.program)
     if reference.truncated:
         pairs = (pair for pair in pairs if pair.expected is not None)
@@ -207,7 +207,7 @@ def _counted_values(
 
 
 def _promised(name: str) -> bool:
-    """Whether every file has this part: what an object shows beside its contract is its own affair."""
+    """Whether every file has this part; attributes of an object beyond the challenge's contract are optional."""
     return "." not in name
 
 

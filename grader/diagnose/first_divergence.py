@@ -1,4 +1,4 @@
-"""Choose the first difference of a step, and add to it what the step and the steps around it tell.
+"""Choose the first difference of a step, and add what is known from the rest of the step and from earlier steps.
 
 How the checkpoints were compared is not known here.
 """

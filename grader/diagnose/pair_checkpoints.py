@@ -42,9 +42,9 @@ def pair_checkpoints(
 ) -> Iterator[CheckpointPair]:
     """Yield the pairs in the order in which the reference ends its calls.
 
-    `undefined` are methods that the submission does not define: what they would make is no difference, and torch's own
-    functions stand for some of them.  What only the submission reaches comes last, except for loops: an extra round is
-    reported right after the reference's last one.  With a checkpoint `tile` in a loop and `out` behind it:
+    `undefined` are methods that the submission does not define: their absence is no difference, and records of
+    torch's own functions replace some of them.  What only the submission reaches comes last, except for loops: an extra
+    round is reported right after the reference's last one.  With a checkpoint `tile` in a loop and `out` behind it:
 
         reference reaches     tile 0, tile 1, out
         submission reaches    tile 0, tile 1, tile 2, out, extra
@@ -72,7 +72,7 @@ def pair_checkpoints(
 def _surplus(
     spec: CheckpointSpec, key: Key, known: int, right: CallsByKey
 ) -> Iterator[CheckpointPair]:
-    """Yield the first call that the reference does not make; the ones behind it tell nothing new."""
+    """Yield the first call that the reference does not make; later ones add nothing."""
     calls = right.get(key, [])
     if len(calls) > known:
         yield CheckpointPair(spec, known, key[1], None, calls[known])

@@ -170,7 +170,7 @@ def _mask(
 
 
 def positions(wrong: Numbers, axes: tuple[str, ...], context: StepContext) -> tuple[Pattern, ...]:
-    """Say to which heads, batch rows or tokens the wrong values keep, one pattern for each axis that tells something.
+    """Say which heads, batch rows or tokens alone are wrong, with one pattern for each axis that is informative.
 
     With `wrong` [batch, key] of shape [2, 3] that is true at [1, 0] and [1, 1]: "Only batch 1 is wrong." and "Only keys
     0, 1 are wrong."
@@ -204,7 +204,7 @@ def _listed(hit: Numbers, name: str) -> str:
 def _padded_rows(
     wrong: Numbers, axes: tuple[str, ...], context: StepContext
 ) -> tuple[Pattern, ...]:
-    """Say which rows of the batch are wrong, where padding tells them apart."""
+    """Say which rows of the batch are wrong, if they are just those with padding or just those without."""
     if "batch" not in axes:
         return ()
     others = tuple(i for i, name in enumerate(axes) if name != "batch")

@@ -31,7 +31,7 @@ class RecordedCall:
 
     `parts` are arrays, or short texts for everything else, by where they stand in the value: `""` is the value itself,
     `"0/key"` an item of an item, `".self.size"` what the path `size` leads to from the object.  `"~result/self/memory"`
-    tells whether those two share memory: `shared` or `apart`.
+    says whether those two share memory: `shared` or `apart`.
     """
 
     method: str
@@ -65,16 +65,16 @@ def record_case(
     """Return the recordings of all steps that could be run, and why there are no more, or None when all were run.
 
     Where the process died in a step, its records died with it.  The step is then repeated in new processes that stop
-    after so many calls, by bisection: the calls returned are those of the longest repetition that lived.
+    after so many calls, by bisection: the calls returned are those of the longest repetition that survived.
     """
     steps, ended = _run(sandbox, challenge, case, source, checkpoints)
     if steps and steps[-1].died:
-        lives, dies = 0, MOST_CALLS
-        while dies - lives > 1:
-            middle = (lives + dies) // 2
+        survives, dies = 0, MOST_CALLS
+        while dies - survives > 1:
+            middle = (survives + dies) // 2
             again, _ = _run(sandbox, challenge, case, source, checkpoints, middle)
             if len(again) == len(steps) and not again[-1].died:
-                lives = middle
+                survives = middle
                 steps[-1].calls = again[-1].calls
             else:
                 dies = middle

@@ -55,7 +55,7 @@ def trace_case(
 ) -> Trace:
     """Return the trace of one case of one file; `golden` is the case's, if it is at hand.
 
-    Nothing is told of a hidden case.  Raises SandboxError and ContentError, when the fault is ours.
+    The trace of a hidden case says nothing about it.  Raises SandboxError and ContentError, when the fault is ours.
     """
     if case.visibility != "public":
         return Trace(challenge.id, case.id, (), None, "A hidden case: its details are not shown.")
@@ -79,7 +79,7 @@ def trace_case(
         # another way to the right answers is no fault
         steps = [step._replace(compared=all_forgiven(step.compared)) for step in steps]
     if any(differing(step.compared) for step in steps):
-        # what only one file reaches is news only where nothing else differs
+        # a checkpoint that only one file reaches counts only where nothing else differs
         steps = [step._replace(compared=without_strays(step.compared)) for step in steps]
     traced = tuple(_traced(case, checkpoints, step) for step in steps)
     return Trace(
@@ -95,8 +95,8 @@ def _divergence(
 ) -> Divergence | None:
     """Return the first difference of the case, with what the fault dictionary and the steps before it say of it."""
     right_without_cache: set[str] = set()
-    for step, told in zip(steps, traced, strict=True):
-        first = first_divergence(told, step.compared)
+    for step, traced_step in zip(steps, traced, strict=True):
+        first = first_divergence(traced_step, step.compared)
         if first is not None:
             if step.context.held:
                 first = with_cache_remark(first, right_without_cache)

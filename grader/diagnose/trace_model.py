@@ -100,7 +100,7 @@ class TracedStep:
 
     `index` is -1 for the creation; `title` is for people ("decode, 1 token").  `cache_length`, `scores` (the number of
     keys that the newest token attends to) and `weight_sum` (the sum of its weights over the keys) are given where the
-    step has them.  `raised` holds the names of exceptions; None stands for a step that returned.
+    step has them.  `raised` holds the names of exceptions; None means that the step returned.
     """
 
     index: int
@@ -119,7 +119,7 @@ class Divergence:
 
     `looks_like` is the symptom of a known mistake that makes exactly these numbers.  `stage` is the part of the
     computation.  `bug_class` is the kind of mistake that makes such a divergence, a `family` of bugs.json, or None;
-    `bug_class_by_place` is what checkpoint and patterns alone would have told, without the fault dictionary.
+    `bug_class_by_place` is what follows from checkpoint and patterns alone, without the fault dictionary.
     """
 
     step: int

@@ -104,7 +104,7 @@ class Grading:
 
     def _helpers(self, case: Case) -> set[str]:
         """Return the helpers the case asks for that a correct file may leave out."""
-        return set(self.challenge.helpers).intersection(self.golden.cases[case.id].needs)
+        return {n for n in self.golden.cases[case.id].needs if self.challenge.may_lack(n)}
 
     def _runner(self) -> SubmissionRunner:
         return SubmissionRunner(self.sandbox, self.challenge, self.source)

@@ -1,32 +1,34 @@
-"""Tell when a file has been saved, however the editor does it: in place, by rename, or deleted and made anew.
+"""Notice when a file has been saved, however the editor does it: in place, by rename, or deleted and made anew.
 
-The system's news only wake us up; what counts is whether the bytes are other ones.
+A change that the operating system reports only leads to a look at the file; what counts is whether its bytes differ
+from those seen before.
 """
 
 from __future__ import annotations
 
-import os
-import stat
 import threading
 import time
 from pathlib import Path
 from typing import Self
 
+from grader.ground.files import read_ordinary
+from grader.ground.limits import MAX_SOURCE_BYTES
 from grader.learner.watch_events import EventQueue, FileGone, FileSaved
 
-MAX_BYTES = 256 << 10
-SETTLE_MS = 300  # a burst of changes is waited for at most so long ...
-STEP_MS = 25  # ... and is over when nothing more comes for so long
-LOOK_MS = 1000  # without news the file is looked at so often: network file systems send none
+SETTLE_MS = 300  # a burst of changes is awaited for at most this long ...
+STEP_MS = 25  # ... and is over when nothing more comes for this long
+LOOK_MS = (
+    1000  # the interval between looks where no change is reported: network file systems report none
+)
 POLL_MS = 250
 RETRY_SECONDS = 0.5
 
 
 class FileWatcher:
-    """A thread that puts `FileSaved` and `FileGone` on the queue; the first at once."""
+    """A thread that puts `FileSaved` and `FileGone` on the queue; the first event comes at once."""
 
-    def __init__(self, path: Path, news: EventQueue, *, poll: bool = False) -> None:
-        self._path, self._news, self._poll = path, news, poll
+    def __init__(self, path: Path, queue: EventQueue, *, poll: bool = False) -> None:
+        self._path, self._queue, self._poll = path, queue, poll
         self._stop = threading.Event()
         self._last: bytes | str | None = None
         self._thread = threading.Thread(target=self._run, name="saves", daemon=True)
@@ -49,7 +51,7 @@ class FileWatcher:
             self._look()
 
     def _follow(self) -> None:
-        """Look after every change in the file's folder, until the folder is another one."""
+        """Look at the file after every change in its folder, until the folder is replaced by another one."""
         from watchfiles import watch
 
         folders = {self._path.parent, self._path.resolve().parent}
@@ -74,7 +76,7 @@ class FileWatcher:
 
     def _look(self) -> None:
         try:
-            found: bytes | str = _read(self._path)
+            found: bytes | str = read_ordinary(self._path, MAX_SOURCE_BYTES)
         except OSError as error:
             gone = isinstance(error, FileNotFoundError | NotADirectoryError)
             found = "it does not exist" if gone else f"it cannot be read: {error.strerror}"
@@ -82,25 +84,12 @@ class FileWatcher:
             return
         self._last = found
         if isinstance(found, str):
-            self._news.put(FileGone(found))
+            self._queue.put(FileGone(found))
         else:
-            self._news.put(FileSaved(found, time.monotonic()))
-
-
-def _read(path: Path) -> bytes:
-    """Return the bytes of an ordinary file of ordinary size; raises OSError."""
-    # a FIFO would block for ever when opened without O_NONBLOCK
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with os.fdopen(handle, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise OSError(0, "it is not an ordinary file")
-        data = stream.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise OSError(0, f"it is larger than {MAX_BYTES >> 10} KiB")
-    return data
+            self._queue.put(FileSaved(found, time.monotonic()))
 
 
 def _identity(folder: Path) -> tuple[int, int]:
-    """Return what tells a folder from another one of the same name; raises OSError when it is gone."""
+    """Return what distinguishes a folder from another one of the same name; raises OSError when it is gone."""
     found = folder.stat()
     return found.st_dev, found.st_ino

@@ -1,7 +1,7 @@
-"""Which hint a learner gets next: for one bug that is still in the file, one level plainer than the last.
+"""Choose the next hint: for one bug that is still in the file, one level plainer than the last one.
 
-What was planted, what the file still holds and what failed in the last grading decide; nothing is run here.  That
-grading is remembered beside the learner's file, so that the hint is about what failed.
+The choice depends on what was planted, what the file still holds and what failed in the last grading; nothing is run
+here.  That grading is remembered beside the learner's file, so that the hint is about what failed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from hashlib import sha256
 
 from grader.content import Bug, Challenge
 from grader.content.bug_detection import bug_status
-from grader.learner.work_folder import WorkError, WorkFolder, write
+from grader.ground.strict_json import parse_strict
+from grader.learner.work_folder import WorkError, WorkFolder, write_work_file
 
 GRADED = ".graded.json"
 SCHEMA = "kvdojo/graded/v1"
@@ -63,8 +64,8 @@ def next_hint(
     `planted` are the bugs the file came with, where that is known; `seen` the levels given so far; `graded` what the
     grading of this very text gave; `case` asks for a bug that this case finds.
     """
-    states = states_of(challenge, source, planted)
-    left = _left(challenge, states, graded)
+    states = bug_states(challenge, source, planted)
+    left = _bugs_left(challenge, states, graded)
     if case is not None:
         left = [bug for bug in left if case in bug.witnesses]
     if not left:
@@ -78,7 +79,7 @@ def next_hint(
     return Hint(bug, level, states[bug.id] != "present", cost)
 
 
-def states_of(
+def bug_states(
     challenge: Challenge, source: str, planted: Collection[str] | None
 ) -> Mapping[str, str]:
     """Return what the file says of each bug, of the planted ones when those are known."""
@@ -86,13 +87,15 @@ def states_of(
     return states if planted is None else {bug: states[bug] for bug in planted if bug in states}
 
 
-def spent(challenge: Challenge, seen: Mapping[str, int]) -> int:
+def points_spent(challenge: Challenge, seen: Mapping[str, int]) -> int:
     """Return what the hints seen so far cost together, in points."""
     return sum(sum(challenge.hint_costs[:level]) for level in seen.values())
 
 
-def _left(challenge: Challenge, states: Mapping[str, str], graded: LastGrading | None) -> list[Bug]:
-    """Keep the bugs that are surely there, else those that were edited into something still wrong."""
+def _bugs_left(
+    challenge: Challenge, states: Mapping[str, str], graded: LastGrading | None
+) -> list[Bug]:
+    """Return bugs that are surely there; else those edited into something still wrong; else those that only show."""
     bugs = [challenge.bugs[name] for name in states]
     present = [bug for bug in bugs if states[bug.id] == "present"]
     changed = [bug for bug in bugs if states[bug.id] == "changed" and _may_be_left(bug, graded)]
@@ -101,12 +104,12 @@ def _left(challenge: Challenge, states: Mapping[str, str], graded: LastGrading |
 
 
 def _may_be_left(bug: Bug, graded: LastGrading | None) -> bool:
-    """An edit that is not the reference's may still be right: then none of the bug's cases fails."""
+    """Whether the cases of a changed bug speak against the edit: it may be right although it is not the reference's."""
     return graded is None or not set(bug.witnesses).isdisjoint(graded.failed)
 
 
 def _shows(bug: Bug, graded: LastGrading | None) -> bool:
-    """In code written anew a mistake is only known by all its cases failing."""
+    """Whether a bug shows in code that was written anew: some of its cases fail, and none passes."""
     found = set(bug.witnesses)
     return (
         graded is not None
@@ -115,8 +118,8 @@ def _shows(bug: Bug, graded: LastGrading | None) -> bool:
     )
 
 
-def remember(work: WorkFolder, source: bytes, graded: LastGrading) -> None:
-    """Keep a grading beside the learner's file; what cannot be kept is only a hint less well aimed."""
+def remember_grading(work: WorkFolder, source: bytes, graded: LastGrading) -> None:
+    """Keep a grading beside the learner's file; where it cannot be written, hints are only less well aimed."""
     document = {
         "schema": SCHEMA,
         "sha256": sha256(source).hexdigest(),
@@ -124,17 +127,17 @@ def remember(work: WorkFolder, source: bytes, graded: LastGrading) -> None:
         "passed": list(graded.passed),
     }
     with contextlib.suppress(WorkError):
-        write(work.folder / GRADED, json.dumps(document, indent=2) + "\n")
+        write_work_file(work.folder / GRADED, json.dumps(document, indent=2) + "\n")
 
 
-def recall(work: WorkFolder, source: bytes) -> LastGrading | None:
-    """Return what the last grading in a work folder gave, if it was of these very bytes."""
+def recall_grading(work: WorkFolder, source: bytes) -> LastGrading | None:
+    """Return what the last grading in a work folder gave, if it was a grading of exactly these bytes."""
     try:
-        document = json.loads((work.folder / GRADED).read_bytes())
+        document = parse_strict((work.folder / GRADED).read_text("utf-8"))
         if (document["schema"], document["sha256"]) != (SCHEMA, sha256(source).hexdigest()):
             return None
         lists = [document["failed"], document["passed"]]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     if not all(isinstance(ids, list) for ids in lists):
         return None

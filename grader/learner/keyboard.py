@@ -22,7 +22,7 @@ except ImportError:  # Windows: no single keys, see `possible`
 SEQUENCE = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.)?")  # an arrow or function key
 
 
-def possible() -> bool:
+def is_interactive() -> bool:
     """Whether a person sits at a terminal that can show one screen and send single keys."""
     streams = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
     return termios is not None and streams and os.environ.get("TERM", "dumb") != "dumb"
@@ -31,8 +31,8 @@ def possible() -> bool:
 class Keyboard:
     """Within the block, keys and the terminal's signals arrive as events."""
 
-    def __init__(self, news: EventQueue) -> None:
-        self._news = news
+    def __init__(self, queue: EventQueue) -> None:
+        self._queue = queue
         self._fd = sys.stdin.fileno()
         self._wake_reader, self._wake = os.pipe()
         self._thread = threading.Thread(target=self._read, name="keys", daemon=True)
@@ -42,8 +42,8 @@ class Keyboard:
     def __enter__(self) -> Self:
         self._before = termios.tcgetattr(self._fd)
         self._handlers = {
-            signal.SIGWINCH: signal.signal(signal.SIGWINCH, self._tell(WindowResized())),
-            signal.SIGTSTP: signal.signal(signal.SIGTSTP, self._tell(SuspendRequested())),
+            signal.SIGWINCH: signal.signal(signal.SIGWINCH, self._handler_for(WindowResized())),
+            signal.SIGTSTP: signal.signal(signal.SIGTSTP, self._handler_for(SuspendRequested())),
             signal.SIGTERM: signal.signal(signal.SIGTERM, _leave),
             signal.SIGHUP: signal.signal(signal.SIGHUP, _leave),
         }
@@ -71,9 +71,9 @@ class Keyboard:
         termios.tcflush(self._fd, termios.TCIFLUSH)
         termios.tcsetattr(self._fd, termios.TCSANOW, self._before)
 
-    def _tell(self, event: WindowResized | SuspendRequested) -> Any:
+    def _handler_for(self, event: WindowResized | SuspendRequested) -> Any:
         def put(_number: int, _frame: FrameType | None) -> None:
-            self._news.put(event)
+            self._queue.put(event)
 
         return put
 
@@ -87,10 +87,10 @@ class Keyboard:
             except OSError:
                 typed = b""
             if not typed:  # the terminal is gone
-                self._news.put(KeyPressed("q"))
+                self._queue.put(KeyPressed("q"))
                 return
             for letter in SEQUENCE.sub(b"", typed).decode("ascii", "ignore").lower():
-                self._news.put(KeyPressed(letter))
+                self._queue.put(KeyPressed(letter))
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

@@ -1,15 +1,20 @@
-"""Grade in the background, in one warm sandbox; of several saves only the newest is graded to its end."""
+"""Grade in the background, in one warm sandbox; of several saves only the newest is graded to the end.
+
+How a grading is made is not known here: the functions that start a sandbox and grade a file are given.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Self
 
 from grader.content import ContentError
 from grader.judge import GraderError, Unreadable, grade_source, start_sandbox
+from grader.judge.result import Result
 from grader.learner.watch_events import (
     AnswerReady,
     EventQueue,
@@ -25,15 +30,28 @@ from grader.sandbox import Sandbox, SandboxError
 Job = Callable[[], None]
 
 
+@dataclass(frozen=True)
+class GradingFunctions:
+    """What starts a sandbox and what grades a file in it; tests bring their own."""
+
+    start_sandbox: Callable[..., Sandbox] = start_sandbox
+    grade_source: Callable[..., Result] = grade_source
+
+
 class Superseded(Exception):
-    """A newer save came; this grading is not wanted any more."""
+    """A newer save came, so this grading is no longer wanted."""
 
 
 class Regrader:
     """One thread with one sandbox; leaving the block ends both."""
 
-    def __init__(self, setting: WatchOptions, news: EventQueue) -> None:
-        self._setting, self._news = setting, news
+    def __init__(
+        self,
+        options: WatchOptions,
+        queue: EventQueue,
+        functions: GradingFunctions = GradingFunctions(),
+    ) -> None:
+        self._options, self._queue, self._functions = options, queue, functions
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._newest: FileSaved | None = None
         self._closed = False
@@ -41,8 +59,10 @@ class Regrader:
         self._thread = threading.Thread(target=self._run, name="regrade", daemon=True)
 
     def __enter__(self) -> Self:
-        # torch is being imported in there while the screen is drawn for the first time
-        self._sandbox = start_sandbox(self._setting.challenge, isolate=self._setting.isolate)
+        # the sandbox imports torch while the screen is drawn for the first time
+        self._sandbox = self._functions.start_sandbox(
+            self._options.challenge, isolate=self._options.isolate
+        )
         self._thread.start()
         return self
 
@@ -55,16 +75,16 @@ class Regrader:
         self._thread.join(5)
 
     def grade(self, saved: FileSaved) -> None:
-        """Grade these bytes next, and leave off whatever is being graded."""
+        """Grade these bytes next, and abandon whatever is being graded."""
         self._newest = saved
         self._jobs.put(lambda: self._grade(saved))
 
     def ask(self, title: str, question: Callable[[Sandbox], tuple[str, ...]]) -> None:
-        """Have a question about the file answered when the grading before it is done."""
+        """Answer a question about the file in the sandbox, once the gradings before it are done."""
 
         def job() -> None:
             assert self._sandbox is not None, "jobs are only taken within the block"
-            self._news.put(AnswerReady(title, question(self._sandbox)))
+            self._queue.put(AnswerReady(title, question(self._sandbox)))
 
         self._jobs.put(job)
 
@@ -75,31 +95,31 @@ class Regrader:
             except Superseded:
                 continue
             except (GraderError, ContentError, SandboxError, Unreadable) as error:
-                self._tell(GradingFailed(str(error)))
+                self._put_unless_closed(GradingFailed(str(error)))
             except BaseException as error:
-                self._tell(InternalFailure(error))
+                self._put_unless_closed(InternalFailure(error))
 
-    def _tell(self, event: GradingFailed | InternalFailure) -> None:
-        # closing the sandbox makes whatever still runs fail, and nobody is there to hear of it
+    def _put_unless_closed(self, event: GradingFailed | InternalFailure) -> None:
+        # closing the sandbox makes whatever still runs fail, which is no event any more
         if not self._closed:
-            self._news.put(event)
+            self._queue.put(event)
 
     def _grade(self, saved: FileSaved) -> None:
         def progress(done: int, total: int) -> None:
             if self._newest is not saved:
                 raise Superseded
-            self._news.put(GradingProgress(done, total))
+            self._queue.put(GradingProgress(done, total))
 
         if self._newest is not saved:
             return
-        setting = self._setting
-        result = grade_source(
-            setting.challenge,
+        options = self._options
+        result = self._functions.grade_source(
+            options.challenge,
             saved.source,
-            filename=setting.path.name,
-            isolate=setting.isolate,
+            filename=options.path.name,
+            isolate=options.isolate,
             progress=progress,
             sandbox=self._sandbox,
         )
         if self._newest is saved:
-            self._news.put(GradingFinished(saved.source, result, time.monotonic() - saved.at))
+            self._queue.put(GradingFinished(saved.source, result, time.monotonic() - saved.at))

@@ -1,4 +1,8 @@
-"""What can happen while watching.  Every source puts its events on one queue; one thread takes them off."""
+"""The events of a watch.  Every source puts its events on one queue; one thread takes them off.
+
+Sources are the file watcher (`FileSaved`, `FileGone`), the keyboard and its signals (`KeyPressed`, `WindowResized`,
+`SuspendRequested`), and the thread that grades (all others).
+"""
 
 from __future__ import annotations
 
@@ -92,5 +96,5 @@ WatchEvent: TypeAlias = (
     | GradingFailed
     | InternalFailure
 )
-# reentrant, so that a signal handler may put an event as well
+# `SimpleQueue.put` may be called by a signal handler as well
 EventQueue: TypeAlias = "SimpleQueue[WatchEvent]"

@@ -1,4 +1,7 @@
-"""The loop of a watch: take an event, change the view, show it.  With a terminal one screen, else plain lines."""
+"""The main loop of `kvdojo watch`: take an event from the queue, change the view, show it.
+
+On a terminal there is one screen; elsewhere there are plain lines.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,10 @@ from grader.ground.display import WIDEST, escape_for_display
 from grader.judge.result import Result
 from grader.learner import watch_events as events
 from grader.learner.file_watcher import FileWatcher
-from grader.learner.keyboard import Keyboard, possible
-from grader.learner.regrader import Regrader
+from grader.learner.keyboard import Keyboard, is_interactive
+from grader.learner.regrader import GradingFunctions, Regrader
 from grader.learner.watch_options import WatchOptions
-from grader.learner.watch_screen import WatchScreen, summary
+from grader.learner.watch_screen import WatchScreen, summary_line
 from grader.learner.watch_view import WatchView, syntax_error
 from grader.report.bug_status_lines import PLAIN, UNICODE
 
@@ -26,14 +29,14 @@ TICK = 0.5
 
 
 class Display(Protocol):
-    """Shows a view after every event."""
+    """Shows the view after every event."""
 
     def show(self, view: WatchView, event: events.WatchEvent) -> None:
-        """Bring the view to the eye of the learner."""
+        """Show the view as it is after the event."""
 
 
 class LineDisplay:
-    """Plain lines: one per verdict and one per trouble, for pipes and simple terminals."""
+    """Plain lines, one per verdict and one per problem, for pipes and simple terminals."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -42,7 +45,9 @@ class LineDisplay:
     def show(self, view: WatchView, event: events.WatchEvent) -> None:
         """Print what is new."""
         if isinstance(event, events.GradingFinished) and view.result is not None:
-            self._put(f"{ending(view, self._marks.dash)} {self._marks.dash} {view.seconds:.2f} s")
+            self._put(
+                f"{final_line(view, self._marks.dash)} {self._marks.dash} {view.seconds:.2f} s"
+            )
             for text in view.moved:
                 self._put(f"  {escape_for_display(text)}")
             if view.case is not None:
@@ -59,54 +64,56 @@ class LineDisplay:
 class LiveDisplay:
     """The live screen."""
 
-    def __init__(self, console: Console, live: Live, setting: WatchOptions) -> None:
-        self._console, self._live, self._setting = console, live, setting
+    def __init__(self, console: Console, live: Live, options: WatchOptions) -> None:
+        self._console, self._live, self._options = console, live, options
 
     def show(self, view: WatchView, event: events.WatchEvent) -> None:
         """Draw the view anew."""
         if isinstance(event, events.WindowResized):
             self._console.width = min(_columns(self._console), WIDEST)
-        setting = self._setting
-        page = WatchScreen(view, setting.challenge.id, traces=setting.trace is not None)
+        options = self._options
+        page = WatchScreen(view, options.challenge.id, traces=options.trace is not None)
         self._live.update(page, refresh=True)
 
 
-def watch(setting: WatchOptions, console: Console) -> Result | None:
+def watch_file(
+    options: WatchOptions,
+    console: Console,
+    functions: GradingFunctions = GradingFunctions(),  # noqa: B008 - it cannot be changed
+) -> Result | None:
     """Watch until the learner quits, and return the last result. KeyboardInterrupt passes through."""
-    news: events.EventQueue = SimpleQueue()
-    view = WatchView(setting.path.name, setting.planted)
+    queue: events.EventQueue = SimpleQueue()
+    view = WatchView(options.path.name, options.planted)
     with ExitStack() as stack:
-        regrader = stack.enter_context(Regrader(setting, news))
-        if possible():
+        regrader = stack.enter_context(Regrader(options, queue, functions))
+        if is_interactive():
             live = Live(console=console, screen=True, auto_refresh=False)
-            keys = stack.enter_context(Keyboard(news))
+            keys = stack.enter_context(Keyboard(queue))
             stack.enter_context(live)
-            show: Display = LiveDisplay(console, live, setting)
+            show: Display = LiveDisplay(console, live, options)
             pause: Callable[[], None] | None = _pause(live, keys)
         else:
             show, pause = LineDisplay(console), None
             console.print(
-                f"Watching {escape_for_display(str(setting.path))}; Ctrl-C ends it.", soft_wrap=True
+                f"Watching {escape_for_display(str(options.path))}; Ctrl-C ends it.", soft_wrap=True
             )
-        stack.enter_context(FileWatcher(setting.path, news, poll=setting.poll))
-        _loop(setting, news, view, regrader, show, pause)
+        stack.enter_context(FileWatcher(options.path, queue, poll=options.poll))
+        _loop(options, queue, view, regrader, show, pause)
     if view.result is not None and pause is not None:
-        console.print(ending(view, UNICODE.dash))
+        console.print(final_line(view, UNICODE.dash))
     return view.result
 
 
-def ending(view: WatchView, dash: str) -> str:
+def final_line(view: WatchView, dash: str) -> str:
     """Return file, verdict and numbers in one line."""
     assert view.result is not None, "there is no verdict yet"
     verdict = "could not be judged" if view.result.verdict == "error" else view.result.verdict
-    return (
-        f"{escape_for_display(view.file)}: {verdict}   {summary(view.result, view.planted, dash)}"
-    )
+    return f"{escape_for_display(view.file)}: {verdict}   {summary_line(view.result, view.planted, dash)}"
 
 
 def _loop(
-    setting: WatchOptions,
-    news: events.EventQueue,
+    options: WatchOptions,
+    queue: events.EventQueue,
     view: WatchView,
     regrader: Regrader,
     show: Display,
@@ -114,7 +121,7 @@ def _loop(
 ) -> None:
     saved: events.FileSaved | None = None
     while True:
-        event = _next(news)
+        event = _next(queue)
         match event:
             case events.InternalFailure(error):
                 raise error
@@ -133,8 +140,8 @@ def _loop(
                     view.busy = (done, total)
             case events.GradingFinished(source, result, seconds):
                 if view.trouble is None:
-                    view.settle(source, result, seconds)
-                    setting.graded(source, result)
+                    view.take_result(source, result, seconds)
+                    options.graded(source, result)
             case events.AnswerReady(title, lines):
                 view.panel = (title, lines)
             case events.KeyPressed("q"):
@@ -142,19 +149,19 @@ def _loop(
             case events.KeyPressed("r") if saved is not None and view.trouble is None:
                 _take(events.FileSaved(saved.source, time.monotonic()), view, regrader)
             case events.KeyPressed(name):
-                _press(name, setting, view, regrader)
+                _press(name, options, view, regrader)
         show.show(view, event)
 
 
-def _next(news: events.EventQueue) -> events.WatchEvent:
+def _next(queue: events.EventQueue) -> events.WatchEvent:
     while True:
-        # a signal that comes just before a wait without end would be served only after the next event
+        # a signal that arrives just before a wait without a timeout would be handled only after the next event
         with suppress(Empty):
-            return news.get(timeout=TICK)
+            return queue.get(timeout=TICK)
 
 
 def _take(saved: events.FileSaved, view: WatchView, regrader: Regrader) -> None:
-    """Grade what was saved, unless it is still being typed."""
+    """Grade what was saved, unless it is not Python yet because it is still being typed."""
     if (error := syntax_error(saved.source)) is not None:
         view.stop(error)
         return
@@ -162,15 +169,15 @@ def _take(saved: events.FileSaved, view: WatchView, regrader: Regrader) -> None:
     regrader.grade(saved)
 
 
-def _press(name: str, setting: WatchOptions, view: WatchView, regrader: Regrader) -> None:
+def _press(name: str, options: WatchOptions, view: WatchView, regrader: Regrader) -> None:
     case, source = view.case, view.source
     if name == "n":
         view.next()
     elif case is None or view.busy or view.trouble:
         return
     elif name == "h":
-        view.panel = ("Hint", setting.hint(source, case))
-    elif name == "t" and (trace := setting.trace) is not None:
+        view.panel = ("Hint", options.hint(source, case))
+    elif name == "t" and (trace := options.trace) is not None:
         view.panel = ("Trace", ("tracing ...",))
         regrader.ask("Trace", lambda box: trace(box, source, case))
 

@@ -1,4 +1,4 @@
-"""What a watch is about: the challenge, the file, and what is known of how the file was made."""
+"""What `kvdojo watch` is given: the challenge, the file, and what its keys ask of other commands."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ from grader.content import Challenge
 from grader.judge.result import CaseResult, Result
 from grader.sandbox import Sandbox
 
-# the text of the file and the case on the screen -> lines about it
+# the bytes of the file and the case on the screen -> lines about it
 Hinter = Callable[[bytes, CaseResult], tuple[str, ...]]
 Tracer = Callable[[Sandbox, bytes, CaseResult], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """What `watch` is given; `planted` are the bugs the file came with, where that is known."""
+    """What to watch, and how.
+
+    `planted` are the bugs the file came with, where that is known.  `hint` and `trace` answer the keys h and t, and
+    `graded` is called with every verdict.  With `poll` the file is looked at regularly instead of waiting for reported
+    changes.
+    """
 
     challenge: Challenge
     path: Path

@@ -1,6 +1,7 @@
-"""The one screen of a watch: verdict, what the last save moved, one failed case, the keys.
+"""The one screen of a watch: the verdict, what the last save changed, one failed case, the keys.
 
-All text that may come from a submission goes through `escape_for_display`; what does not fit is cut, and said to be.
+All text that may come from a submission goes through `escape_for_display`; where lines do not fit, the screen says how
+many are left out.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class WatchScreen:
         if view.result is not None:
             stale = bool(view.busy or view.trouble)
             yield _verdict(view.result, marks, stale=stale)
-            yield Text(summary(view.result, view.planted, marks.dash), "dim" if stale else "")
+            yield Text(summary_line(view.result, view.planted, marks.dash), "dim" if stale else "")
         yield _doing(view)
 
     def _body(self, marks: Symbols) -> Iterator[RenderableType]:
@@ -87,7 +88,7 @@ class WatchScreen:
             yield from (line(t, 2) for t in escape_lines(view.result.log, lines=LOG_LINES))
 
 
-def summary(result: Result, planted: tuple[str, ...] | None, dash: str) -> str:
+def summary_line(result: Result, planted: tuple[str, ...] | None, dash: str) -> str:
     """Return cases, points and bugs of a result in one line."""
     judged = [case for case in result.cases if case.status != "skipped"]
     passed = sum(case.status == "passed" for case in judged)

@@ -1,4 +1,4 @@
-"""What the screen shows, as plain values; events change it.  Nothing is drawn and nothing is run here."""
+"""What the screen shows, as plain values.  Events change them; nothing is drawn and nothing is run here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from grader.report.phrases import count
 class WatchView:
     """The state of a watch.
 
-    `trouble` is why the newest save has no verdict; the last result is then kept, for it is still of use.
+    `busy` is how many cases of a running grading are finished, of how many.  `trouble` is why the newest save has no
+    verdict; the last result stays on the screen.  `moved` says what the last save changed, `at` which of the `failed`
+    cases is shown, and `panel` holds the title and the lines of an answer to a key.
     """
 
     file: str
@@ -40,11 +42,11 @@ class WatchView:
         self.busy, self.trouble = (0, 0), None
 
     def stop(self, trouble: str) -> None:
-        """There is nothing that can be graded now."""
+        """Note why the newest save cannot be graded."""
         self.busy, self.trouble = None, trouble
 
-    def settle(self, source: bytes, result: Result, seconds: float) -> None:
-        """Take a new verdict, and stay at the case that was on the screen if it still fails."""
+    def take_result(self, source: bytes, result: Result, seconds: float) -> None:
+        """Take a new verdict; the case on the screen stays there if it still fails."""
         shown = self.case.id if self.case else None
         self.moved = changes(self.result, result, self.planted)
         self.result, self.source, self.seconds = result, source, seconds
@@ -64,7 +66,7 @@ class WatchView:
 def changes(
     before: Result | None, after: Result, planted: tuple[str, ...] | None
 ) -> tuple[str, ...]:
-    """Return what one save has moved: bugs fixed or come back, cases that pass or fail now."""
+    """Return what one save has changed, in sentences: bugs fixed or back again, cases that pass or fail now."""
     if before is None:
         return ()
     states = {bug.id: bug.status for bug in before.bugs}
@@ -93,8 +95,8 @@ def changes(
 
 
 def _verb(verb: str, names: list[str]) -> str:
-    ending = "es" if verb.endswith("s") else "s"
-    return verb + ending if len(names) == 1 else verb
+    final_line = "es" if verb.endswith("s") else "s"
+    return verb + final_line if len(names) == 1 else verb
 
 
 def _names(names: list[str]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from grader.ground.errors import Exit, KvdojoError
 from grader.ground.files import write_atomically
 from grader.ground.invocation import command_line
 from grader.ground.paths import ROOT
+from grader.ground.strict_json import parse_strict
 
 STATE = ".kvdojo.json"
 SCHEMA = "kvdojo/work/v1"
@@ -33,7 +34,11 @@ class WorkError(KvdojoError):
 
 @dataclass(frozen=True)
 class WorkFolder:
-    """One work folder and its state."""
+    """One work folder and its state.
+
+    The file was planted from a `preset`, or from a `seed` and a number of bugs (`count`); `hints` are the levels of
+    hints seen, by bug.
+    """
 
     folder: Path
     challenge: str
@@ -51,9 +56,7 @@ class WorkFolder:
     def with_hint(self, bug: str, level: int) -> WorkFolder:
         """Return the same state in which the hints of `bug` up to `level` have been seen."""
         seen = {**self.hints, bug: max(level, self.hints.get(bug, 0))}
-        return WorkFolder(
-            self.folder, self.challenge, self.file, self.preset, self.seed, self.count, seen
-        )
+        return replace(self, hints=seen)
 
     def save(self) -> None:
         """Write the state; raises WorkError."""
@@ -69,10 +72,10 @@ class WorkFolder:
             **how,
             "hints": dict(sorted(self.hints.items())),
         }
-        write(self.folder / STATE, json.dumps(document, indent=2) + "\n")
+        write_work_file(self.folder / STATE, json.dumps(document, indent=2) + "\n")
 
 
-def write(path: Path, content: str) -> None:
+def write_work_file(path: Path, content: str) -> None:
     """Write one file of a work folder; raises WorkError."""
     try:
         write_atomically(path, content)
@@ -80,32 +83,32 @@ def write(path: Path, content: str) -> None:
         raise WorkError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def root() -> Path:
+def work_root() -> Path:
     """Return the folder that holds the work folders: $KVDOJO_WORK, or `work` in the checkout."""
     return Path(os.environ.get("KVDOJO_WORK") or ROOT / "work").absolute()
 
 
 def default_folder(challenge: str) -> Path:
-    """Return where `start` puts a challenge when not told otherwise."""
-    return root() / challenge
+    """Return where `start` puts a challenge by default."""
+    return work_root() / challenge
 
 
-def find(challenge: str) -> WorkFolder | None:
+def find_work_folder(challenge: str) -> WorkFolder | None:
     """Return the work folder of a challenge, or None when it was never started.
 
     The current folder comes first, then the one named by the last `start --to`, then the default.
     Raises WorkError for a state file that cannot be used.
     """
-    for folder in (Path.cwd(), _pointers().get(challenge), default_folder(challenge)):
+    for folder in (Path.cwd(), _started_folders().get(challenge), default_folder(challenge)):
         if folder is None:
             continue
-        work = load(folder)
+        work = load_work_folder(folder)
         if work is not None and work.challenge == challenge:
             return work
     return None
 
 
-def load(folder: Path) -> WorkFolder | None:
+def load_work_folder(folder: Path) -> WorkFolder | None:
     """Read the state of one folder; None when it has none. Raises WorkError."""
     path = folder / STATE
     document = _read(path)
@@ -117,9 +120,9 @@ def load(folder: Path) -> WorkFolder | None:
         raise WorkError(_broken(path, str(error))) from None
 
 
-def point_to(challenge: str, folder: Path | None) -> None:
+def remember_start(challenge: str, folder: Path | None) -> None:
     """Remember that `challenge` was started in `folder`; None: in the default place."""
-    pointers = _pointers()
+    pointers = _started_folders()
     if folder is None and challenge not in pointers:
         return
     if folder is None:
@@ -128,11 +131,11 @@ def point_to(challenge: str, folder: Path | None) -> None:
         pointers[challenge] = folder.absolute()
     folders = {name: str(path) for name, path in sorted(pointers.items())}
     document = {"schema": STARTED_SCHEMA, "folders": folders}
-    write(root() / STARTED, json.dumps(document, indent=2) + "\n")
+    write_work_file(work_root() / STARTED, json.dumps(document, indent=2) + "\n")
 
 
-def _pointers() -> dict[str, Path]:
-    path = root() / STARTED
+def _started_folders() -> dict[str, Path]:
+    path = work_root() / STARTED
     document = _read(path)
     if document is None:
         return {}
@@ -145,12 +148,12 @@ def _pointers() -> dict[str, Path]:
 def _read(path: Path) -> dict[str, Any] | None:
     """Return the JSON object in `path`, None when there is no such file; raises WorkError."""
     try:
-        document = json.loads(path.read_bytes())
+        document = parse_strict(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise WorkError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise WorkError(_broken(path, str(error))) from None
     if not isinstance(document, dict):
         raise WorkError(_broken(path, "it is not a JSON object"))

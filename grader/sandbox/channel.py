@@ -54,8 +54,8 @@ class Channel:
     """Two pipes for frames and one for the log; owns the grader's three descriptors.
 
     - `extend` is asked at a deadline for further seconds, as long as `extensible` is True;
-    - `max_in_flight_bytes` is how many bytes of requests may be sent before their answers are read: with more in the
-      pipe, grader and worker could wait for each other for ever;
+    - `max_in_flight_bytes` is how many bytes of requests may be sent before their answers are read: with more in
+      the pipe, grader and worker could wait for each other for ever;
     - `log` is what the submission printed; replace it to begin a new one.
     """
 

@@ -11,6 +11,7 @@ The fork server is started with a literal environment: nothing of the grader's o
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import select
@@ -27,7 +28,7 @@ from grader.sandbox.channel import Channel
 from grader.sandbox.environment import ENVIRONMENT
 from grader.sandbox.protocol.messages import OUT_OF_MEMORY, Limits, SandboxError, WorkerFailure
 
-if sys.platform != "win32":  # nothing is run there; see `Sandbox`
+with contextlib.suppress(ImportError):  # not on Windows, where nothing is run
     import resource
 
 START_SECONDS = 20.0
@@ -234,7 +235,9 @@ class ForkServerClient:
         poll.register(self._control, select.POLLIN)
         if not poll.poll(timeout * 1000):
             raise SandboxError(f"the sandbox's warm process was not ready within {timeout:g} s")
-        text = self._control.recv(HELLO)
+        text = b""
+        with contextlib.suppress(ConnectionResetError):  # it ended before it read what it was sent
+            text = self._control.recv(HELLO)
         if not text:
             raise SandboxError(
                 "the sandbox's warm process ended while starting; its own message is above"

@@ -118,20 +118,29 @@ def test_only_what_it_alone_kills_is_said_so(
     assert document["margin"]["tolerances"] > 10
 
 
+ECHO = """@verb("gap")
+def echo(file, x):
+    one = file.keep.sum.add(x)
+    return file.keep.sum.add(x * 0) - one
+"""
+TOSS = """@verb("total")
+def toss(file, x):
+    import torch
+
+    chance = torch.Generator().manual_seed(torch.Generator().seed())
+    return file.keep.sum.add(x) + torch.rand(x.shape, generator=chance).to(x.dtype)
+"""
+
+
+def with_verb(driver: str, verb: str) -> str:
+    """Return the driver with one more verb in it."""
+    last = "\n\nPlan, Verbs = "
+    return driver.replace(last, f"\n\n{verb}{last}")
+
+
 def with_echo(found: dict[str, Any]) -> None:
     """A verb that answers how a difference with itself comes out: zeros, and seven when a sum is forgotten."""
-    verbs = found["recorded/verbs.schema.json"]["$defs"]["verbs"]
-    verbs["echo"] = verbs["add"]
-    found["driver.py"] = (
-        found["driver.py"]
-        .replace(
-            '    def add(self, *, x):\n        return {"total": self.sum.add(x)}\n',
-            '    def add(self, *, x):\n        return {"total": self.sum.add(x)}\n\n'
-            "    def echo(self, *, x):\n        one = self.sum.add(x)\n"
-            '        return {"gap": self.sum.add(x * 0) - one}\n',
-        )
-        .replace("    def scale(self, tokens):", "    echo = add\n\n    def scale(self, tokens):")
-    )
+    found["driver.py"] = with_verb(found["driver.py"], ECHO)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +201,7 @@ BROKEN = {
         "$.steps[0].tokens: 1000000000 is greater",
     ),
     "too dear": (case(setup={"d": 10**9}), "numbers or more"),
-    "nonsense setup": (case(setup={}), "KeyError('d')"),
+    "nonsense setup": (case(setup={}), "'d' is a required property"),
     "taken id": (case(id="twice"), "$.id: 'twice' is taken"),
     "id with a slash": (case(id="../twice"), "does not match"),
     "id with a newline": (case(id="twice\n"), ".id: holds a control character"),
@@ -247,7 +256,7 @@ def test_all_faults_are_told_in_order(
     assert "$.steps[10]" in lines[-1]
 
 
-def test_files_that_are_none(
+def test_missing_and_unreadable_case_files_are_refused(
     make: Make, run: Callable[..., int], tmp_path: Path, capsys: Any
 ) -> None:
     make()
@@ -269,16 +278,7 @@ def test_a_case_that_is_not_reproducible_is_refused(
     make: Make, run: Callable[..., int], tmp_path: Path, capsys: Any
 ) -> None:
     def spoil(found: dict[str, Any]) -> None:
-        verbs = found["recorded/verbs.schema.json"]["$defs"]["verbs"]
-        verbs["toss"] = verbs["add"]
-        found["driver.py"] += (
-            "\n    def toss(self, *, x):\n        import torch\n"
-            "        return {'total': self.sum.add(x) + torch.rand(x.shape, generator=torch.Generator().manual_seed("
-            "torch.Generator().seed())).to(x.dtype)}\n"
-        )
-        found["driver.py"] = found["driver.py"].replace(
-            "    def scale(self, tokens):", "    toss = add\n\n    def scale(self, tokens):"
-        )
+        found["driver.py"] = with_verb(found["driver.py"], TOSS)
 
     make(spoil)
     path = write(tmp_path / "mine.json", case(steps=[{"do": "toss", "tokens": 2}]))

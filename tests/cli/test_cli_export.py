@@ -111,7 +111,9 @@ def test_github_prints_commands_and_appends_the_summary(tmp_path, capsys, monkey
         ("\udcff", "not UTF-8"),
     ],
 )
-def test_what_is_no_result_is_told_in_one_line(tmp_path, capsys, text: str, message: str) -> None:
+def test_an_invalid_result_file_is_reported_in_one_line(
+    tmp_path, capsys, text: str, message: str
+) -> None:
     path = tmp_path / "r.json"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     assert run(path, "--format", "junit") == 2

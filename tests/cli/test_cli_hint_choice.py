@@ -8,8 +8,8 @@ import pytest
 
 from grader.content import Catalogue
 from grader.content.witnesses import witnesses_bytes
-from grader.learner.hints import GRADED, LastGrading, next_hint, recall, remember
-from grader.learner.work_folder import load
+from grader.learner.hints import GRADED, LastGrading, next_hint, recall_grading, remember_grading
+from grader.learner.work_folder import load_work_folder
 
 
 @pytest.fixture
@@ -24,8 +24,10 @@ def started(dojo, capsys):
 
 
 def graded(dojo, failed, passed=()):
-    remember(
-        load(dojo.file.parent), dojo.file.read_bytes(), LastGrading(tuple(failed), tuple(passed))
+    remember_grading(
+        load_work_folder(dojo.file.parent),
+        dojo.file.read_bytes(),
+        LastGrading(tuple(failed), tuple(passed)),
     )
 
 
@@ -51,7 +53,7 @@ def test_a_case_can_be_named(started, capsys):
 def test_a_grading_of_other_bytes_decides_nothing(started, capsys):
     graded(started, ["scale-unit"])
     started.file.write_text(started.file.read_text() + "\n# later\n")
-    assert recall(load(started.file.parent), started.file.read_bytes()) is None
+    assert recall_grading(load_work_folder(started.file.parent), started.file.read_bytes()) is None
     assert "shift-two: where" in said(started, capsys)
 
 

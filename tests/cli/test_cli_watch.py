@@ -24,7 +24,7 @@ def watched(dojo, monkeypatch):
 
     watch.result = None
     settings_of = type("Watched", (), {"given": settings, "watch": watch})
-    monkeypatch.setattr(grader.learner.watch_loop, "watch", watch)
+    monkeypatch.setattr(grader.learner.watch_loop, "watch_file", watch)
     dojo.run("start", "small_sums")
     return settings_of
 

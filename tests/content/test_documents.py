@@ -7,7 +7,7 @@ import pytest
 from grader.content import load_challenge
 from grader.content.bug_detection import bug_status
 from grader.content.statements import document_statements
-from grader.sandbox.worker.json_submission import as_python
+from grader.sandbox.worker.host import as_python
 
 
 def test_named_entries_are_scopes_and_members_statements() -> None:

@@ -1,4 +1,4 @@
-"""`kvdojo watch` with a grader that only looks for words in the file: run as a program by the tests."""
+"""`kvdojo watch_file` with a grader that only looks for words in the file: run as a program by the tests."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import sys
 import time
 from pathlib import Path
 
+import click
+
 from grader.cli import terminal
 from grader.cli.main import main
 from grader.content import load_challenge
 from grader.judge import GraderError
 from grader.judge.result import BugStatus, CaseResult, Cause, Result
-from grader.learner import regrader
+from grader.learner.regrader import GradingFunctions
+from grader.learner.watch_loop import watch_file
 from grader.learner.watch_options import WatchOptions
 
 HOSTILE = "<b>\x1b[31m\x1b]0;title\x07\u202e[red]"
@@ -64,26 +67,25 @@ def grade(challenge, source, *, filename, progress, **_):
     )
 
 
-def command(path: str, *options: str) -> int:
-    from grader.learner.watch_loop import watch
-
-    setting = WatchOptions(
+@click.command("watch")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--poll", is_flag=True)
+def command(path: Path, poll: bool) -> None:
+    """Watch a file as `kvdojo watch` does, with the double."""
+    options = WatchOptions(
         challenge=load_challenge("multi_head_attention"),
-        path=Path(path),
+        path=path,
         planted=("a-bug",),
         hint=lambda source, case: (f"a hint about {case.id}",),
         trace=lambda box, source, case: (f"a trace of {case.id}",),
         graded=lambda source, result: None,
-        poll="--poll" in options,
+        poll=poll,
     )
-    watch(setting, terminal.console())
-    return 0
+    functions = GradingFunctions(start_sandbox=lambda *_, **__: Box(), grade_source=grade)
+    watch_file(options, terminal.console(), functions)
 
 
 if __name__ == "__main__":
-    regrader.start_sandbox = lambda *_, **__: Box()
-    regrader.grade_source = grade
-    import grader.cli.main as program
-
-    program._run = lambda given: command(*given)
-    sys.exit(main(sys.argv[1:]))
+    # the program imports a command's module by name: this one stands in for the command's own
+    sys.modules["grader.cli.watch_command"] = sys.modules[__name__]
+    sys.exit(main(["watch", *sys.argv[1:]]))

@@ -30,7 +30,7 @@ def graded(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         states["asked"] = " ".join(cases)
         return {name: result(name, states.get(name, "passed")) for name in cases}
 
-    monkeypatch.setattr("grader.pytest_plugin._grade", grade)
+    monkeypatch.setattr("grader.pytest_plugin.grade_cases", grade)
     return states
 
 

@@ -26,7 +26,7 @@ def test_the_documentation_lists_every_layer_as_it_is() -> None:
 
 
 def test_names_and_attempts_of_layers_are_told_apart() -> None:
-    places = Places(["/a", "/b"], ["/c"], "/d")
+    places = Places(["/a", "/b"], ["/c"], "/d", "/e")
     names = [name for layer in LAYERS for name in layer.shown_as]
     attempts = [name for layer in LAYERS for name, _ in layer.attempts(places)]
     assert len(set(names)) == len(names)

@@ -52,6 +52,13 @@ def test_a_dead_warm_process_is_replaced_once(sandbox):
         assert answer(box) == 1
 
 
+def test_a_warm_process_that_dies_while_it_starts_is_our_error(sandbox):
+    with Sandbox.start() as box:
+        os.kill(box.pid, signal.SIGKILL)
+        with pytest.raises(SandboxError, match="ended while starting"):
+            box.ready()
+
+
 def test_a_session_in_flight_is_not_blamed_for_it(sandbox):
     with Sandbox.start() as box, box.open(SOURCE, DRIVER) as session:
         session.load()

@@ -11,6 +11,7 @@ import pytest
 
 from grader.ground.arrays import TAGS, Array, array
 from grader.sandbox import MAX_SOURCE, Limits, Request, WorkerFailure
+from grader.sandbox.worker.tensors import nest
 from tests.sandbox.conftest import DRIVER
 
 X = array(np.arange(6, dtype=np.float32).reshape(2, 3))
@@ -33,6 +34,10 @@ def test_slashed_names_are_nested_in_the_worker(ask):
     reply = ask("def f(cache): return {'k': cache['key'], 'v': cache['value']}", request)
     assert np.array_equal(reply.tensors["k"].values, X.values)
     assert reply.values == {"v": None}
+
+
+def test_nesting_merges_arguments_and_tensors():
+    assert nest({"a/b": 1, "c": [2]}, {"a/d/e": 3}) == {"a": {"b": 1, "d": {"e": 3}}, "c": [2]}
 
 
 @pytest.mark.parametrize("dtype", sorted(TAGS))

@@ -43,7 +43,7 @@ class StopStep(Exception):
 
 
 class Recorder:
-    """Rows `[call, method, kind, part, type, text]`, and the tensors they speak of, since the last `take`.
+    """Rows `[call, method, kind, part, type, text]`, and the tensors they refer to, since the last `take`.
 
     `wanted` says by method what is recorded beside its result: `arguments` (by number, the paths to follow from each),
     `object_paths`, `result_paths`, `written` and `apart`, as `CheckpointSpec` describes them.  A row's kind is `enter`,

@@ -7,8 +7,8 @@ file at all.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -17,6 +17,9 @@ from pathlib import Path
 from grader.ground.paths import ROOT
 from grader.sandbox.environment import python_folders
 from grader.sandbox.layers.layer import Attempt, Budget, Layer, Places, checked, libc
+
+with contextlib.suppress(ImportError):  # not on Windows, where nothing is run
+    import fcntl
 
 CREATE, ADD, RESTRICT = 444, 445, 446  # the same numbers on every 64-bit architecture
 WRITE_FILE, READ_FILE, READ_DIR = 2, 4, 8
@@ -104,7 +107,7 @@ class Landlock(Layer):
         for path in places.folders:
             yield f"list {path}", partial(os.listdir, path)
         yield f"write {places.target}", partial(_open, places.target, "wb")
-        yield "make a folder", partial(os.mkdir, places.target)
+        yield f"make {places.folder}", partial(os.mkdir, places.folder)
         for name in ("environ", "mem"):
             yield f"read its parent's {name}", partial(_open, f"/proc/{parent}/{name}", "rb")
 

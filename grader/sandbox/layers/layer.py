@@ -39,11 +39,12 @@ class Budget:
 
 @dataclass(frozen=True)
 class Places:
-    """What the self-test reaches for: files to read, folders to list, and a path that could be written to."""
+    """What the self-test reaches for: files to read, folders to list, a file to write and a folder to make."""
 
     files: list[str]
     folders: list[str]
     target: str
+    folder: str
 
 
 class Layer:
@@ -94,7 +95,10 @@ class Layer:
         raise NotImplementedError
 
     def attempts(self, places: Places) -> Iterator[Attempt]:
-        """In the worker, during the self-test: yield what must be denied, as a name and a call that raises if it is."""
+        """In the worker, during the self-test: yield what must be denied, as a name and a call that raises if it is.
+
+        Everything is tried whether or not this layer is in force, for another one may have to deny it then.
+        """
         yield from ()
 
 

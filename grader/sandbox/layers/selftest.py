@@ -36,6 +36,8 @@ def run(open_session: Callable[[bytes, bytes], Session]) -> tuple[str, ...]:
     finally:
         with contextlib.suppress(OSError):
             os.remove(places.target)  # there only if isolation failed
+        with contextlib.suppress(OSError):
+            os.rmdir(places.folder)
     made, denied = reply.values.get("names", []), reply.values.get("denied", [])
     allowed = [name for name, good in zip(made, denied, strict=True) if good is not True]
     if allowed:
@@ -49,7 +51,7 @@ def _places() -> Places:
     scratch = _scratch()
     target = os.path.join(scratch, f"kvdojo-probe-{os.getpid()}")
     files = ["/etc/passwd", __file__, *_secrets()]
-    return Places(files, [str(ROOT), str(ROOT / "grader"), scratch], target)
+    return Places(files, [str(ROOT), str(ROOT / "grader"), scratch], target, f"{target}.d")
 
 
 def _scratch() -> str:

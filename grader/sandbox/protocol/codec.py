@@ -43,7 +43,7 @@ class RequestText(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RaisedText(msgspec.Struct, forbid_unknown_fields=True):
-    """`Raised` on the wire."""
+    """`Raised` as it is sent."""
 
     types: Annotated[list[Word], msgspec.Meta(max_length=32)]
     message: Text
@@ -53,7 +53,7 @@ class RaisedText(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ProblemText(msgspec.Struct, forbid_unknown_fields=True):
-    """`Problem` on the wire."""
+    """`Problem` as it is sent."""
 
     kind: Word
     message: Text
@@ -88,11 +88,11 @@ def encode(message: msgspec.Struct) -> str:
 
 
 def pack_request(request: Request, room: int) -> bytes:
-    """Return the frame of a request."""
-    frames = {} if request.frames is None else request.frames
-    if room not in frames:
-        frames[room] = _request_frame(request, room)
-    return frames[room]
+    """Return the frame of a request whose answer may have `room` bytes of tensors."""
+    made = {} if request.frames is None else request.frames
+    if room not in made:
+        made[room] = _request_frame(request, room)
+    return made[room]
 
 
 def _request_frame(request: Request, room: int) -> bytes:

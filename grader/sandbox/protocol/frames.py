@@ -26,7 +26,7 @@ from grader.ground.arrays import Array, from_bytes
 
 MAX_HEADER = 256 << 10
 META_KEY = "kvdojo"
-RELOAD = b"\0"  # a frame that is no blob: execute the submission and its driver anew
+RELOAD = b"\0"  # a frame that is no blob: execute the submission again
 LENGTH = struct.Struct("<Q")
 SIZES = {
     "F64": 8,
@@ -153,13 +153,17 @@ def _array(entry: TensorHeader, data: bytes) -> Array:
 
 
 class NonFinite(msgspec.Struct, forbid_unknown_fields=True):
-    """A float JSON has no word for."""
+    """A float that JSON cannot write, as `{"float": "nan"}`."""
 
     float: Literal["nan", "inf", "-inf"]
 
 
 def to_json(value: Any) -> Any:
-    """Return the value with non-finite floats replaced by `NonFinite`, at any depth."""
+    """Return the value with floats that are not finite replaced by `NonFinite`, at any depth.
+
+    >>> to_json([1.5, float("-inf")])
+    [1.5, NonFinite(float='-inf')]
+    """
     if isinstance(value, float) and not math.isfinite(value):
         return NonFinite(float(value).__repr__())  # type: ignore[arg-type]
     if isinstance(value, dict):
@@ -170,7 +174,11 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(value: Any) -> Any:
-    """Undo `to_json` on decoded values, where a `NonFinite` may also be a plain dict."""
+    """Undo `to_json` on decoded values, where a `NonFinite` may also be a plain dict.
+
+    >>> from_json([1.5, {"float": "-inf"}])
+    [1.5, -inf]
+    """
     if isinstance(value, NonFinite):
         return float(value.float)
     if isinstance(value, dict):

@@ -23,8 +23,7 @@ class Limits:
 
     - `seconds`: how long its answers are waited for, over all requests of a session;
     - `memory_mb`: MiB of memory that a submission may add to what its interpreter holds with torch imported; 0 sets
-      no
-      limit (a GPU driver reserves a huge address range);
+      no limit (a GPU driver reserves a huge address range);
     - `cpu`: seconds of CPU time after which the kernel ends it; None stands for a second more than `seconds`.
     """
 

@@ -31,7 +31,7 @@ from grader.sandbox.environment import python_folders
 from grader.sandbox.layers import LAYERS
 from grader.sandbox.layers.layer import Budget, Layer, libc
 from grader.sandbox.warm import warmup
-from grader.sandbox.worker import startup
+from grader.sandbox.worker import serve
 
 CONTROL = 3
 MESSAGE = 64 << 10
@@ -136,7 +136,7 @@ class ForkServer:
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             budget = Budget(**job["budget"], isolated=self.isolated)
-            startup.run(self.layers, budget, pipes, self.null, job["filename"])
+            serve.run_forked(self.layers, budget, pipes, self.null, job["filename"])
         finally:
             os._exit(113)
 

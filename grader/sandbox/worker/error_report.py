@@ -18,7 +18,7 @@ REFUSED = (errno.EPERM, errno.EACCES)
 
 
 def problem(error: Wrong) -> ProblemText:
-    """Return a driver's complaint in wire form."""
+    """Return a driver's complaint as it is sent."""
     name = None if error.name is None else _clean(error.name, 256)
     return ProblemText(_clean(error.kind, 256), _clean(error.message, MESSAGE), name)
 
@@ -26,7 +26,10 @@ def problem(error: Wrong) -> ProblemText:
 def raised(
     error: BaseException, filename: str, lines: Sequence[str], *, isolated: bool
 ) -> RaisedText:
-    """Return an exception in wire form, with the last line of the submission it went through."""
+    """Return an exception as it is sent, with the last line of the submission that it went through.
+
+    torch tells of memory that it cannot get as a RuntimeError; it is sent as a MemoryError.
+    """
     message = _message(error)
     types = [_name(cls) for cls in type.mro(type(error)) if cls is not object][:31]
     if "MemoryError" not in types and "allocate memory" in message:

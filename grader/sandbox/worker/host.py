@@ -16,27 +16,42 @@ from typing import Any
 import numpy
 import torch
 
+from grader.ground.strict_json import StrictJSONError, parse_strict
 from grader.kit import answers
 from grader.kit.answers import Wrong
 from grader.sandbox.environment import DEVICE
 from grader.sandbox.protocol import codec, frames
 from grader.sandbox.protocol.messages import Earlier
 from grader.sandbox.worker import error_report
-from grader.sandbox.worker.json_submission import as_python
 from grader.sandbox.worker.tensors import Answer, Inputs, frame, nest
 
 SEED = 1
+
+
+def as_python(filename: str, text: str) -> str:
+    """Return the Python text of a module that holds a JSON document as `document`, or a Python file's own text.
+
+    What the document means is the driver's business. Raises SyntaxError, with the line where there is one, for text
+    that is no strict JSON.
+    """
+    if not filename.endswith(".json"):
+        return text
+    try:
+        return f"document = {parse_strict(text, finite=True)!r}\n"
+    except StrictJSONError as error:
+        if error.line is None:
+            raise SyntaxError(f"no valid JSON for us: {error}") from None
+        place = (filename, error.line, error.column, None)
+        raise SyntaxError(f"no valid JSON: {error}", place) from None
 
 
 class WorkerHost:
     """One submission and its driver; a blob of bytes comes in, a blob goes out.
 
     - `kept`: objects that a verb left in `self.returned`, by the `save` of their request; a later request may have
-      one
-      of them as it is (`live`), as a program does that goes on with the cache it was given;
+      one of them as it is (`live`), as a program does that goes on with the cache it was given;
     - `answered`: the tensors answered to requests with a `save`, as they were then: a later request may have a part
-      of
-      them as an input (`earlier`), whatever the file has done to its own tensors since;
+      of them as an input (`earlier`), whatever the file has done to its own tensors since;
     - `broken`: the answer to all further requests, once loading has failed.
     """
 
@@ -95,7 +110,7 @@ class WorkerHost:
         return self.broken
 
     def answer(self, blob: bytes) -> bytes:
-        """Call the verb a request names; after a failed load, repeat that failure."""
+        """Call the verb that a request names; after a failed load, repeat that failure."""
         if self.broken is not None:
             return self.broken
         request_frame = frames.parse(blob)
@@ -107,9 +122,8 @@ class WorkerHost:
             for name, part in request.earlier.items():
                 inputs.add(name, self._answered(part))
             answer.add("", self._call(request, inputs))
-            if (
-                request.save is not None
-            ):  # copied, for the file may go on to change what it returned
+            if request.save is not None:
+                # copied, for the file may go on to change what it returned
                 self.answered[request.save] = {n: x.clone() for n, x in answer.tensors.items()}
             return _frame(answer, self._changed(request.do, inputs))
         except BaseException as error:

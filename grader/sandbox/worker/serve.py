@@ -1,19 +1,28 @@
-"""The loop of a worker, beside learner code: read source and driver, then answer one request after another.
+"""The life of a worker process, from its first steps after the fork to its last request.
 
-It works wherever Python runs; confinement has happened before.
+A forked worker (`run_forked`) arranges its descriptors, enters the layers and serves one session; a whole process of
+`portable` calls `serve` for one session after another. Once the last layer is entered, nothing that this process
+says or does is trusted by anyone: from then on learner code runs in it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sys
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
 
+from grader.sandbox.layers.layer import Budget, Layer
+from grader.sandbox.protocol.codec import Hello, encode
 from grader.sandbox.protocol.frames import LENGTH, RELOAD, framed
 from grader.sandbox.protocol.messages import OUT_OF_MEMORY
 from grader.sandbox.worker.host import WorkerHost
+from grader.sandbox.worker.tensors import frame
 
-NULL, OUT, ERR = range(3)
+NULL, OUT, ERR, REQUESTS, ANSWERS, FIRST_FREE = range(6)
+ABOVE, MANY = 64, 65536
 CHUNK, MOST_HELD = 1 << 16, 1 << 16
 
 
@@ -63,6 +72,44 @@ class FrameStream:
         taken = bytes(self._read[:size])
         del self._read[:size]
         return taken
+
+
+def run_forked(
+    layers: Sequence[Layer], budget: Budget, pipes: Sequence[int], null: int, filename: str
+) -> NoReturn:
+    """Be a worker: `pipes` are requests, answers and log. Never returns.
+
+    The first frame tells the grader which layers are in force, or why one could not be entered; in that case the
+    submission is not even read.
+    """
+    entered, refused = [], ""
+    _arrange(pipes, null, {fd for layer in layers for fd in layer.descriptors})
+    stream = FrameStream(REQUESTS, ANSWERS)
+    try:
+        entered = [layer.enter(budget) for layer in layers]
+    except Exception as error:
+        refused = str(error) or type(error).__name__
+    stream.write(frame({}, encode(Hello(entered, refused))))
+    if refused:
+        stream.flush()
+    else:
+        serve(stream, filename, isolated=budget.isolated)
+    os._exit(0)
+
+
+def _arrange(pipes: Sequence[int], null: int, kept: Iterable[int]) -> None:
+    """Put the pipes where a worker expects them, as 0 to 4, and close all else but `kept`."""
+    requests, answers, log = pipes
+    # via numbers above every wanted one, so that no copy overwrites another's origin
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD, ABOVE) for fd in (null, log, log, requests, answers)]
+    for number, fd in enumerate(high):
+        os.dup2(fd, number)
+    start = FIRST_FREE
+    for fd in sorted(kept):
+        os.closerange(start, fd)
+        start = fd + 1
+    os.closerange(start, MANY)
+    fresh_streams()
 
 
 def serve(stream: FrameStream, filename: str, *, isolated: bool) -> bool:

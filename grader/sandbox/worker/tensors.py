@@ -1,6 +1,6 @@
 """Tensors on their way through the worker: inputs out of a request, outputs into a reply.
 
-Names on the wire are flat, with slashes; drivers see nested dictionaries: `cache/key` is `cache["key"]`. An input
+Names in a frame are flat, with slashes; drivers see nested dictionaries: `cache/key` is `cache["key"]`. An input
 has memory of its own, so that a file which writes beyond one reaches no other. An output must be a dense tensor of
 a plain dtype; a subclass that lies about itself is turned into the plain bytes it holds.
 """
@@ -99,7 +99,11 @@ def frame(tensors: Mapping[str, torch.Tensor], text: str) -> bytes:
 
 
 def nest(*flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn `cache/key` names into nested dictionaries."""
+    """Turn names with slashes into nested dictionaries.
+
+    >>> nest({"cache/key": 1, "x": 2}, {"cache/value": 3})
+    {'cache': {'key': 1, 'value': 3}, 'x': 2}
+    """
     root: dict[str, Any] = {}
     for mapping in flat:
         for path, value in mapping.items():

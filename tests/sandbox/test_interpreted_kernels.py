@@ -78,7 +78,7 @@ def test_nested_functions_give_right_answers_in_any_order_of_launches(box):
 
 
 def test_the_quicker_call_is_in_place(box):
-    assert ask(box, SLOW) == "grader.sandbox.warm.triton_interpreter"
+    assert ask(box, SLOW) == "grader.sandbox.warm.warmup"
 
 
 def test_kernel_challenges_ask_for_the_interpreter_before_triton_is_imported():

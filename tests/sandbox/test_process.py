@@ -1,4 +1,4 @@
-"""The small pieces: how a log is shown, how the end of a process is explained, how names are nested."""
+"""The small pieces: how a log is shown, how the end of a process is explained, what a driver reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from grader.sandbox import Limits
 from grader.sandbox.channel import LOG_KEPT, Log
 from grader.sandbox.process import End, explain, starved
 from grader.sandbox.protocol.messages import OUT_OF_MEMORY
-from grader.sandbox.worker.tensors import nest
 
 
 def test_a_log_counts_what_it_does_not_keep():
@@ -44,10 +43,6 @@ def test_the_end_of_a_process_has_a_kind(code, cpu, kind):
 def test_only_a_runnable_process_without_processor_gets_more_time(state, ticks, expected):
     fields = [state, *["0"] * 10, str(ticks * os.sysconf("SC_CLK_TCK") // 100), "0", "0"]
     assert starved(f"7 (a) b) {' '.join(fields)}", seconds=1.0) is expected
-
-
-def test_nesting_merges_arguments_and_tensors():
-    assert nest({"a/b": 1, "c": [2]}, {"a/d/e": 3}) == {"a": {"b": 1, "d": {"e": 3}}, "c": [2]}
 
 
 def test_need_returns_or_reports():

@@ -1,0 +1,111 @@
+"""What one save has changed, and which failed case stays on the screen."""
+
+from __future__ import annotations
+
+import pytest
+
+from grader.judge.result import BugStatus, CaseResult, Cause, Result
+from grader.learner.watch_view import WatchView, changes, syntax_error
+
+
+def result(cases: dict[str, str], bugs: dict[str, str] | None = None) -> Result:
+    """Return a result with these statuses by id."""
+    made = tuple(
+        CaseResult(
+            name,
+            name,
+            status,
+            0,
+            1,
+            0.0,
+            Cause("wrong_value", f"{name} differs") if status == "failed" else None,
+        )
+        for name, status in cases.items()
+    )
+    states = tuple(
+        BugStatus(name, f"The {name} bug", state) for name, state in (bugs or {}).items()
+    )
+    return Result("small", "f.py", "0" * 64, "failed", 0, len(made), 0.0, made, states, {})
+
+
+def view(**more) -> WatchView:
+    return WatchView("f.py", **more)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lines"),
+    [
+        ({"a": "failed"}, {"a": "failed"}, ("no verdict has changed",)),
+        ({"a": "failed"}, {"a": "passed"}, ("1 case more passes: a",)),
+        ({"a": "passed"}, {"a": "failed"}, ("1 case more fails: a",)),
+        (
+            {"a": "failed", "b": "failed", "c": "passed"},
+            {"a": "passed", "b": "passed", "c": "failed"},
+            ("2 cases more pass: a, b", "1 case more fails: c"),
+        ),
+        (
+            dict.fromkeys("abcdef", "failed"),
+            dict.fromkeys("abcdef", "passed"),
+            ("6 cases more pass: a, b, c, d, ...",),
+        ),
+        ({"a": "error"}, {"a": "skipped"}, ("no verdict has changed",)),
+    ],
+)
+def test_cases_that_pass_or_fail_since_the_last_save(before, after, lines) -> None:
+    assert changes(result(before), result(after), None) == lines
+
+
+def test_bugs_are_told_by_title_when_fixed_and_counted_when_back() -> None:
+    before = result({}, {"scale": "present", "mask": "fixed", "other": "present"})
+    after = result({}, {"scale": "fixed", "mask": "changed", "other": "fixed"})
+    assert changes(before, after, ("scale", "mask")) == (
+        "fixed: The scale bug",
+        "1 planted bug came back or was changed again",
+    )
+
+
+def test_the_first_grading_has_changed_nothing() -> None:
+    assert changes(None, result({"a": "failed"}), None) == ()
+
+
+def test_the_case_on_the_screen_stays_while_it_fails() -> None:
+    watched = view()
+    watched.take_result(b"1", result({"a": "failed", "b": "failed"}), 0.1)
+    watched.next()
+    assert watched.case.id == "b"
+    watched.take_result(b"2", result({"a": "failed", "b": "failed"}), 0.1)
+    assert (watched.case.id, watched.saves) == ("b", 2)
+    watched.take_result(b"3", result({"a": "failed", "b": "passed"}), 0.1)
+    assert watched.case.id == "a"
+    watched.take_result(b"4", result({"a": "passed", "b": "passed"}), 0.1)
+    assert watched.case is None
+    watched.next()
+    assert watched.case is None
+
+
+def test_a_save_that_cannot_be_graded_keeps_the_last_result() -> None:
+    watched = view()
+    watched.take_result(b"1", result({"a": "failed"}), 0.1)
+    watched.begin()
+    watched.stop("it was deleted")
+    assert (watched.busy, watched.trouble) == (None, "it was deleted")
+    assert watched.case.id == "a"
+    watched.begin()
+    assert watched.trouble is None
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (b"x = 1\n", None),
+        (b"# coding: latin-1\nx = '\xe9'\n", None),
+        (b"def f(:\n", "line 1"),
+        (b"x = 1\n  y = 2\n", "line 2"),
+        (b"x = \0\n", "not valid Python yet"),
+        (b"\xff\xfe", "not valid Python yet"),
+        (b"(" * 5000, "not valid Python yet"),
+    ],
+)
+def test_a_file_that_is_being_typed_is_not_python_yet(source, told) -> None:
+    said = syntax_error(source)
+    assert said is None if told is None else told in (said or "")
