@@ -18,7 +18,7 @@ from typing import Any
 from grader.author.case_addition import measure
 from grader.author.kill_matrix import Judged, first_kill, run_cases
 from grader.author.mutants import function_at
-from grader.author.recording import caught_up, recorded, refuse_other_versions
+from grader.author.recording import caught_up, recorded, refuse_other_release
 from grader.author.static_checks import entry_faults, lines_of
 from grader.author.wrong_variants import MOST, bug_ids, compatible, decoy_ids, planted
 from grader.content import Bug, Case, Challenge, ContentError
@@ -202,7 +202,7 @@ def write_bugs(
     found: MeasuredBugs,
 ) -> None:
     """Put measured entries into the files of a challenge that is locked; raises ContentError and OSError."""
-    refuse_other_versions(sandbox, challenge, found.golden)
+    refuse_other_release(sandbox, challenge, found.golden)
     both = extended(challenge, entries, cases)
     files = recorded(both, found.golden, found.witnesses, both.case_entries)
     text = (challenge.folder / "bugs.json").read_bytes()

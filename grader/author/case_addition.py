@@ -12,7 +12,7 @@ from typing import Any
 
 from grader.author.case_value import CaseValue, case_value
 from grader.author.kill_matrix import kill_matrix
-from grader.author.recording import caught_up, recorded, refuse_other_versions, with_symptoms
+from grader.author.recording import caught_up, recorded, refuse_other_release, with_symptoms
 from grader.author.wrong_variants import decoy_ids, planted
 from grader.content import Case, Challenge, ContentError
 from grader.content.cases_schema import cases_digest
@@ -92,7 +92,7 @@ def write(
     because: str | None = None,
 ) -> None:
     """Put a measured case into the files of a challenge that is locked; raises ContentError and OSError."""
-    refuse_other_versions(sandbox, challenge, found.golden)
+    refuse_other_release(sandbox, challenge, found.golden)
     kept = {key: value for key, value in entry.items() if key != "$schema"}
     if because:
         kept["keep_because"] = because

@@ -178,7 +178,7 @@ def _explain(error: BaseException, *, as_json: bool) -> Exit:
     if as_json:
         fault = {"kind": kind, "message": message}
         document = {"schema": "kvdojo/error/v1", "verdict": "error", "error": fault}
-        # standard output may be what failed; the exit code still tells
+        # standard output may be what failed; the exit code remains
         with contextlib.suppress(OSError):
             terminal.out(json.dumps(document, indent=2))
     if kind == "bug":

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from grader.cli.main import main
 from grader.content import Catalogue, Challenge
 from grader.content.witnesses import read_witnesses, witnesses_bytes
 from grader.ground.limits import MAX_CASE_FILE_BYTES
+from grader.judge.golden import load_golden, save_golden
 from grader.sandbox import Sandbox
 
 Make = Callable[..., Challenge]
@@ -97,6 +99,44 @@ def test_a_bug_not_recorded_yet_is_measured_on_all_cases(
     added = [(challenge.folder / name).read_bytes() for name in WRITTEN]
     record(tiny_sandbox, reload(challenge))
     assert [(challenge.folder / name).read_bytes() for name in WRITTEN] == added
+
+
+@pytest.mark.parametrize(
+    ("recorded_with", "code"),
+    [
+        ({"torch": "{release}+cpu", "python": "3.11.7"}, 0),
+        ({"torch": "{release}+cu130", "python": "3.14.1"}, 0),
+        ({"torch": "{release}"}, 0),
+        ({"torch": "2.9.1+cpu", "python": "{python}"}, 3),
+        ({"torch": "{release}.post1", "python": "{python}"}, 3),
+    ],
+)
+def test_another_build_of_the_same_release_can_add_and_another_release_cannot(
+    make: Make,
+    run: Callable[..., int],
+    tiny_sandbox: Sandbox,
+    tmp_path: Path,
+    capsys: Any,
+    recorded_with: dict[str, str],
+    code: int,
+) -> None:
+    challenge = make()
+    told = {
+        "release": str(tiny_sandbox.versions["torch"]).partition("+")[0],
+        "python": str(tiny_sandbox.versions["python"]),
+    }
+    versions = {name: text.format(**told) for name, text in recorded_with.items()}
+    golden = replace(load_golden(challenge), versions=versions)
+    challenge.golden.write_bytes(save_golden(challenge.golden, golden))
+    before = files(challenge)
+
+    assert run("add", "tiny", write(tmp_path / "mine.json", case())) == code
+
+    said = capsys.readouterr().err
+    if code:
+        assert f"was recorded with torch {versions['torch']}" in said
+        assert said.count("\n") == 1
+        assert files(challenge) == before
 
 
 def test_only_what_it_alone_kills_is_said_so(
