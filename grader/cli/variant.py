@@ -1,7 +1,7 @@
-"""Which bugs and decoys to plant, from a preset, from a seed, or from what a work folder says.
+"""Which bugs and decoys to plant: those of a preset, those a seed draws, or those of a work folder.
 
-Names given by the user are checked here, so that a misspelt one is told as such; what is then
-still wrong when planting is the content's fault.
+Names given by the user are checked here, so that a misspelt one is reported as a usage error; whatever is then still
+wrong when planting is an error of the content.
 """
 
 from __future__ import annotations

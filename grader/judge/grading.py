@@ -191,7 +191,7 @@ class Grading:
         seed: int | None,
         info: RunInfo,
     ) -> CaseResult:
-        """Judge a case, and make an error of ours the status `error`; what was tried again says `worker_reuse`."""
+        """Judge a case; an error of the grader becomes the status `error`, once `worker_reuse` has tried again."""
         try:
             return runner.run(case, golden, seed=seed, info=info)
         except KvdojoError as error:
