@@ -387,6 +387,38 @@ def test_a_new_case_is_valid_and_leads_to_its_schema(
     assert "3 cases, nothing wrong" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("left", [("title", "why"), ("title",), ("why",)])
+def test_the_untouched_template_is_refused(
+    left: tuple[str, ...], make: Make, run: Callable[..., int], capsys: Any
+) -> None:
+    challenge = make()
+    before = files(challenge)
+    assert run("new", "tiny", "mine.json") == 0
+    document = json.loads(Path("mine.json").read_text())
+    document["cases"][0] |= dict.fromkeys({"title", "why"} - set(left), "Mine")
+    Path("mine.json").write_text(json.dumps(document))
+
+    assert run("add", "tiny", "mine.json") == 3
+
+    said = capsys.readouterr().err
+    assert said.startswith("kvdojo: mine.json: " + " and ".join(f"`{name}`" for name in left))
+    assert files(challenge) == before
+
+
+def test_the_recipe_of_another_case_is_refused(
+    make: Make, run: Callable[..., int], capsys: Any
+) -> None:
+    challenge = make()
+    assert run("new", "tiny", "mine.json") == 0
+    document = json.loads(Path("mine.json").read_text())
+    document["cases"][0] |= {"title": "Mine", "why": "Mine"}
+    Path("mine.json").write_text(json.dumps(document))
+
+    assert run("add", "tiny", "mine.json") == 3
+    assert "'my-case' has the sizes and steps of 'twice'" in capsys.readouterr().err
+    assert "my-case" not in reload(challenge).cases
+
+
 def test_a_dry_run_writes_nothing(make: Make, run: Callable[..., int], tmp_path: Path) -> None:
     challenge = make()
     before = files(challenge)
