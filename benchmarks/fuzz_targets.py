@@ -116,7 +116,7 @@ def _read_challenge(given: tuple[str, Any]) -> None:
 
 
 def _challenge_files() -> st.SearchStrategy[tuple[str, Any]]:
-    names = ("challenge.json", "bugs.json", "cases.json", "recorded/verbs.schema.json")
+    names = ("challenge.json", "bugs.json", "cases.json")
     folder = ROOT / "challenges" / NAME
     return st.one_of(
         *(
@@ -154,7 +154,7 @@ def _unusable() -> type[Exception]:
 def _source(text: str) -> None:
     challenge = _challenge()
     entry_status(challenge, text)
-    foreign_helpers(challenge, text)
+    foreign_helpers(challenge, text, ["_visible", "_slots"])
 
 
 def _show(text: str) -> None:

@@ -85,7 +85,7 @@ def grade_cases(challenge: str, path: Path, cases: list[str]) -> dict[str, CaseR
         source = read(path, challenge)
         result = grade_source(challenge, source, filename=path.name, cases=cases)
     except KvdojoError as error:
-        # told once: pytest would repeat it for every case
+        # exit at once: pytest would repeat the error for every case
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
     return {case.id: case for case in result.cases}
 

@@ -1,203 +1,340 @@
-"""The verbs of this challenge: what a case may ask of a conversation and of its parts.
+"""Verbs of the conversation_prefix challenge: conversations, by name, and the parts of the file alone.
 
-`Plan` draws weights and reads the chat template; `Verbs` makes the calls. Neither knows what is
-right.
+Weights and rows are drawn; what is said is text that a case states.  The driver does not know what is right.
 """
-
-from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from grader.kit import Wrong, need
+from grader.kit import (
+    Wrong,
+    both_sides,
+    choice,
+    guarded,
+    listed,
+    made,
+    named_object,
+    need,
+    switch,
+    text,
+    verb,
+    whole,
+)  # fmt: skip
 
 VOCABULARY = 276
-PARTS = {"Tokenizer": "_tokenizer", "ChatTemplate": "_template"}
+PARTS = {"Tokenizer": "_tokenizer", "ChatTemplate": "_template"}  # where a conversation holds them
+CONVERSATION_METHODS = ("_commit", "_encode", "_head", "_ids", "_text")
+HELPERS = [f"Conversation.{name}" for name in CONVERSATION_METHODS]
+HELPERS += ["Tokenizer.encode", "ChatTemplate.render", "last_turns", "make_message"]
+HELPERS += ["refuse_control_tokens", "reusable_prefix", "turn_starts"]
+CHAT = r"^[a-z][a-z0-9-]*$"  # a conversation's name
 
 
-class Plan:
-    """Sizes come from the case's `setup`, numbers from `draw`."""
-
-    def __init__(self, setup, draw):
-        self.setup, self.draw = setup, draw
-        self.d_model, self.num_heads = setup.get("d_model", 16), setup.get("num_heads", 2)
-        self.template = Path(__file__).with_name("chat_template.jinja").read_text("utf-8")
-
-    def create(self):
-        names = ["base", "other"][: self.setup.get("models", 1)]
-        return {
-            "weights": {name: self._weights() for name in names},
-            "num_heads": self.num_heads,
-            "template": self.setup.get("template", self.template),
-            "system": self.setup.get("system"),
-            "max_context": self.setup.get("max_context"),
-        }
-
-    def rotary(self, *, tokens, start):
-        return {"x": self._heads(tokens), "start": start}
-
-    def attention(self, *, tokens, past):
-        return {
-            "q": self._heads(tokens),
-            "k": self._heads(past + tokens),
-            "v": self._heads(past + tokens),
-        }
-
-    def attend(self, *, tokens, past):
-        return {"past": self.draw(past, self.d_model), "x": self.draw(tokens, self.d_model)}
-
-    def cache(self, *, script):
-        counts = [int(step.split()[1]) for step in script if step.startswith("append")]
-        return {"script": script, "rows": self._pairs(*counts)}
-
-    def pool(self, *, rows, grow):
-        return {"rows": self._pairs(rows, grow)}
-
-    def _pairs(self, *counts):
-        return {str(i): {"k": self._heads(n), "v": self._heads(n)} for i, n in enumerate(counts)}
-
-    def _heads(self, tokens):
-        return self.draw(self.num_heads, tokens, self.d_model // self.num_heads)
-
-    def _weights(self):
-        layers, near = self.setup.get("layers", 2), self.d_model**-0.5
-        square = (layers, self.d_model, self.d_model)
-        embed, head = (self.draw(VOCABULARY, self.d_model, scale=s) for s in (1, near))
-        weights = {name: self.draw(*square, scale=1.5 * near) for name in "qkvo"}
-        return {"embed": embed, "head": head, **weights}
+def chat(description):
+    return named_object(description, 20, CHAT)
 
 
-class Verbs:
-    """Makes the calls and returns what came back."""
+Chat = chat("The conversation; `main` when left out.")
 
-    def __init__(self, submission):
-        self.kit, self.chats = submission, {}
 
-    def create(self, *, dtype, weights, num_heads, template, system, max_context):
-        import torch
+class Setup:
+    """Sizes of the model and the first conversation, which is called `main`."""
 
-        torch.set_grad_enabled(False)
-        self.torch = torch
-        decoder = need(self.kit, "Decoder")
-        self.models = {n: decoder(w, num_heads=num_heads, name=n) for n, w in weights.items()}
-        self.prefixes = need(self.kit, "PrefixStore")()
-        self.template = template
-        self.options = {} if max_context is None else {"max_context": max_context}
-        self.open(name="main", system=system)
-        return {"ready": True}
+    d_model: whole(4, 64, "Width of the model, a multiple of num_heads; 16 when left out.") = 16
+    num_heads: whole(1, 8, "Attention heads; 2 when left out. The head dim has to be even.") = 2
+    layers: whole(1, 4, "Attention layers; 2 when left out.") = 2
+    models: whole(1, 2, "With 2 there is a model `other` beside `base`; 1 when left out.") = 1
+    max_context: whole(
+        8, 512, "The longest prompt, in tokens; the file's own default, 256, when left out."
+    ) = None
+    system: text(
+        "System prompt of `main`; when left out the template's default stands there.", 400
+    ) = None
+    template: text("A chat template in place of chat_template.jinja.", 2000) = None
 
-    def open(self, *, name, system=None, model="base", template=None, alone=False):
-        options = self.options if alone else {**self.options, "prefixes": self.prefixes}
-        self.chats[name] = need(self.kit, "Conversation")(
-            self.models[model], template or self.template, system=system, **options
-        )
-        return self.ids(of=name)
+    def legal(sizes):
+        """Whether random cases may have these sizes."""
+        return sizes.d_model % (2 * sizes.num_heads) == 0
 
-    def say(self, *, role, text, to="main"):
-        self.chats[to].say(role, text)
-        return {}
 
-    def retract(self, *, of="main"):
-        self.chats[of].retract()
-        return {}
+# What is drawn, in the grader
 
-    def prune(self, *, keep_turns, of="main"):
-        self.chats[of].prune(keep_turns)
-        return {}
 
-    def ids(self, *, of="main"):
-        return {"prompt_ids": self.chats[of].prompt_ids()}
+@made("weights", "num_heads", "template", "system", "max_context")
+def beginning(case):
+    """One or two models, and what the first conversation begins with."""
+    weights = {name: drawn_weights(case) for name in ("base", "other")[: case.models]}
+    template = case.template
+    if template is None:
+        template = Path(__file__).with_name("chat_template.jinja").read_text("utf-8")
+    return weights, case.num_heads, template, case.system, case.max_context
 
-    def positions(self, *, of="main"):
-        return {"position_ids": self.chats[of].position_ids()}
 
-    def logits(self, *, of="main"):
-        return {"logits": self.chats[of].logits()}
+def drawn_weights(case):
+    """Weights of one model by name: `embed` and `head` [V, C], `q`, `k`, `v` and `o` [L, C, C]."""
+    width, near = case.d_model, case.d_model**-0.5
+    embed, head = (case.draw(VOCABULARY, width, scale=scale) for scale in (1, near))
+    square = {name: case.draw(case.layers, width, width, scale=1.5 * near) for name in "qkvo"}
+    return {"embed": embed, "head": head, **square}
 
-    def scribble(self, *, of="main"):
-        """Spoil what was returned, as a careless caller may."""
-        chat = self.chats[of]
-        for made in (chat.prompt_ids(), chat.logits(), chat.position_ids()):
-            made.fill_(7)
-        return {}
 
-    def call(self, *, helper, arguments):
-        """Call a helper with plain values; what it returns is compared as JSON text."""
-        owner, _, name = helper.rpartition(".")
-        target = self.kit
-        if owner:
-            need(self.kit, owner)
-            target = self.chats["main"]
-            target = need(target, PARTS[owner]) if owner in PARTS else target
-        made = need(target, name)(*arguments)
-        try:
-            return {"result": json.dumps(made, ensure_ascii=False)}
-        except (TypeError, ValueError):
-            raise Wrong("wrong_dtype", f"`{helper}` returned {type(made).__name__}") from None
+def heads(case, tokens):
+    """Rows [H, T, D]."""
+    return case.draw(case.num_heads, tokens, case.d_model // case.num_heads)
 
-    def same_key(self, *, left, right):
-        keys = [need(self.chats[name], "_prefix_key")() for name in (left, right)]
-        return {"same": bool(keys[0] == keys[1])}
 
-    def tamper(self, *, of="main"):
-        """Double the values that the store keeps for a conversation's prefix: who uses them will show it."""
-        key = need(self.chats[of], "_prefix_key")()
-        kept = self.prefixes.get(key)
-        if kept is None:
-            raise Wrong("missing", "the store keeps nothing under this conversation's key")
-        kept.values = [2 * values for values in kept.values]
-        self.prefixes.put(key, kept)
-        return {"rows": len(kept.positions)}
+def pairs(case, *counts):
+    """Keys and values [H, T, D] for one append after the other, by their number."""
+    return {str(i): {"k": heads(case, n), "v": heads(case, n)} for i, n in enumerate(counts)}
 
-    def rotary(self, *, x, start):
-        positions = self.torch.arange(start, start + x.shape[1])
-        return {"rotated": need(self.kit, "rotary")(x, positions)}
 
-    def attention(self, *, q, k, v):
-        return {"mixed": need(self.kit, "attention")(q, k, v)}
+@made("x")
+def rotated_rows(case, tokens: whole(1, 32, "Rows.")):
+    return heads(case, tokens)
 
-    def attend(self, *, past, x):
-        model, cache = self.models["base"], self._empty()
-        for rows in (past, x):
-            mixed = need(model, "_attend")(0, rows, cache.advance(len(rows)), cache)
-        return {"mixed": mixed}
 
-    def cache(self, *, script, rows):
-        cache, turn, kept = self._empty(), 0, {}
-        for word, *count in map(str.split, script):
-            if word == "append":
-                self._append(cache, rows[str(turn)])
-                turn += 1
-            elif word == "crop":
-                need(cache, "crop")(int(count[0]))
-            else:
-                kept["other"], cache = cache, need(cache, "copy")()
-        return {"cache": self._rows(cache), **{n: self._rows(c) for n, c in kept.items()}}
+@made("q", "k", "v")
+def attended_rows(
+    case,
+    tokens: whole(1, 32, "Queries."),
+    past: whole(0, 32, "Keys before those of the queries."),
+):
+    return heads(case, tokens), heads(case, past + tokens), heads(case, past + tokens)
 
-    def pool(self, *, rows):
-        """Put a cache and go on with it; get it and go on with that; then get it again."""
-        store, cache = self.prefixes, self._empty()
-        self._append(cache, rows["0"])
-        need(store, "put")("prompt", cache)
-        self._append(cache, rows["1"])
-        mine = need(store, "get")("prompt")
-        first = self._rows(mine)
-        self._append(mine, rows["1"])
-        again = self._rows(store.get("prompt"))
-        return {"first": first, "again": again, "found": store.get("none") is not None}
 
-    def _empty(self):
-        need(self.kit, "KVCache")
-        return need(self.models["base"], "new_cache")()
+@made("past", "x")
+def two_runs(
+    case,
+    past: whole(1, 32, "Rows of the first run."),
+    tokens: whole(1, 32, "Rows of the second run."),
+):
+    """Rows [T, C] of two runs."""
+    return case.draw(past, case.d_model), case.draw(tokens, case.d_model)
 
-    def _append(self, cache, rows):
-        need(cache, "advance")(rows["k"].shape[1])
-        for layer in range(len(cache.keys)):
-            need(cache, "append")(layer, rows["k"], rows["v"])
 
-    def _rows(self, cache):
-        if cache is None:
-            raise Wrong("missing", "no cache came back")
-        pairs = zip(cache.keys, cache.values, strict=True)
-        layers = {str(i): {"key": k, "value": v} for i, (k, v) in enumerate(pairs)}
-        return {**layers, "positions": cache.positions, "cursor": int(cache.cursor)}
+@made("script", "rows")
+def scripted(
+    case,
+    script: listed(
+        text("One action.", 10, r"^(append [0-9]{1,2}|crop [0-9]{1,2}|copy)$"),
+        "What is done: `append N`, `crop N` or `copy`, after which the copy goes on.", (1, 12),
+    ),
+):  # fmt: skip
+    """What is done, and the rows that it appends."""
+    counts = [int(action.split()[1]) for action in script if action.startswith("append")]
+    return script, pairs(case, *counts)
+
+
+@made("rows")
+def put_and_grown(
+    case,
+    rows: whole(1, 16, "Rows that are put."),
+    grow: whole(1, 16, "Rows appended afterwards, each time."),
+):
+    """Rows of two appends."""
+    return pairs(case, rows, grow)
+
+
+# What is asked of the submission, in the worker: conversations
+
+
+@verb
+def create(file, weights, num_heads, template, system, max_context):
+    import torch
+
+    torch.set_grad_enabled(False)
+    keep, decoder = file.keep, file.Decoder
+    keep.models = {n: decoder(w, num_heads=num_heads, name=n) for n, w in weights.items()}
+    keep.prefixes = file.PrefixStore()
+    keep.template = template
+    keep.options = {} if max_context is None else {"max_context": max_context}
+    begin(file, "main", system)
+    return {"ready": True}
+
+
+def begin(file, name, system, model="base", template=None, alone=False):
+    """Make a conversation that later steps find under its name."""
+    keep = file.keep
+    options = keep.options if alone else {**keep.options, "prefixes": keep.prefixes}
+    template = template or keep.template
+    begun = file.Conversation(keep.models[model], template, system=system, **options)
+    file.objects[name] = begun
+    return {"prompt_ids": begun.prompt_ids()}
+
+
+@verb
+def open(
+    file,
+    name: text("What later steps call it.", 20, CHAT),
+    system: text("Its system prompt.", 400) = None,
+    model: choice(("base", "other"), "Which model; `base` when left out.") = "base",
+    template: text("A chat template of its own.", 2000) = None,
+    alone: switch("Whether it is given no store of prefixes; false when left out.") = False,
+):
+    """Open another conversation on the same store of prefixes; returns `prompt_ids`."""
+    return begin(file, name, system, model, template, alone)
+
+
+@verb
+def say(file, role: text("Who speaks.", 20), text: text("What is said.", 400), to: Chat = "main"):
+    """Add a message."""
+    to.say(role, text)
+
+
+@verb
+def retract(file, of: Chat = "main"):
+    """Take the newest message back."""
+    of.retract()
+
+
+@verb
+def prune(file, keep_turns: whole(-9, 99, "How many turns stay."), of: Chat = "main"):
+    """Keep the newest turns only."""
+    of.prune(keep_turns)
+
+
+@verb
+def ids(file, of: Chat = "main"):
+    """Returns `prompt_ids`; the model does not run."""
+    return {"prompt_ids": of.prompt_ids()}
+
+
+@verb
+def positions(file, of: Chat = "main"):
+    """Returns `position_ids`."""
+    return {"position_ids": of.position_ids()}
+
+
+@verb
+def logits(file, of: Chat = "main"):
+    """Returns `logits` of the token that follows the prompt."""
+    return {"logits": of.logits()}
+
+
+@verb
+def scribble(file, of: Chat = "main"):
+    """Overwrite the tensors that prompt_ids(), logits() and position_ids() return; returns nothing."""
+    for tensor in (of.prompt_ids(), of.logits(), of.position_ids()):
+        tensor.fill_(7)  # as a careless caller may
+
+
+@verb
+def same_key(file, left: chat("One conversation."), right: chat("The other.")):
+    """Returns `same`, whether the store would take two conversations' prefixes for one."""
+    keys = [guarded(item)._prefix_key() for item in (left, right)]
+    return {"same": bool(keys[0] == keys[1])}
+
+
+@verb
+def tamper(file, of: Chat = "main"):
+    """Double the values that the store keeps for a conversation's prefix; returns `rows`, how many it keeps."""
+    key = guarded(of)._prefix_key()
+    kept = file.keep.prefixes.get(key)
+    if kept is None:
+        raise Wrong("missing", "the store keeps nothing under this conversation's key")
+    kept.values = [2 * values for values in kept.values]
+    file.keep.prefixes.put(key, kept)  # a conversation that uses them will show it
+    return {"rows": len(kept.positions)}
+
+
+# Parts of the file
+
+
+@verb(uses=(*CONVERSATION_METHODS, *PARTS.values()))
+def call(
+    file,
+    helper: choice(
+        HELPERS, "A function of the file, or a method of `main`, its tokenizer or its template."
+    ),
+    arguments: listed(None, "Positional arguments.", (0, 4)),
+):
+    """Call a helper; returns `result`, what it returned as JSON text."""
+    owner, _, name = helper.rpartition(".")
+    target = file
+    if owner:
+        need(file, owner)
+        target = file.objects["main"]
+        target = need(target, PARTS[owner]) if owner in PARTS else target
+    answer = need(target, name)(*arguments)
+    try:
+        return {"result": json.dumps(answer, ensure_ascii=False)}
+    except (TypeError, ValueError):
+        raise Wrong("wrong_dtype", f"`{helper}` returned {type(answer).__name__}") from None
+
+
+@verb("rotated")
+def rotary(file, x: rotated_rows, start: whole(0, 4096, "Position of the first.")):
+    """Rotate random rows; returns `rotated`, [H, T, D]."""
+    import torch
+
+    return file.rotary(x, torch.arange(start, start + x.shape[1]))
+
+
+@verb("mixed")
+def attention(file, q, k, v):
+    """Attend with random q, k and v; returns `mixed`, [H, T, D]."""
+    return file.attention(q, k, v)
+
+
+@verb("mixed")
+def attend(file, past, x: two_runs):
+    """Run random rows through layer 0 in two runs; returns `mixed`, [T, C], of the second."""
+    model, cache = guarded(file.keep.models["base"]), empty(file)
+    for rows in (past, x):
+        mixed = model._attend(0, rows, cache.advance(len(rows)), cache)
+    return mixed
+
+
+@verb
+def cache(file, script, rows):
+    """Work on an empty cache; returns the rows of `cache`, and of `other`, which it was copied from."""
+    caches, turn = {"cache": empty(file)}, 0
+    for action, *count in map(str.split, script):
+        cache = guarded(caches["cache"])
+        if action == "append":
+            append(caches["cache"], rows[str(turn)])
+            turn += 1
+        elif action == "crop":
+            cache.crop(int(count[0]))
+        else:
+            caches |= {"other": caches["cache"], "cache": cache.copy()}
+    return {name: rows_of(kept) for name, kept in caches.items()}
+
+
+@verb
+def pool(file, rows: put_and_grown):
+    """Put a cache into the store and append to it, get it and append to that, get it again; returns the rows of
+    `first` and `again`."""
+    store, cache = guarded(file.keep.prefixes), empty(file)
+    append(cache, rows["0"])
+    store.put("prompt", cache)
+    append(cache, rows["1"])
+    mine = store.get("prompt")
+    first = rows_of(mine)
+    append(mine, rows["1"])
+    again = rows_of(store.get("prompt"))
+    return {"first": first, "again": again, "found": store.get("none") is not None}
+
+
+def empty(file):
+    """A cache without rows."""
+    need(file, "KVCache")
+    return guarded(file.keep.models["base"]).new_cache()
+
+
+def append(cache, rows):
+    guarded(cache).advance(rows["k"].shape[1])
+    for layer in range(len(cache.keys)):
+        guarded(cache).append(layer, rows["k"], rows["v"])
+
+
+def rows_of(cache):
+    """All that a cache holds."""
+    if cache is None:
+        raise Wrong("missing", "no cache came back")
+    pairs = zip(cache.keys, cache.values, strict=True)
+    layers = {str(i): {"key": k, "value": v} for i, (k, v) in enumerate(pairs)}
+    return {**layers, "positions": cache.positions, "cursor": int(cache.cursor)}
+
+
+Plan, Verbs = both_sides(globals())

@@ -1,292 +1,481 @@
-"""Verbs of the world_model_cache challenge; caches, pools and handles are live objects kept by name.
+"""Verbs of the world_model_cache challenge: caches, pools and handles are live objects, and a case names them.
 
-It knows the public names of the file, not how a submission stores anything behind them.
+`into` names what a step makes; later steps find it under that name (`on`, `cache`, `rows`, `handle`).  States have
+names as well: the numbers of a state are the same in every step that names it.  The driver knows the public names of
+the file, not how a submission stores anything behind them.
 """
 
-import functools
 import typing
 
 import numpy as np
 
-from grader.kit import need
+from grader.kit import (
+    NAME,
+    both_sides,
+    choice,
+    drawn,
+    guarded,
+    listed,
+    made,
+    named_object,
+    need,
+    real,
+    switch,
+    text,
+    verb,
+    whole,
+    wholes,
+)  # fmt: skip
 
-CONFIG = ("num_layers", "num_heads", "embed_dim", "max_tokens", "num_actions", "init_pool_size")
-CONFIG += ("recur_pool_size", "wm_pool_size", "eviction_strategy")
-LEGACY = {
+STRATEGIES = ("FIFO", "LRU", "PRIORITY")
+MANAGER_METHODS = (
+    "get_init_cache", "set_init_cache", "get_recur_cache", "set_recur_cache", "get_wm_cache", "set_wm_cache",
+    "hierarchical_get", "clear_recur_cache", "clear_all", "statistics",
+)  # fmt: skip
+LEGACY = {  # attributes of earlier versions, and the method that each message must name
     "past_kv_cache_init_infer_envs": "get_init_cache",
     "past_kv_cache_recurrent_infer": "get_recur_cache",
     "pool_idx_to_key_map_init_envs": "clear_all",
     "pool_idx_to_key_map_recur_infer": "clear_recur_cache",
 }
 
-
-class Plan:
-    """Draws weights, tokens and states; a state keeps its numbers for the whole case."""
-
-    def __init__(self, setup, draw):
-        self.setup, self.draw, self.drawn = setup, draw, {}
-
-    def create(self):
-        """Sizes and weights; nothing is built before a step needs it."""
-        s, c = self.setup, self.setup["embed_dim"]
-        weights = {"pos_emb.weight": self.draw(s["max_tokens"], c, scale=0.7)}
-        weights["act_emb.weight"] = self.draw(s["num_actions"], c)
-        for i in range(s["num_layers"]):
-            weights[f"blocks.{i}.norm.weight"] = 1 + self.draw(c, scale=0.2)
-            weights[f"blocks.{i}.norm.bias"] = self.draw(c, scale=0.2)
-            for name in ("query", "key", "value", "proj"):
-                weights[f"blocks.{i}.{name}.weight"] = self.draw(c, c, scale=1.6 * c**-0.5)
-                weights[f"blocks.{i}.{name}.bias"] = self.draw(c, scale=0.3)
-        weights["head.weight"] = self.draw(c, c, scale=c**-0.5)
-        weights["head.bias"] = self.draw(c, scale=0.3)
-        config = {name: s[name] for name in CONFIG}
-        return {"config": config, "env_num": s["env_num"], "weights": weights}
-
-    def _pair(self, *lead, tokens, **params):
-        heads, c = self.setup["num_heads"], self.setup["embed_dim"]
-        shape = (*lead, heads, tokens, c // heads)
-        drawn = {name: self.draw(*shape) for name in ("keys", "values")} if tokens else {}
-        return {**drawn, **params}
-
-    def make(self, tokens, samples=1, **params):
-        """Keys and values [L, N, H, T, D] of a new cache."""
-        layers = self.setup["num_layers"]
-        return self._pair(layers, samples, tokens=tokens, samples=samples, **params)
-
-    def append(self, tokens, samples=1, **params):
-        """Keys and values [L, N, H, T, D] of every layer."""
-        return self._pair(self.setup["num_layers"], samples, tokens=tokens, **params)
-
-    def update(self, tokens, samples=1, **params):
-        """Keys and values [N, H, T, D] of one layer, unless the case states them."""
-        return self._pair(samples, tokens=tokens, **params)
-
-    def forward(self, tokens, samples=1, **params):
-        """Tokens [N, T, C], unless the case states them as `x`."""
-        return {"x": self.draw(samples, tokens, self.setup["embed_dim"]), **params}
-
-    def retrieve(self, states, **params):
-        """States [B, C] by name, or as the case states them."""
-        return {"states": self._rows(states), **params}
-
-    state_keys = retrieve
-
-    def infer(self, states, actions, **params):
-        """States [B, C] and actions [B]."""
-        chosen = np.array(actions) if isinstance(actions, list) else actions
-        return {"states": self._rows(states), "actions": chosen, **params}
-
-    def prune(self, keep, **params):
-        """The mask [N] of samples to keep."""
-        return {"keep": np.array(keep) if isinstance(keep, list) else keep, **params}
-
-    def _rows(self, states):
-        """Named states [B, C]: `s.1` is row 1 of what the step saved as `s` predicted."""
-        if not isinstance(states, list):
-            return states
-        for name in states:
-            step, _, row = name.partition(".")
-            if row:
-                self.drawn[name] = self.saved[step]["next_states"].values[int(row)]
-            elif name not in self.drawn:
-                self.drawn[name] = self.draw(self.setup["embed_dim"])
-        return np.stack([self.drawn[name] for name in states]).astype(np.float64)
+Object = named_object("Name of the object acted upon.")
+Stored = named_object("Name of the cache to store.")
+Into = text("Name for the result.", 40, NAME)
+Tokens = whole(0, 64, "New tokens.")
+Samples = whole(1, 8, "Samples of the cache.")
+Brief = switch("Read only size and padding, no tokens.")
+Key = whole(-1000, 1000, "Key in a pool.")
+Priority = real(-100, 100, "Priority of the entry; the file's own default, 0, when left out.")
+Envs = wholes(-8, 8, "Environment of each row.", length=(0, 8))
 
 
-class Verbs:
-    """Calls the submission; `on`, `cache`, `rows` and `handle` name objects, `into` names a result."""
+class Setup:
+    """Sizes of the model and of its pools."""
 
-    def __init__(self, submission):
-        self.submission, self.kept = submission, {}
+    num_layers: whole(1, 4, "Layers.")
+    num_heads: whole(1, 6, "Heads.")
+    embed_dim: whole(1, 48, "Width of a token; a multiple of the heads.")
+    max_tokens: whole(2, 32, "Tokens a cache can hold; even.")
+    num_actions: whole(1, 16, "Actions.")
+    env_num: whole(1, 4, "Environments.")
+    init_pool_size: whole(1, 16, "Root states kept per environment.")
+    recur_pool_size: whole(1, 16, "Recurrent states kept.")
+    wm_pool_size: whole(1, 16, "Snapshots kept.")
+    eviction_strategy: choice(STRATEGIES, "Which entry a full pool drops.")
 
-    def create(self, *, dtype, config, env_num, weights):
-        """Keep the sizes; the model is built by the first step that needs it."""
-        self.config, self.env_num, self.weights = config, env_num, weights
-
-    @functools.cached_property
-    def model(self):
-        """The submission's model with the weights of the case."""
-        config = need(self.submission, "WorldModelConfig")(**self.config)
-        model = need(self.submission, "WorldModel")(config, self.env_num).eval()
-        model = model.to(self.weights["head.weight"].dtype)
-        model.load_state_dict(self.weights)
-        return model
-
-    def _seen(self, cache, into=None, brief=False):
-        """Everything a cache holds, or its sizes alone; `found` is false for None."""
-        if into:
-            self.kept[into] = cache
-        if cache is None:
-            return {"found": False}
-        if brief:
-            return {"size": cache.size, "padding": cache.padding}
-        seen = {"found": True, "size": cache.size, "layers": len(cache), "padding": cache.padding}
-        for layer in range(len(cache) if cache.size else 0):
-            seen[str(layer)] = dict(zip(("keys", "values"), cache[layer].get(), strict=True))
-        return seen
-
-    def make(self, *, into, samples, keys=None, values=None):
-        """Build a KeysValues and fill it."""
-        c, dtype = self.config, self.weights["head.weight"].dtype
-        sizes = (samples, c["num_heads"], c["max_tokens"], c["embed_dim"], c["num_layers"])
-        self.kept[into] = need(self.submission, "KeysValues")(*sizes, "cpu", dtype)
-        return self.append(on=into, keys=keys, values=values)
-
-    def append(self, *, on, keys=None, values=None, brief=False):
-        """Append to every layer."""
-        for layer in range(0 if keys is None else len(keys)):
-            self.kept[on][layer].update(keys[layer], values[layer])
-        return self._seen(self.kept[on], brief=brief)
-
-    def update(self, *, on, layer, keys, values):
-        """Append to one layer."""
-        all_keys, all_values = self.kept[on][layer].update(keys, values)
-        return {"keys": all_keys, "values": all_values}
-
-    def look(self, *, on):
-        """Read a cache."""
-        return self._seen(self.kept[on])
-
-    def prune(self, *, on, keep, brief=False):
-        """Keep some samples."""
-        self.kept[on].prune(keep)
-        return self._seen(self.kept[on], brief=brief)
-
-    def reset(self, *, on):
-        """Empty a cache."""
-        self.kept[on].reset()
-        return self._seen(self.kept[on])
-
-    def make_room(self, *, on, tokens, brief=False):
-        """Evict until the tokens fit."""
-        self.kept[on].make_room(tokens)
-        return self._seen(self.kept[on], brief=brief)
-
-    def clone(self, *, on, into):
-        """Copy a cache."""
-        return self._seen(self.kept[on].clone(), into)
-
-    def row(self, *, on, index, into=None, brief=False):
-        """Take one sample out of a batch."""
-        return self._seen(self.kept[on].row(index), into, brief)
-
-    def stack(self, *, rows, into, brief=False):
-        """Batch single caches."""
-        kind = need(self.submission, "KeysValues")
-        return self._seen(kind.stack([self.kept[name] for name in rows]), into, brief)
-
-    def pool(self, *, into, size, strategy):
-        """Build a pool."""
-        self.kept[into] = need(self.submission, "KVCachePool")(size, strategy)
-
-    def put(self, *, on, key, cache, priority=None):
-        """Store a cache in a pool, with the file's own default of the priority unless one is given."""
-        given = () if priority is None else (priority,)
-        self.kept[on].set(key, self.kept[cache], *given)
-
-    def take(self, *, on, key, into=None):
-        """Look a key up in a pool."""
-        return self._seen(self.kept[on].get(key), into)
-
-    def holds(self, *, on, keys):
-        """Say which keys a pool holds, without a lookup."""
-        return {"keys": [key for key in keys if key in self.kept[on]]}
-
-    def clear(self, *, on):
-        """Empty a pool."""
-        self.kept[on].clear()
-
-    def count(self, *, on):
-        """Read a pool's statistics."""
-        return self.kept[on].statistics()
-
-    def manager(
-        self, *, call, env=None, key=None, cache=None, handle=None, priority=None, into=None
-    ):
-        """Call a method of the model's cache manager."""
-        method = need(self.model.kv_cache_manager, call)
-        given = (env, key, handle and self.kept[handle], cache and self.kept[cache], priority)
-        result = method(*(value for value in given if value is not None))
-        if call == "set_wm_cache":
-            self.kept[into] = result
-        elif call == "statistics":
-            environments = {str(index): seen for index, seen in enumerate(result["init"])}
-            return {**result, "init": environments}
-        elif "get" in call:
-            return self._seen(result, into)
-        return {}
-
-    def handles(self, *, names):
-        """Say which handles are equal."""
-        handles = [self.kept[name] for name in names]
-        return {"same": [[int(a == b) for b in handles] for a in handles]}
-
-    def issue(self, *, count):
-        """Issue handles."""
-        manager = self.model.kv_cache_manager
-        return {"handles": [need(manager, "_issue_handle")() for _ in range(count)]}
-
-    def retrieve(self, *, states, envs, into=None, brief=False):
-        """Look states up or generate them, and read the working caches."""
-        sizes = self.model.retrieve_or_generate_kvcache(states, envs)
-        if brief:
-            return {"rows": len(sizes)}
-        working = self.model.kv_cache_manager.keys_values_wm_list
-        seen = {str(i): self._seen(c, into and f"{into}.{i}") for i, c in enumerate(working)}
-        listed = list(self.model.kv_cache_manager.keys_values_wm_size_list)
-        return {"sizes": list(sizes), "listed": listed, "working": seen}
-
-    def infer(self, *, states, actions, envs):
-        """Predict the next states."""
-        return {"next_states": self.model.recurrent_inference(states, actions, envs)}
-
-    def forward(self, *, on, x):
-        """Run the model on a cache, which changes in place."""
-        output = self.model(x, self.kept[on])
-        return {"output": output, "cache": self._seen(self.kept[on])}
-
-    def new_episode(self):
-        """Start an episode."""
-        self.model.new_episode()
-
-    def state_keys(self, *, states):
-        """Say which states have the same key."""
-        keys = [need(self.model, "_state_key")(state) for state in states]
-        return {"same": [[int(a == b) for b in keys] for a in keys]}
-
-    def positions(self, *, on, tokens):
-        """Number new tokens."""
-        return {"positions": need(self.model, "_positions")(self.kept[on], tokens)}
-
-    def visible(self, *, on, start, tokens):
-        """Read the attention mask."""
-        return {"visible": need(self.model, "_visible")(self.kept[on], start, tokens)}
-
-    def annotations(self):
-        """Read the types of the working lists."""
-        manager = need(self.submission, "KVCacheManager")
-        hints = typing.get_type_hints(manager)
-        return {
-            name: _spelled(hints.get(name))
-            for name in ("keys_values_wm_list", "keys_values_wm_size_list")
-        }
-
-    def legacy(self):
-        """Say which of the old attributes exist."""
-        owners = (self.model, self.model.kv_cache_manager)
-        return {name: any(hasattr(owner, name) for owner in owners) for name in LEGACY}
-
-    def old_call(self, *, name):
-        """Call an old attribute and read the error."""
-        try:
-            getattr(self.model, name).clear()
-        except AttributeError as error:
-            return {"raised": True, "names_the_new_call": LEGACY[name] in str(error)}
-        return {"raised": False, "names_the_new_call": False}
+    def legal(sizes):
+        """Whether random cases may have these sizes."""
+        return sizes.embed_dim % sizes.num_heads == 0 and sizes.max_tokens % 2 == 0
 
 
-def _spelled(hint):
+CONFIG = [name for name in Setup.__annotations__ if name != "env_num"]
+
+
+# What is drawn, in the grader
+
+
+@made("config", "env_num", "weights")
+def model(case):
+    """Sizes and weights; nothing is built before a step needs it."""
+    c = case.embed_dim
+    weights = {"pos_emb.weight": case.draw(case.max_tokens, c, scale=0.7)}
+    weights["act_emb.weight"] = case.draw(case.num_actions, c)
+    for i in range(case.num_layers):
+        weights[f"blocks.{i}.norm.weight"] = 1 + case.draw(c, scale=0.2)
+        weights[f"blocks.{i}.norm.bias"] = case.draw(c, scale=0.2)
+        for name in ("query", "key", "value", "proj"):
+            weights[f"blocks.{i}.{name}.weight"] = case.draw(c, c, scale=1.6 * c**-0.5)
+            weights[f"blocks.{i}.{name}.bias"] = case.draw(c, scale=0.3)
+    weights["head.weight"] = case.draw(c, c, scale=c**-0.5)
+    weights["head.bias"] = case.draw(c, scale=0.3)
+    return {name: getattr(case, name) for name in CONFIG}, case.env_num, weights
+
+
+def pair(case, *shape):
+    """Keys and values [..., H, T, D]; `shape` ends with T."""
+    *lead, tokens = shape
+    shape = (*lead, case.num_heads, tokens, case.embed_dim // case.num_heads)
+    return case.draw(*shape), case.draw(*shape)
+
+
+@made("keys", "values", "samples")
+def all_layers(case, tokens: Tokens, samples: Samples = 1):
+    """Keys and values [L, N, H, T, D], none where there are no tokens."""
+    if not tokens:
+        return {"samples": samples}
+    return *pair(case, case.num_layers, samples, tokens), samples
+
+
+@drawn(keys="Keys [N, H, T, D]", values="Values [N, H, T, D]")
+def one_layer(case, tokens: Tokens, samples: Samples = 1):
+    """Keys and values for one layer."""
+    return pair(case, samples, tokens)
+
+
+@drawn(x="Tokens [N, T, C]")
+def tokens(case, tokens: Tokens, samples: Samples = 1):
+    """Input of the model."""
+    return case.draw(samples, tokens, case.embed_dim)
+
+
+def predicted_in(name):
+    """The step that predicted a state: `s` for `s.1`, none for a state drawn by its name."""
+    step, _, row = name.partition(".")
+    return step if row else None
+
+
+@made("states")
+def states(
+    case,
+    states: listed(
+        text("Name of a state.", 40, r"^[a-z][a-z0-9_-]*(\.[0-9])?$", names_saved=predicted_in),
+        "States by name, one per row; `s.1` is row 1 of what the step saved as `s` predicted."
+        " Or the numbers themselves.",
+        (1, 8), numbers=True,
+    ),
+):  # fmt: skip
+    """States [B, C]."""
+    if not isinstance(states, list):
+        return states
+    rows = []
+    for name in states:
+        step, _, row = name.partition(".")
+        if row:
+            rows.append(case.saved[step]["next_states"].values[int(row)])
+        else:
+            rows.append(case.named(name, case.embed_dim))
+    return np.stack(rows).astype(np.float64)
+
+
+@made("actions")
+def actions(
+    case,
+    actions: wholes(-8, 64, "Actions, one per row, or a tensor.", length=(1, 8), numbers=True),
+):
+    """Actions [B]."""
+    return np.array(actions) if isinstance(actions, list) else actions
+
+
+@made("keep")
+def kept_samples(
+    case,
+    keep: listed(
+        switch("Whether this one is kept."),
+        "Mask, one truth value per sample, or a tensor.", (1, 8), numbers=True,
+    ),
+):  # fmt: skip
+    """The mask [N]."""
+    return np.array(keep) if isinstance(keep, list) else keep
+
+
+# What is asked of the submission, in the worker
+
+
+@verb
+def create(file, config, env_num, weights):
+    file.keep.sizes, file.keep.weights, file.keep.model = (config, env_num), weights, None
+
+
+def model_of(file):
+    """The submission's model with the weights of the case, made when a step first needs it."""
+    if file.keep.model is None:
+        config, env_num = file.keep.sizes
+        model = file.WorldModel(file.WorldModelConfig(**config), env_num).eval()
+        model = model.to(file.keep.weights["head.weight"].dtype)
+        model.load_state_dict(file.keep.weights)
+        file.keep.model = model
+    return file.keep.model
+
+
+def seen(cache, brief=False):
+    """What a cache holds, or its sizes alone; `found` is false for None."""
+    if cache is None:
+        return {"found": False}
+    if brief:
+        return {"size": cache.size, "padding": cache.padding}
+    found = {"found": True, "size": cache.size, "layers": len(cache), "padding": cache.padding}
+    for layer in range(len(cache) if cache.size else 0):
+        found[str(layer)] = dict(zip(("keys", "values"), cache[layer].get(), strict=True))
+    return found
+
+
+def kept(file, into, cache, brief=False):
+    """Keep a cache under a name, if there is one, and say what it holds."""
+    if into:
+        file.objects[into] = cache
+    return seen(cache, brief)
+
+
+def append_to_all(cache, keys, values):
+    for layer in range(0 if keys is None else len(keys)):
+        cache[layer].update(keys[layer], values[layer])
+
+
+# Caches
+
+
+@verb
+def make(file, into: Into, samples, keys, values):
+    """Build a KeysValues and append random keys and values to every layer."""
+    (config, _), dtype = file.keep.sizes, file.keep.weights["head.weight"].dtype
+    sizes = [config[n] for n in ("num_heads", "max_tokens", "embed_dim", "num_layers")]
+    cache = file.objects[into] = file.KeysValues(samples, *sizes, "cpu", dtype)
+    append_to_all(cache, keys, values)
+    return seen(cache)
+
+
+@verb
+def append(file, on: Object, keys, values, brief: Brief = False):
+    """Append random keys and values to every layer."""
+    append_to_all(on, keys, values)
+    return seen(on, brief)
+
+
+@verb
+def update(file, on: Object, keys: one_layer, values, layer: whole(0, 7, "Index of the layer.")):
+    """Append to one layer; keys and values [N, H, T, D] are random unless stated."""
+    all_keys, all_values = on[layer].update(keys, values)
+    return {"keys": all_keys, "values": all_values}
+
+
+@verb
+def look(file, on: Object):
+    """Read everything a cache holds."""
+    return seen(on)
+
+
+@verb
+def prune(file, on: Object, keep, brief: Brief = False):
+    """Keep the samples where the mask is true."""
+    on.prune(keep)
+    return seen(on, brief)
+
+
+@verb
+def reset(file, on: Object):
+    """Empty a cache."""
+    on.reset()
+    return seen(on)
+
+
+@verb
+def make_room(file, on: Object, tokens: Tokens, brief: Brief = False):
+    """Evict from every layer until the tokens fit."""
+    on.make_room(tokens)
+    return seen(on, brief)
+
+
+@verb
+def clone(file, on: Object, into: Into):
+    """Copy a cache."""
+    return kept(file, into, on.clone())
+
+
+@verb
+def row(
+    file, on: Object, index: whole(0, 7, "Index of the sample."), into: Into = None, brief: Brief = False
+):  # fmt: skip
+    """Take one sample out of a batch, without its padding."""
+    return kept(file, into, on.row(index), brief)
+
+
+@verb
+def stack(
+    file,
+    rows: listed(named_object("Name of a cache."), "Names of the caches.", (0, 8)),
+    into: Into,
+    brief: Brief = False,
+):
+    """Batch single caches, padded at the left."""
+    return kept(file, into, file.KeysValues.stack(rows), brief)
+
+
+@verb
+def forward(file, on: Object, x):
+    """Run the model on a cache, which changes in place."""
+    return {"output": model_of(file)(x, on), "cache": seen(on)}
+
+
+@verb
+def positions(file, on: Object, tokens: Tokens):
+    """Number the new tokens of each sample."""
+    return {"positions": guarded(model_of(file))._positions(on, tokens)}
+
+
+@verb
+def visible(file, on: Object, start: whole(0, 64, "Slot of the first new token."), tokens: Tokens):
+    """Read the attention mask."""
+    return {"visible": guarded(model_of(file))._visible(on, start, tokens)}
+
+
+# Pools
+
+
+@verb
+def pool(
+    file,
+    into: Into,
+    size: whole(-1, 16, "Entries it can hold."),
+    strategy: choice(
+        (*STRATEGIES, "RANDOM"), "Eviction strategy; RANDOM is no strategy, to be refused."
+    ),
+):
+    """Build a pool."""
+    file.objects[into] = file.KVCachePool(size, strategy)
+
+
+@verb
+def put(file, on: Object, key: Key, cache: Stored, priority: Priority = None):
+    """Store a cache in a pool."""
+    on.set(key, cache, *(() if priority is None else (priority,)))
+
+
+@verb
+def take(file, on: Object, key: Key, into: Into = None):
+    """Look a key up in a pool."""
+    return kept(file, into, on.get(key))
+
+
+@verb
+def holds(file, on: Object, keys: listed(Key, "Keys to ask for.", (0, 32))):
+    """Say which of the keys a pool holds, without a lookup."""
+    return {"keys": [key for key in keys if key in on]}
+
+
+@verb
+def clear(file, on: Object):
+    """Empty a pool."""
+    on.clear()
+
+
+@verb
+def count(file, on: Object):
+    """Read a pool's statistics."""
+    return on.statistics()
+
+
+# The model's cache manager, and searches of several steps
+
+
+@verb
+def manager(
+    file,
+    call: choice(MANAGER_METHODS, "Name of the method."),
+    env: whole(-8, 8, "Environment.") = None,
+    key: Key = None,
+    handle: named_object("Name of the handle to look up.") = None,
+    cache: Stored = None,
+    priority: Priority = None,
+    into: Into = None,
+):
+    """Call a method of the model's cache manager."""
+    method = need(model_of(file).kv_cache_manager, call)
+    given = (env, key, handle, cache, priority)
+    result = method(*(value for value in given if value is not None))
+    if call == "set_wm_cache":
+        file.objects[into] = result  # a handle
+    elif call == "statistics":
+        environments = {str(index): told for index, told in enumerate(result["init"])}
+        return {**result, "init": environments}
+    elif "get" in call:
+        return kept(file, into, result)
+
+
+@verb
+def handles(
+    file, names: listed(named_object("Name of a handle."), "Names of the handles.", (1, 8))
+):
+    """Say which handles are equal."""
+    return {"same": which_are_equal(names)}
+
+
+@verb
+def issue(file, count: whole(1, 32, "How many.")):
+    """Issue handles one after the other."""
+    manager = guarded(model_of(file).kv_cache_manager)
+    return {"handles": [manager._issue_handle() for _ in range(count)]}
+
+
+@verb
+def retrieve(
+    file,
+    states,
+    envs: Envs,
+    into: text(
+        "Prefix of the names of the working caches: `w` makes `w.0`, `w.1`, ...", 40, NAME
+    ) = None,
+    brief: Brief = False,
+):
+    """Look states up or generate their caches, and read the working caches."""
+    model = model_of(file)
+    sizes = model.retrieve_or_generate_kvcache(states, envs)
+    if brief:
+        return {"rows": len(sizes)}
+    working = enumerate(model.kv_cache_manager.keys_values_wm_list)
+    caches = {str(i): kept(file, into and f"{into}.{i}", cache) for i, cache in working}
+    listed = list(model.kv_cache_manager.keys_values_wm_size_list)
+    return {"sizes": list(sizes), "listed": listed, "working": caches}
+
+
+@verb
+def infer(file, states, actions, envs: Envs):
+    """Predict the states after an action each."""
+    return {"next_states": model_of(file).recurrent_inference(states, actions, envs)}
+
+
+@verb
+def new_episode(file):
+    """Start an episode."""
+    model_of(file).new_episode()
+
+
+@verb
+def state_keys(file, states):
+    """Say which states have the same key."""
+    model = guarded(model_of(file))
+    return {"same": which_are_equal([model._state_key(state) for state in states])}
+
+
+def which_are_equal(items):
+    """A row of 0 and 1 for each item: which of all it equals."""
+    return [[int(a == b) for b in items] for a in items]
+
+
+# What the file says of its own types and of attributes that are gone
+
+
+@verb
+def annotations(file):
+    """Read the types of the manager's working lists."""
+    hints = typing.get_type_hints(file.KVCacheManager)
+    lists = ("keys_values_wm_list", "keys_values_wm_size_list")
+    return {name: spelled(hints.get(name)) for name in lists}
+
+
+@verb
+def legacy(file):
+    """Say which of the old attributes still exist."""
+    model = model_of(file)
+    owners = (model, model.kv_cache_manager)
+    return {name: any(hasattr(owner, name) for owner in owners) for name in LEGACY}
+
+
+@verb
+def old_call(file, name: choice(LEGACY, "Name of the old attribute.")):
+    """Call an old attribute and read the error."""
+    try:
+        getattr(model_of(file), name).clear()
+    except AttributeError as error:
+        return {"raised": True, "names_the_new_call": LEGACY[name] in str(error)}
+    return {"raised": False, "names_the_new_call": False}
+
+
+def spelled(hint):
     """`list[KeysValues]`, however it was imported or written."""
     inner = ", ".join(getattr(part, "__name__", str(part)) for part in typing.get_args(hint))
     outer = getattr(typing.get_origin(hint) or hint, "__name__", str(hint))
     return f"{outer}[{inner}]" if inner else outer
+
+
+Plan, Verbs = both_sides(globals())

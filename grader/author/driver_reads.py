@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from grader.content import Challenge, ContentError
+from grader.content.driver_loading import forget_drivers
 from grader.judge.cost import estimate_cost
-from grader.judge.script import load_driver
 
 _opened: ContextVar[list[str] | None] = ContextVar("opened files", default=None)
 
@@ -27,7 +27,7 @@ def undeclared_reads(challenge: Challenge) -> list[str]:
     """Return the files of the checkout that the driver opens undeclared, by path from the root."""
     known = {*challenge.declared, _name(challenge.root, str(challenge.folder / "driver.py"))}
     cases = list(challenge.cases.values())  # read now: what the engine itself opens is no matter
-    load_driver.cache_clear()  # what a module reads when it is loaded would not be seen again
+    forget_drivers()  # what a module reads when it is loaded would not be seen again
     with files_opened() as opened:
         for case in cases:
             try:

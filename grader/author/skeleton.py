@@ -7,10 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from grader.content import Challenge
-from grader.content.jsonfile import read_json
+from grader.content import Challenge, ContentError
+from grader.content.driver_loading import checked_driver
+from grader.ground.invocation import command_line
+from grader.kit.driver import Driver
+from grader.kit.json_schema import setup_schema, verb_schemas
 
 Document = dict[str, Any]
+WORDS = {  # left to the author: a case that still has one of them is refused
+    "title": "What is done, as the learner reads it",
+    "why": "The mistake this case finds, in one sentence.",
+}
 
 
 def skeleton(challenge: Challenge, file: Path) -> Document:
@@ -19,8 +26,7 @@ def skeleton(challenge: Challenge, file: Path) -> Document:
     name = _free("my-case", challenge)
     case = {
         "id": name,
-        "title": "What is done, as the learner reads it",
-        "why": "The mistake this case finds, in one sentence.",
+        **WORDS,
         "points": 1,
         "kind": "scenario",
         "visibility": "public",
@@ -30,13 +36,27 @@ def skeleton(challenge: Challenge, file: Path) -> Document:
     return {"$schema": Path(schema).as_posix(), "cases": [case]}
 
 
+def refuse_untouched(case: Mapping[str, Any], file: str) -> None:
+    """Raise ContentError for a case that still says what `skeleton` wrote; `file` stands in the error."""
+    if left := [f"`{name}`" for name, text in WORDS.items() if case.get(name) == text]:
+        says = "says" if len(left) == 1 else "say"
+        raise ContentError(
+            f"{file}: {' and '.join(left)} still {says} what `{command_line('case', 'new')}` wrote;"
+            " say what your case does and finds, and change its sizes or steps"
+        )
+
+
 def verbs(challenge: Challenge) -> dict[str, tuple[str, dict[str, str]]]:
     """Return per verb its description, and its parameters with theirs; a required one is marked by a star."""
-    known = read_json(challenge.verbs_schema)["$defs"]["verbs"]
+    known = verb_schemas(_driver(challenge))
     return {
         name: (str(schema.get("description", "")), _parameters(schema))
         for name, schema in known.items()
     }
+
+
+def _driver(challenge: Challenge) -> Driver:
+    return checked_driver(challenge)
 
 
 def _parameters(schema: Mapping[str, Any]) -> dict[str, str]:
@@ -63,9 +83,9 @@ def _recipe(challenge: Challenge) -> Document:
             "dtype": model.dtype,
             "steps": steps,
         }
-    definitions = read_json(challenge.verbs_schema)["$defs"]
-    verb, schema = next(iter(definitions["verbs"].items()))
-    setup = _least(definitions["setup"])
+    driver = _driver(challenge)
+    verb, schema = next(iter(verb_schemas(driver).items()))
+    setup = _least(setup_schema(driver))
     return {
         "setup": setup,
         "seed": 1,

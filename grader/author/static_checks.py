@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from grader.author.checkpoint_rules import checkpoint_faults
+from grader.author.draw_order import dependent_steps
 from grader.author.driver_reads import undeclared_reads
-from grader.author.recording import content_digest, schema_bytes, starter_bytes, verbs_schema_bytes
+from grader.author.recording import content_digest, schema_bytes, starter_bytes
 from grader.author.violation import Violation
 from grader.author.wrong_variants import bug_ids, planted, trivial_solution
 from grader.content import Bug, Challenge, ContentError
 from grader.content.casefile import semantic_errors
+from grader.content.driver_loading import load_driver
 from grader.content.planting import line_span, plant
 from grader.content.witnesses import read_witnesses
 from grader.ground.invocation import command_line
@@ -50,6 +52,14 @@ def check(challenge: Challenge) -> list[Violation]:
 Faults = Iterator[tuple[str, str]]
 
 
+def entry_faults(challenge: Challenge, ids: Collection[str]) -> list[tuple[str, str]]:
+    """Return what shows in some bugs or decoys without running anything, as id and text."""
+    found: list[tuple[str, str]] = []
+    for part in (_edits, _disjoint, _hints):
+        found += [fault for fault in part(challenge) if fault[0] in ids]
+    return found
+
+
 def _edits(challenge: Challenge) -> Faults:
     for bug in challenge.bugs.values():
         try:
@@ -67,15 +77,20 @@ def _edits(challenge: Challenge) -> Faults:
 
 
 def _disjoint(challenge: Challenge) -> Faults:
-    owner: dict[int, str] = {}
+    """Entries change different lines, unless they exclude each other."""
+    owners: dict[int, list[Bug]] = {}
     for bug in challenge.bugs.values():
-        mine: set[int] = set()
-        for edit in bug.edits:
-            mine |= set(line_span(challenge.reference_text, edit))
-        for line in sorted(mine):
-            if line in owner:
-                yield bug.id, f"touches line {line + 1}, which {owner[line]!r} edits too"
-            owner[line] = bug.id
+        for line in sorted(lines_of(challenge, bug)):
+            for other in owners.setdefault(line, []):
+                if other.id not in bug.excludes and bug.id not in other.excludes:
+                    yield bug.id, f"touches line {line + 1}, which {other.id!r} edits too"
+            owners[line].append(bug)
+
+
+def lines_of(challenge: Challenge, bug: Bug) -> set[int]:
+    """Return the lines of the reference that an entry edits, counted from 0."""
+    spans = (line_span(challenge.reference_text, edit) for edit in bug.edits)
+    return {line for span in spans for line in span}
 
 
 def _presets(challenge: Challenge) -> Faults:
@@ -101,12 +116,17 @@ def _raises(challenge: Challenge, name: str) -> bool:
 def _hints(challenge: Challenge) -> Faults:
     for bug in challenge.bugs.values():
         for line in _added_lines(challenge, bug):
-            for level, hint in enumerate(bug.hints[:2], 1):
-                if line in hint:
-                    yield (
-                        bug.id,
-                        f"hint {level} quotes the answer `{line}`; keep that for the third",
-                    )
+            told = {"the symptom": bug.symptom, "hint 1": bug.hints[0], "hint 2": bug.hints[1]}
+            for name, text in told.items():
+                if line in text:
+                    yield bug.id, f"{name} quotes the answer `{line}`; keep that for hint 3"
+        for level, later in ((1, 2), (1, 3), (2, 3)):
+            if _plain(bug.hints[later - 1]) in _plain(bug.hints[level - 1]):
+                yield bug.id, f"hint {level} says what hint {later} is for; let each say more"
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().split()).rstrip(".")
 
 
 def _added_lines(challenge: Challenge, bug: Bug) -> list[str]:
@@ -137,15 +157,13 @@ def _generated(challenge: Challenge) -> Faults:
         challenge.cases_schema: schema_bytes(challenge),
     }
     again = f"run `{command_line('check', challenge.id, '--record')}`"
-    if verbs := verbs_schema_bytes(challenge):
-        wanted[challenge.verbs_schema] = verbs
     for path, content in wanted.items():
         if not path.exists() or path.read_bytes() != content:
             yield _within(challenge, path), f"is not what the content gives; {again}"
     recipes = {case.id: recipe_of(case, challenge) for case in challenge.cases.values()}
     if read_witnesses(challenge.witnesses).made_from != content_digest(challenge, recipes):
         yield _within(challenge, challenge.witnesses), f"was recorded from other content; {again}"
-    known = {*wanted, challenge.golden, challenge.witnesses, challenge.verbs_schema}
+    known = {*wanted, challenge.golden, challenge.witnesses}
     for path in challenge.recorded.rglob("*"):
         if path.is_file() and path not in known and "__pycache__" not in path.parts:
             yield _within(challenge, path), "is a stray file; nothing here is written by hand"
@@ -164,6 +182,13 @@ def _recipes(challenge: Challenge) -> Faults:
             estimate_cost(challenge, case)
         except ContentError as error:
             yield case.id, str(error)
+            continue
+        for step in dependent_steps(challenge, case):
+            which = "the creation" if step < 0 else f"step {step}"
+            yield (
+                case.id,
+                f"{which} draws other inputs when the steps are asked in another order; a driver must keep nothing",
+            )
 
 
 def _reads(challenge: Challenge) -> Faults:
@@ -189,6 +214,9 @@ def _brief(challenge: Challenge) -> Faults:
     for name in challenge.helpers:
         if name.rsplit(".", 1)[-1] not in words:
             yield "challenge.json", f"`helpers` names {name!r}, which the reference lacks"
+    for name in load_driver(challenge).driver.all_helpers():
+        if name not in words:
+            yield "driver.py", f"a verb looks up `{name}`, which the reference lacks"
 
 
 def _impostors(challenge: Challenge) -> Faults:

@@ -1,4 +1,4 @@
-"""`kvdojo batch`: grade a class of submissions, and say what it says about the class."""
+"""`kvdojo batch`: grade a class of submissions and write the class report."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def command(
     _check(folder, out)
     from grader.classroom.class_summary import summarise_class
     from grader.classroom.run_batch import BatchOptions, run_batch
-    from grader.cli.batch_meter import Meter
+    from grader.cli.batch_meter import BatchMeter
 
     order = BatchOptions(found, folder, out, jobs, executor, resume, isolate=not no_isolation)
-    meter = Meter(again=_again(ctx))
+    meter = BatchMeter(again=_again(ctx))
     try:
         plan, store = run_batch(order, meter)
     except KeyboardInterrupt:

@@ -51,7 +51,7 @@ def pace(times: deque[float], left: int) -> str:
     return f"{rate:.1f}/s, {clock} left"
 
 
-class Meter(BatchObserver):
+class BatchMeter(BatchObserver):
     """Shows how a batch goes."""
 
     def __init__(self, again: str) -> None:

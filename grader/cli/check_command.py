@@ -64,14 +64,13 @@ def _check(name: str, again: bool, sets: int) -> Report:
 
 
 def _record(challenge: Challenge) -> Challenge:
-    from grader.author.recording import record, reload, write_verbs_schema
+    from grader.author.recording import record, reload
     from grader.content.cases_schema import validate_challenge
     from grader.ground.transaction import locked
     from grader.judge import start_sandbox
 
     with locked(challenge.folder), start_sandbox(challenge) as sandbox:
         challenge = reload(challenge)
-        write_verbs_schema(challenge)
         validate_challenge(challenge)
         sandbox.ready()
         record(sandbox, challenge, lambda done, total: _say(challenge.id, f"record {done}/{total}"))

@@ -133,7 +133,7 @@ def _with_summary(form: Format, files: list[Exported], out: Path | None) -> None
 
 
 def _each(files: Iterable[Exported], wanted: str, out: Path | None, *, folder: bool) -> Exit:
-    """Write one document per file; those the format has no word for are told and make the exit code 4."""
+    """Write one document per file; a file that the format cannot carry is reported and makes the exit code 4."""
     form = FORMATS[wanted]
     if folder and out is None:
         raise UserError(f"--format {wanted} is one document per file: name a folder with --out.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from contextlib import nullcontext
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -29,6 +28,7 @@ from grader.ground.invocation import command_line
 from grader.learner.work_folder import WorkError, WorkFolder
 
 if TYPE_CHECKING:
+    from grader.diagnose.trace_model import Trace
     from grader.judge.golden import Golden
     from grader.judge.result import Result
     from grader.sandbox import Sandbox
@@ -105,16 +105,16 @@ def command(
     path, work = locate(found, file)
     source = read(path, found.id)
     seeds = _seeds(found, source, replay) if replay else {}
-    isolate = not no_isolation
-    with _warm(found, source, isolate=isolate) if page and not extra else nullcontext() as box:
-        result = _judge(found, path, source, cases, seeds, extra, isolate=isolate, sandbox=box)
-        if work and not cases:
-            remember_result(work, source, result)
-        if page is not None:
-            from grader.cli.html_output import write_page
-
-            planted = _planted(found, work)
-            write_page(found, result, source, page, planted=planted, isolate=isolate, sandbox=box)
+    diagnosis = _Diagnosis(found, source, pictures=page is not None)
+    result = _judge(
+        *(found, path, source, cases, seeds, extra),
+        isolate=not no_isolation,
+        diagnosis=diagnosis,
+    )
+    if work and not cases:
+        remember_result(work, source, result)
+    if page is not None:
+        _write_page(found, result, source, page, diagnosis.traces, _planted(found, work))
     if record is not None:
         _write_record(result, record)
     if as_json:
@@ -134,11 +134,28 @@ def _with_private(challenge: Challenge, folder: Path | None) -> tuple[Challenge,
     return with_cases(challenge, extra), extra
 
 
-def _warm(challenge: Challenge, source: bytes, *, isolate: bool) -> Sandbox:
-    """Start a sandbox for both grading and drawing."""
-    from grader.judge import start_sandbox
+class _Diagnosis:
+    """What is asked while the sandbox is still warm: where a failed file departs from the reference.
 
-    return start_sandbox(challenge, isolate=isolate, source=source)
+    With `pictures`, the first failed cases are traced for the page.
+    """
+
+    def __init__(self, challenge: Challenge, source: bytes, *, pictures: bool) -> None:
+        self._challenge, self._source, self._pictures = challenge, source, pictures
+        self.traces: dict[str, Trace] = {}
+
+    def __call__(self, sandbox: Sandbox, golden: Golden, result: Result) -> Result:
+        """Add the first divergence to a failed result."""
+        if result.verdict != "failed":
+            return result
+        # a passing grade does not even read the code that traces
+        from grader.diagnose.explain_failures import trace_failed_cases, with_first_divergence
+
+        challenge, source = self._challenge, self._source
+        result = with_first_divergence(sandbox, challenge, golden, source, result)
+        if self._pictures:
+            self.traces = trace_failed_cases(sandbox, challenge, result, source)
+        return result
 
 
 def _judge(
@@ -150,7 +167,7 @@ def _judge(
     extra: list[Case],
     *,
     isolate: bool,
-    sandbox: Sandbox | None,
+    diagnosis: _Diagnosis,
 ) -> Result:
     from grader.judge import grade_source
     from grader.judge.private_cases import grade_with
@@ -158,7 +175,7 @@ def _judge(
     progress = terminal.Progress()
     progress(0, len(set(cases) or challenge.cases))
     try:
-        grade = partial(grade_with, extra) if extra else partial(grade_source, sandbox=sandbox)
+        grade = partial(grade_with, extra) if extra else grade_source
         return grade(
             challenge,
             source,
@@ -167,26 +184,14 @@ def _judge(
             isolate=isolate,
             progress=progress,
             seeds=seeds,
-            afterwards=partial(_explained, challenge, source),
+            afterwards=diagnosis,
         )
     finally:
         progress.clear()
 
 
-def _explained(
-    challenge: Challenge, source: bytes, sandbox: Sandbox, golden: Golden, result: Result
-) -> Result:
-    """Add to a failed result where the file departs from the reference."""
-    if result.verdict != "failed":
-        return result
-    # a passing grade does not even read the code that traces
-    from grader.diagnose.explain_failures import with_first_divergence
-
-    return with_first_divergence(sandbox, challenge, golden, source, result)
-
-
 def _seeds(challenge: Challenge, source: bytes, replay: Path) -> dict[str, int]:
-    """Return the seeds of an earlier grading; another file may be graded with them, and that is said."""
+    """Return the seeds of an earlier grading; if it was of another file, a note says so."""
     from grader.judge.replay import read_record
 
     record = read_record(replay)
@@ -198,6 +203,29 @@ def _seeds(challenge: Challenge, source: bytes, replay: Path) -> dict[str, int]:
         terminal.err(f"Note: {replay} is the record of another file; only its inputs are used.")
     seeds: dict[str, int] = record["replay"]["seeds"]
     return seeds
+
+
+def _write_page(
+    challenge: Challenge,
+    result: Result,
+    source: bytes,
+    page: Path,
+    traces: dict[str, Trace],
+    planted: Variant | None,
+) -> None:
+    """Write the page; `planted` is what the file came with, where that is known."""
+    from grader.report.html_report import result_page
+
+    text = result_page(
+        challenge,
+        result,
+        source.decode("utf-8", "replace"),
+        traces=traces,
+        planted=planted.bugs if planted else None,
+        decoys=planted.decoys if planted else (),
+        starter=planted.source(challenge) if planted else None,
+    )
+    terminal.write_file(page, text)
 
 
 def _write_record(result: Result, record: Path) -> None:
@@ -234,7 +262,7 @@ def _show(
 
 
 def _planted(challenge: Challenge, work: WorkFolder | None) -> Variant | None:
-    """Return what was planted when the work folder tells; a stale state is no reason not to grade."""
+    """Return what was planted, where the work folder knows; a stale state is no reason not to grade."""
     try:
         return of_work(challenge, work) if work else None
     except (WorkError, UserError):

@@ -40,6 +40,7 @@ COMMANDS = {
     "reset": "Put the starter back, keeping a backup.",
     "solution": "Show the reference, or how a file differs.",
     "case": "Begin, check and add test cases.",
+    "bug": "Add bugs and decoys from an edited reference.",
     "matrix": "Show which case catches which bug.",
     "challenge": "Begin a challenge of your own.",
     "plant": "Make a variant with chosen bugs.",
@@ -177,7 +178,7 @@ def _explain(error: BaseException, *, as_json: bool) -> Exit:
     if as_json:
         fault = {"kind": kind, "message": message}
         document = {"schema": "kvdojo/error/v1", "verdict": "error", "error": fault}
-        # standard output may be what failed; the exit code still tells
+        # standard output may be what failed; the exit code remains
         with contextlib.suppress(OSError):
             terminal.out(json.dumps(document, indent=2))
     if kind == "bug":

@@ -11,13 +11,14 @@ import contextlib
 import json
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from grader.ground.display import WIDEST
 from grader.ground.errors import UserError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
 _dropped: set[str] = set()
@@ -57,11 +58,9 @@ def write_file(path: Path, content: str | bytes) -> None:
 
 
 def shown(path: Path) -> str:
-    """Return a path as short as it can be told: relative when it lies below the current folder."""
-    absolute = Path(os.path.abspath(path))
-    here = Path.cwd()
-    relative = absolute.relative_to(here) if absolute.is_relative_to(here) else absolute
-    return str(relative)
+    """Return a path as text, relative when it lies below the current folder."""
+    absolute, here = os.path.abspath(path), os.path.join(os.getcwd(), "")
+    return "." if os.path.join(absolute, "") == here else absolute.removeprefix(here)
 
 
 def _write(name: str, text: str) -> None:
@@ -84,7 +83,7 @@ def _drop(name: str) -> None:
 
 
 def flush() -> None:
-    """Flush both streams; a reader that has gone is not an error, and others were told already."""
+    """Flush both streams; a reader that has gone is not an error, and other faults were reported before."""
     for name in ("stdout", "stderr"):
         try:
             getattr(sys, name).flush()

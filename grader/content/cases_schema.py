@@ -1,7 +1,7 @@
 """The schema of a challenge's cases, made from the engine's case schema and the challenge's own verbs.
 
-The verbs' schemas are read from `recorded/verbs.schema.json`; they are themselves checked before anything is validated
-with them.
+What a verb's step may say follows from the driver (`grader.kit.json_schema`); the schema that is recorded is for
+editors alone.
 """
 
 from __future__ import annotations
@@ -9,40 +9,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
-
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 
 from grader.content.cases_document import expand
 from grader.content.catalogue import Challenge
 from grader.content.content_errors import ContentError
+from grader.content.driver_loading import checked_driver
 from grader.content.jsonfile import read_json
 from grader.content.validation import Schema, load_schema, schema_errors
+from grader.kit.json_schema import setup_schema, verb_schemas
 
 DEFAULTED = ("setup", "dtype")  # what `defaults` of cases.json may hold
-FORMATS = Draft202012Validator.FORMAT_CHECKER  # among them that a pattern can be compiled
-
-
-@dataclass(frozen=True)
-class Verbs:
-    """Schemas of the setup and of each verb's own parameters."""
-
-    setup: Schema
-    verbs: Mapping[str, Schema]
-
-
-def read_verbs(path: Path) -> Verbs:
-    """Return what a case may say; raises ContentError naming the place of the fault."""
-    definitions = _object(_object(read_json(path), path, "$").get("$defs"), path, "$.$defs")
-    setup = _schema(definitions.get("setup"), path, "$.$defs.setup")
-    own = _object(definitions.get("verbs"), path, "$.$defs.verbs")
-    verbs = {name: _schema(verb, path, f"$.$defs.verbs.{name}") for name, verb in own.items()}
-    return Verbs(setup, verbs)
 
 
 def case_schema(challenge: Challenge) -> Schema:
@@ -140,19 +119,21 @@ def validate_cases(challenge: Challenge) -> None:
 
 
 def cases_digest(challenge: Challenge, entries: Sequence[Any] | None = None) -> str:
-    """Digest of the whole cases and of the schemas they must follow; how the file is laid out plays no part.
+    """Digest of the whole cases and of what they must follow; how the file is laid out plays no part.
 
     `entries` stand in place of the cases that the challenge has.
     """
     cases = json.dumps(challenge.case_entries if entries is None else entries, sort_keys=True)
     common = files("grader").joinpath("schemas", "case-v1.schema.json").read_bytes()
-    verbs = challenge.verbs_schema.read_bytes()
-    return sha256(b"\0".join([common, cases.encode(), verbs])).hexdigest()[:32]
+    return sha256(
+        b"\0".join([common, cases.encode(), challenge.driver, challenge.reads_digest])
+    ).hexdigest()[:32]
 
 
 def _parts(challenge: Challenge) -> tuple[Schema, Schema, Schema, Schema]:
     """Return the schemas of a case without setup and steps, of its definitions, of the setup, and of the steps."""
-    own = read_verbs(challenge.verbs_schema)
+    driver = checked_driver(challenge)
+    verbs = sorted(verb_schemas(driver).items())
     case = deepcopy(load_schema("case-v1"))
     definitions = case.pop("$defs")
     common = definitions.pop("step")
@@ -162,16 +143,16 @@ def _parts(challenge: Challenge) -> tuple[Schema, Schema, Schema, Schema]:
     steps["items"] = {
         "type": "object",
         "required": ["do"],
-        "properties": {"do": {**common["properties"]["do"], "enum": sorted(own.verbs)}},
+        "properties": {"do": {**common["properties"]["do"], "enum": [name for name, _ in verbs]}},
         "allOf": [
             {
                 "if": {"properties": {"do": {"const": name}}, "required": ["do"]},
                 "then": _with_common(schema, common),
             }
-            for name, schema in sorted(own.verbs.items())
+            for name, schema in verbs
         ],
     }
-    return case, definitions, own.setup, steps
+    return case, definitions, setup_schema(driver), steps
 
 
 def _defaults_schema(case: Schema, setup: Schema) -> Schema:
@@ -193,22 +174,6 @@ def _short_setup(setup: Schema) -> Schema:
     }
     kept = {key: value for key, value in setup.items() if key != "required"}
     return {**kept, "properties": sizes}
-
-
-def _schema(value: Any, path: Path, place: str) -> Schema:
-    """Check one of them: for JSON Schema a verb's name is an unknown word, and nothing below it counts."""
-    schema = _object(value, path, place)
-    try:
-        Draft202012Validator.check_schema(schema, format_checker=FORMATS)
-    except SchemaError as error:
-        raise ContentError(f"{path}: {place}{error.json_path[1:]}: {error.message[:300]}") from None
-    return schema
-
-
-def _object(value: Any, path: Path, place: str) -> Schema:
-    if not isinstance(value, dict):
-        raise ContentError(f"{path}: {place}: an object is expected")
-    return value
 
 
 def _with_common(verb: Mapping[str, Any], common: Mapping[str, Any]) -> Schema:

@@ -52,7 +52,6 @@ class Challenge:
     oracle: Path
     provides: tuple[str, ...]
     helpers: tuple[str, ...]
-    internals: tuple[str, ...]
     presets: Mapping[str, Preset]
     fresh: tuple[str, ...]
     seconds: float
@@ -61,6 +60,17 @@ class Challenge:
     environment: Mapping[str, str]
     hint_costs: tuple[int, ...] = (0, 0, 0)
     declared: tuple[str, ...] = ()
+
+    def may_lack(self, name: str) -> bool:
+        """Whether a correct file may lack a name that a case asks for, so that the case is skipped for it.
+
+        So are `helpers` of challenge.json, of which the brief speaks, and all internals: names with an underscore.
+        """
+        return name in self.helpers or self.is_internal(name)
+
+    def is_internal(self, name: str) -> bool:
+        """Whether a name is a helper of the starter of which the brief says nothing."""
+        return name.startswith("_") and name not in self.helpers
 
     @property
     def recorded(self) -> Path:
@@ -76,11 +86,6 @@ class Challenge:
     def golden(self) -> Path:
         """The expected outputs of every case."""
         return self.recorded / "golden.safetensors"
-
-    @property
-    def verbs_schema(self) -> Path:
-        """The JSON Schema of the setup and of each verb."""
-        return self.recorded / "verbs.schema.json"
 
     @property
     def cases_schema(self) -> Path:
@@ -223,8 +228,7 @@ def _challenge(document: Mapping[str, Any], folder: Path, root: Path) -> Challen
         reference=reference,
         oracle=root / document["oracle"] if "oracle" in document else reference,
         provides=tuple(document["provides"]),
-        helpers=tuple(document.get("helpers", ())) + tuple(document.get("internals", ())),
-        internals=tuple(document.get("internals", ())),
+        helpers=tuple(document.get("helpers", ())),
         presets={
             name: Preset(tuple(preset["bugs"]), tuple(preset["decoys"]))
             for name, preset in document["presets"].items()

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from functools import lru_cache
 
 from grader.content.catalogue import Challenge
 
 
-def foreign_helpers(challenge: Challenge, source: str) -> set[str]:
-    """Return the internal helpers that the file defines under our name but with other parameters.
+def foreign_helpers(challenge: Challenge, source: str, asked: Iterable[str]) -> set[str]:
+    """Return the internal helpers, of those asked for, that the file defines with other parameters than ours.
 
     They are its author's own business: no contract speaks of them, so no case may judge them.
     """
-    if not any(name in source for name in challenge.internals):
+    internals = [name for name in asked if challenge.is_internal(name)]
+    if not any(name in source for name in internals):
         return set()
     ours, theirs = _ours(challenge.reference_text), _signatures(source)
-    return {
-        name for name in challenge.internals if name in theirs and theirs[name] != ours.get(name)
-    }
+    return {name for name in internals if name in theirs and theirs[name] != ours.get(name)}
 
 
 @lru_cache(maxsize=16)

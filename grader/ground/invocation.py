@@ -10,7 +10,6 @@ import os
 import shlex
 import shutil
 import sys
-from pathlib import Path
 
 SCRIPT = "kvdojo"
 
@@ -30,35 +29,39 @@ def program() -> str:
     on the PATH, or `python -m grader`. In another program (pytest, a benchmark) it is the script that
     is installed beside the interpreter.
     """
+    # strings and no pathlib: `kvdojo --help` comes by here and should import as little as it can
     called = sys.argv[0]
-    if Path(called).stem == SCRIPT:
+    folder, name = os.path.split(called)
+    if os.path.splitext(name)[0] == SCRIPT:
         # a shell passes on the whole path of a script that it found on the PATH
-        return SCRIPT if _on_path(Path(called)) else _quoted(called)
-    if Path(called).parts[-2:] == ("grader", "__main__.py"):
+        return SCRIPT if _on_path(called) else _quoted(called)
+    if (os.path.basename(folder), name) == ("grader", "__main__.py"):
         return f"{_quoted(sys.orig_argv[0])} -m grader"
-    beside = Path(sys.executable).parent / f"{SCRIPT}{Path(sys.executable).suffix}"
-    if _on_path(beside) or not beside.exists():
+    suffix = os.path.splitext(sys.executable)[1]
+    beside = os.path.join(os.path.dirname(sys.executable), f"{SCRIPT}{suffix}")
+    if _on_path(beside) or not os.path.exists(beside):
         return SCRIPT
-    return _quoted(str(_from_here(beside)))
+    return _quoted(_from_here(beside))
 
 
-def _on_path(script: Path) -> bool:
+def _on_path(script: str) -> bool:
     found = shutil.which(SCRIPT)
-    return script.is_absolute() and found is not None and _same(Path(found), script)
+    return os.path.isabs(script) and found is not None and _same(found, script)
 
 
-def _from_here(path: Path) -> Path:
+def _from_here(path: str) -> str:
     """Shorten a path below the current folder, unless its bare name would be left."""
     try:
-        inner = path.relative_to(Path.cwd())
-    except (OSError, ValueError):  # the current folder is gone, or the path leads elsewhere
+        here = os.path.join(os.getcwd(), "")
+    except OSError:  # the current folder is gone
         return path
-    return inner if len(inner.parts) > 1 else path
+    inner = path.removeprefix(here)
+    return inner if os.path.dirname(inner) else path
 
 
-def _same(one: Path, other: Path) -> bool:
+def _same(one: str, other: str) -> bool:
     try:
-        return one.samefile(other)
+        return os.path.samefile(one, other)
     except OSError:
         return False
 

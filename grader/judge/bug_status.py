@@ -112,7 +112,7 @@ def _mended(known: Sequence[CaseResult]) -> bool:
 
 
 def _evidence(failed: Sequence[CaseResult]) -> str:
-    """Name the case that says most: one that isolates a method, and that may be seen."""
+    """Name the most informative of the failed cases: a public one, and if possible one that isolates a method."""
     public = [case for case in failed if case.visibility == "public"]
     if not public:
         return "a hidden case still fails"

@@ -152,9 +152,10 @@ def _recognised(
 def _left_out(challenge: Challenge, golden: CaseGolden, reply: Reply) -> LeftOut | None:
     """Return the helper that the worker missed, if a correct file may leave it out and the case is about it."""
     problem = reply.problem
-    if problem is None or problem.kind != "missing" or problem.name not in challenge.helpers:
+    if problem is None or problem.kind != "missing" or problem.name is None:
         return None
-    return LeftOut(problem.name) if problem.name in golden.needs else None
+    asked = problem.name in golden.needs and challenge.may_lack(problem.name)
+    return LeftOut(problem.name) if asked else None
 
 
 def _room(request: Request, expected: Expected) -> int:

@@ -159,7 +159,7 @@ def _judge_tensors(step: int | None, got: Mapping[str, Array], expected: Expecte
 
 
 def _near(got: Array, want: Array, dtype: str, tolerance: float) -> bool:
-    """Whether floating-point numbers are right, which most are: nothing has to be said of them."""
+    """Return whether a floating-point tensor is right in everything: the quick check that most tensors pass."""
     alike = got.dtype == dtype and got.shape == want.shape and want.values.size
     # NaN is near nothing, and what is expected is finite
     return bool(alike and got.floating and np.abs(got.values - want.values).max() <= tolerance)

@@ -29,18 +29,28 @@ class Draw:
         self._seed, self._dtype, self._jitter = seed, dtype, jitter
         # by step; a step that was never drawn here has none, else it would hide the digest of a cached request
         self._digests: dict[int, Any] = {}
+        self._digest: Any = None  # that of the current step, whatever stream is drawn from
         self._stream = self._taken = 0
 
     def at(self, step: int) -> None:
         """Start the stream of a step; -1 is the creation of the object under test."""
         self._stream, self._taken = step + 1, 0
-        self._digests[step] = sha256()
+        self._digest = self._digests[step] = sha256()
 
     def __call__(self, *shape: int, scale: float = 1.0) -> Numbers:
         """Return float64 numbers of unit variance times `scale`, representable in the case's dtype."""
         values = _rounded(self._next(shape), scale, self._dtype)
         self._record(values)
         return self._shaken(values) if self._jitter else values.copy()
+
+    def named(self, name: str, *shape: int, scale: float = 1.0) -> Numbers:
+        """Return numbers as a call does, from the stream of a name: the same in every step, whatever else is drawn."""
+        here = self._stream, self._taken
+        self._stream, self._taken = _stream_of(name), 0
+        try:
+            return self(*shape, scale=scale)
+        finally:
+            self._stream, self._taken = here
 
     def integers(self, low: int, high: int, *shape: int) -> Numbers:
         """Return int64 numbers from `low` up to but excluding `high`."""
@@ -62,8 +72,8 @@ class Draw:
         return {step: digest.hexdigest() for step, digest in self._digests.items()}
 
     def _record(self, values: Numbers) -> None:
-        if digest := self._digests.get(self._stream - 1):
-            digest.update(values.data)
+        if self._digest:
+            self._digest.update(values.data)
 
     def _next(self, shape: tuple[int, ...]) -> Place:
         place = Place(self._seed & (2**64 - 1), self._stream, self._taken, shape)
@@ -90,6 +100,11 @@ class Place(NamedTuple):
     def size(self) -> int:
         """Number of words."""
         return prod(self.shape)
+
+
+def _stream_of(name: str) -> int:
+    """A 64-bit number for a name; the highest bit is set, so that it is no step's."""
+    return int.from_bytes(sha256(name.encode()).digest()[:8], "big") | 1 << 63
 
 
 def _uniform(place: Place) -> Numbers:

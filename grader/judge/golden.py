@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from grader.content import Case, Challenge, ContentError
 from grader.ground.arrays import Array, pack, unpack
 from grader.ground.invocation import command_line
+from grader.kit import VERSION
 
 KEY = "kvdojo"
 SCHEMA = "kvdojo/golden/v1"
@@ -66,8 +67,12 @@ class Golden:
 
 
 def recipe_of(case: Case, challenge: Challenge) -> str:
-    """Digest of what determines a case's answers besides the oracle: its JSON, the driver and the files it reads."""
-    text = json.dumps([dict(case.setup), case.seed, case.dtype, case.steps], sort_keys=True)
+    """Digest of what determines a case's answers besides the oracle.
+
+    That is its JSON, the driver, the files that the driver reads, and the version of the kit.
+    """
+    recipe = [dict(case.setup), case.seed, case.dtype, case.steps, VERSION]
+    text = json.dumps(recipe, sort_keys=True)
     return sha256(text.encode() + challenge.driver + challenge.reads_digest).hexdigest()[:32]
 
 

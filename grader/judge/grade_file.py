@@ -109,7 +109,7 @@ def grade_source(
         grading = Grading(
             *(box, challenge, golden, secret_inputs, source, progress or _quiet),
             parallel=parallel,
-            foreign=frozenset(foreign_helpers(challenge, text)),
+            foreign=frozenset(foreign_helpers(challenge, text, asked)),
             unnamed=frozenset(name for name in asked if name not in text),
         )
         results, log = grading.run(chosen)

@@ -104,7 +104,7 @@ class Grading:
 
     def _helpers(self, case: Case) -> set[str]:
         """Return the helpers the case asks for that a correct file may leave out."""
-        return set(self.challenge.helpers).intersection(self.golden.cases[case.id].needs)
+        return {n for n in self.golden.cases[case.id].needs if self.challenge.may_lack(n)}
 
     def _runner(self) -> SubmissionRunner:
         return SubmissionRunner(self.sandbox, self.challenge, self.source)
@@ -191,7 +191,7 @@ class Grading:
         seed: int | None,
         info: RunInfo,
     ) -> CaseResult:
-        """Judge a case, and make an error of ours the status `error`; what was tried again says `worker_reuse`."""
+        """Judge a case; an error of the grader becomes the status `error`, once `worker_reuse` has tried again."""
         try:
             return runner.run(case, golden, seed=seed, info=info)
         except KvdojoError as error:

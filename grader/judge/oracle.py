@@ -195,7 +195,7 @@ def _gap(a: Array, b: Array) -> float:
 
 
 def _agree_by_hand(where: str, stated: dict[str, Any], expected: Expected) -> None:
-    """Outputs that the case's author worked out by hand must be what the reference says."""
+    """Raise ContentError unless the outputs that the author worked out by hand (`expect`) agree with the reference."""
     for name, value in stated.items():
         if name in expected.tensors:
             want = _stated(where, name, value)

@@ -6,21 +6,21 @@ unless they are named to a worker that had answered with them (see `request_cach
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from functools import cached_property, lru_cache
+from functools import cached_property
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from grader.content import Case, Challenge, ContentError
+from grader.content.driver_loading import load_driver
 from grader.ground.arrays import Array, array
 from grader.judge.draw import CREATE as CREATE
 from grader.judge.draw import Draw
 from grader.judge.request_cache import Answers, CachedRequests, Numbers, cached_requests
+from grader.kit.trusted_side import Plan
 from grader.sandbox import Earlier, Reply, Request
 
 _COMMON = ("do", "save", "live", "raises", "expect")
@@ -47,25 +47,19 @@ class Script:
         self.dtype = dtype or case.dtype
         self._seed = seed = case.seed if seed is None else seed
         self.draw = draw or Draw(seed, case.dtype, jitter)
-        self._driver = load_driver(challenge.folder / "driver.py")
+        self._made_by = load_driver(challenge)
         self._saved: Any = {} if saved is None else saved
-        self._changeable = getattr(self._driver.Verbs, "MAY_CHANGE", {})
         self._cached: CachedRequests | None = None
-        if draw is None and saved is None and not jitter and _keeps_nothing(self._driver):
+        if draw is None and saved is None and not jitter:
             self._cached = cached_requests(case, seed, self.dtype)
             if not self._cached.filled:
                 alone = Script(challenge, case, dtype=dtype, seed=seed, saved=Answers())
                 self._cached.fill(alone.precomputed(), alone.draw.digests)
 
     @cached_property
-    def _plan(self) -> Any:
+    def _plan(self) -> Plan:
         """Made for the first request that is not known already."""
-        try:
-            plan = self._driver.Plan(dict(self.case.setup), self.draw)
-        except (KeyError, ValueError, TypeError, ArithmeticError) as error:
-            raise ContentError(
-                f"case {self.case.id!r}: the driver cannot work with this setup: {error!r}"
-            ) from error
+        plan = self._made_by(dict(self.case.setup), self.draw)
         plan.saved = self._saved
         return plan
 
@@ -106,7 +100,7 @@ class Script:
         step: Mapping[str, Any] = {"do": "create"} if index == CREATE else self.case.steps[index]
         try:
             params = {key: self._literal(item) for key, item in step.items() if key not in _COMMON}
-            made = getattr(plan, step["do"], _same)(**params)
+            made = plan.inputs(step["do"], params)
         except Exception as error:
             where = f"case {self.case.id!r}, step {index}"
             raise ContentError(
@@ -120,8 +114,8 @@ class Script:
 
     def may_change(self, verb: str) -> Collection[str]:
         """Arguments that the contract lets a verb write into."""
-        names: Collection[str] = self._changeable.get(verb, ())
-        return names
+        known = self._made_by.driver.verbs.get(verb)
+        return known.may_change if known else ()
 
     def answered(self, index: int, reply: Reply) -> None:
         """Keep what a step returned, if the case gives it a name."""
@@ -166,7 +160,9 @@ def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in nested.items():
         path = f"{prefix}{name}"
-        if isinstance(value, dict):
+        if (
+            isinstance(value, dict) and value
+        ):  # an empty one is a leaf: it would not arrive otherwise
             flat |= flatten(value, f"{path}/")
         else:
             flat[path] = value
@@ -183,25 +179,3 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
             node = node.setdefault(parent, {})
         node[leaf] = value
     return tree
-
-
-def _same(**params: Any) -> dict[str, Any]:
-    return params
-
-
-def _keeps_nothing(driver: Any) -> bool:
-    return hasattr(driver.Plan, "driver") or getattr(driver.Plan, "STATELESS", False)
-
-
-@lru_cache
-def load_driver(path: Path) -> Any:
-    """Import a challenge's driver; content is trusted, learners' files never come here."""
-    spec = importlib.util.spec_from_file_location(f"driver_{path.parent.name}", path)
-    assert spec is not None, f"{path} is a Python file"
-    assert spec.loader is not None, f"{path} is a Python file"
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        return module
-    except Exception as error:
-        raise ContentError(f"{path}: cannot be loaded: {error!r}") from error

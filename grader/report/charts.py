@@ -42,7 +42,7 @@ def error_chart(trace: Trace) -> Markup | None:
 
 
 def cache_chart(trace: Trace) -> Markup | None:
-    """Draw the cache's length after each step, expected and actual; None when no step tells it."""
+    """Draw the cache's length after each step, expected and actual; None when no step has it."""
     steps = [step for step in trace.steps if step.cache_length is not None]
     found = [(step, *_lengths(step)) for step in steps[:MOST_BARS]]
     if not any(want is not None for _, want, _ in found):

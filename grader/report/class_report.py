@@ -71,7 +71,7 @@ def _learners(summary: ClassSummary, console: Console) -> None:
 
 
 def still_wrong(row: SubmissionRow) -> str:
-    """Return how many bugs a file still has; of a file that is no Python, or was written anew, that cannot be told."""
+    """Return how many bugs a file still has, or "unclear" for one that is not Python or was written anew."""
     if not row.judged:
         return "-"
     return (

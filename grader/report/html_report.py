@@ -1,7 +1,7 @@
 """The result of a grading as one HTML page: no network, no script, the same bytes for the same input.
 
-Times are left out for that reason.  As on the terminal, bugs that are still there are counted and never named,
-and all text that may come from a submission goes through `escape_for_display` and is escaped.
+Times are left out for that reason.  As on the terminal, bugs that are still there are counted and never named, and all
+text that may come from a submission is made harmless and escaped.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Link:
-    """One line of an index: where a page is and what it says."""
+    """One line of an index: where a page lies, and the result it shows."""
 
     href: str
     title: str

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from grader.cli.main import main
 from grader.content import Catalogue, Challenge
 from grader.content.witnesses import read_witnesses, witnesses_bytes
 from grader.ground.limits import MAX_CASE_FILE_BYTES
+from grader.judge.golden import load_golden, save_golden
 from grader.sandbox import Sandbox
 
 Make = Callable[..., Challenge]
@@ -99,6 +101,44 @@ def test_a_bug_not_recorded_yet_is_measured_on_all_cases(
     assert [(challenge.folder / name).read_bytes() for name in WRITTEN] == added
 
 
+@pytest.mark.parametrize(
+    ("recorded_with", "code"),
+    [
+        ({"torch": "{release}+cpu", "python": "3.11.7"}, 0),
+        ({"torch": "{release}+cu130", "python": "3.14.1"}, 0),
+        ({"torch": "{release}"}, 0),
+        ({"torch": "2.9.1+cpu", "python": "{python}"}, 3),
+        ({"torch": "{release}.post1", "python": "{python}"}, 3),
+    ],
+)
+def test_another_build_of_the_same_release_can_add_and_another_release_cannot(
+    make: Make,
+    run: Callable[..., int],
+    tiny_sandbox: Sandbox,
+    tmp_path: Path,
+    capsys: Any,
+    recorded_with: dict[str, str],
+    code: int,
+) -> None:
+    challenge = make()
+    told = {
+        "release": str(tiny_sandbox.versions["torch"]).partition("+")[0],
+        "python": str(tiny_sandbox.versions["python"]),
+    }
+    versions = {name: text.format(**told) for name, text in recorded_with.items()}
+    golden = replace(load_golden(challenge), versions=versions)
+    challenge.golden.write_bytes(save_golden(challenge.golden, golden))
+    before = files(challenge)
+
+    assert run("add", "tiny", write(tmp_path / "mine.json", case())) == code
+
+    said = capsys.readouterr().err
+    if code:
+        assert f"was recorded with torch {versions['torch']}" in said
+        assert said.count("\n") == 1
+        assert files(challenge) == before
+
+
 def test_only_what_it_alone_kills_is_said_so(
     make: Make, run: Callable[..., int], tmp_path: Path, capsys: Any
 ) -> None:
@@ -118,20 +158,29 @@ def test_only_what_it_alone_kills_is_said_so(
     assert document["margin"]["tolerances"] > 10
 
 
+ECHO = """@verb("gap")
+def echo(file, x):
+    one = file.keep.sum.add(x)
+    return file.keep.sum.add(x * 0) - one
+"""
+TOSS = """@verb("total")
+def toss(file, x):
+    import torch
+
+    chance = torch.Generator().manual_seed(torch.Generator().seed())
+    return file.keep.sum.add(x) + torch.rand(x.shape, generator=chance).to(x.dtype)
+"""
+
+
+def with_verb(driver: str, verb: str) -> str:
+    """Return the driver with one more verb in it."""
+    last = "\n\nPlan, Verbs = "
+    return driver.replace(last, f"\n\n{verb}{last}")
+
+
 def with_echo(found: dict[str, Any]) -> None:
     """A verb that answers how a difference with itself comes out: zeros, and seven when a sum is forgotten."""
-    verbs = found["recorded/verbs.schema.json"]["$defs"]["verbs"]
-    verbs["echo"] = verbs["add"]
-    found["driver.py"] = (
-        found["driver.py"]
-        .replace(
-            '    def add(self, *, x):\n        return {"total": self.sum.add(x)}\n',
-            '    def add(self, *, x):\n        return {"total": self.sum.add(x)}\n\n'
-            "    def echo(self, *, x):\n        one = self.sum.add(x)\n"
-            '        return {"gap": self.sum.add(x * 0) - one}\n',
-        )
-        .replace("    def scale(self, tokens):", "    echo = add\n\n    def scale(self, tokens):")
-    )
+    found["driver.py"] = with_verb(found["driver.py"], ECHO)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +241,7 @@ BROKEN = {
         "$.steps[0].tokens: 1000000000 is greater",
     ),
     "too dear": (case(setup={"d": 10**9}), "numbers or more"),
-    "nonsense setup": (case(setup={}), "KeyError('d')"),
+    "nonsense setup": (case(setup={}), "'d' is a required property"),
     "taken id": (case(id="twice"), "$.id: 'twice' is taken"),
     "id with a slash": (case(id="../twice"), "does not match"),
     "id with a newline": (case(id="twice\n"), ".id: holds a control character"),
@@ -269,16 +318,7 @@ def test_a_case_that_is_not_reproducible_is_refused(
     make: Make, run: Callable[..., int], tmp_path: Path, capsys: Any
 ) -> None:
     def spoil(found: dict[str, Any]) -> None:
-        verbs = found["recorded/verbs.schema.json"]["$defs"]["verbs"]
-        verbs["toss"] = verbs["add"]
-        found["driver.py"] += (
-            "\n    def toss(self, *, x):\n        import torch\n"
-            "        return {'total': self.sum.add(x) + torch.rand(x.shape, generator=torch.Generator().manual_seed("
-            "torch.Generator().seed())).to(x.dtype)}\n"
-        )
-        found["driver.py"] = found["driver.py"].replace(
-            "    def scale(self, tokens):", "    toss = add\n\n    def scale(self, tokens):"
-        )
+        found["driver.py"] = with_verb(found["driver.py"], TOSS)
 
     make(spoil)
     path = write(tmp_path / "mine.json", case(steps=[{"do": "toss", "tokens": 2}]))
@@ -301,6 +341,38 @@ def test_a_new_case_is_valid_and_leads_to_its_schema(
     schema = (tmp_path / "deep" / document["$schema"]).resolve()
     assert schema == challenge.cases_schema
     assert "3 cases, nothing wrong" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("left", [("title", "why"), ("title",), ("why",)])
+def test_the_untouched_template_is_refused(
+    left: tuple[str, ...], make: Make, run: Callable[..., int], capsys: Any
+) -> None:
+    challenge = make()
+    before = files(challenge)
+    assert run("new", "tiny", "mine.json") == 0
+    document = json.loads(Path("mine.json").read_text())
+    document["cases"][0] |= dict.fromkeys({"title", "why"} - set(left), "Mine")
+    Path("mine.json").write_text(json.dumps(document))
+
+    assert run("add", "tiny", "mine.json") == 3
+
+    said = capsys.readouterr().err
+    assert said.startswith("kvdojo: mine.json: " + " and ".join(f"`{name}`" for name in left))
+    assert files(challenge) == before
+
+
+def test_the_recipe_of_another_case_is_refused(
+    make: Make, run: Callable[..., int], capsys: Any
+) -> None:
+    challenge = make()
+    assert run("new", "tiny", "mine.json") == 0
+    document = json.loads(Path("mine.json").read_text())
+    document["cases"][0] |= {"title": "Mine", "why": "Mine"}
+    Path("mine.json").write_text(json.dumps(document))
+
+    assert run("add", "tiny", "mine.json") == 3
+    assert "'my-case' has the sizes and steps of 'twice'" in capsys.readouterr().err
+    assert "my-case" not in reload(challenge).cases
 
 
 def test_a_dry_run_writes_nothing(make: Make, run: Callable[..., int], tmp_path: Path) -> None:

@@ -44,10 +44,12 @@ def test_recording_twice_gives_the_same_bytes(make: Make, tiny_sandbox: Sandbox)
 
 def test_outputs_are_judged_in_one_order(make: Make, tiny_sandbox: Sandbox) -> None:
     def spoil(files: dict[str, Any]) -> None:
-        many = ", ".join(f'"{name}": self.sum.total + {n}' for n, name in enumerate("kjihgfe"))
+        many = ", ".join(f'"{name}": file.keep.sum.total + {n}' for n, name in enumerate("kjihgfe"))
         files["driver.py"] = files["driver.py"].replace(
-            'return {"total": self.sum.add(x)}',
-            'return {"total": self.sum.add(x), "parts": {' + many + "}}",
+            '@verb("total")\ndef add(file, x):\n    """Add to the sum."""\n    return file.keep.sum.add(x)',
+            '@verb\ndef add(file, x):\n    return {"total": file.keep.sum.add(x), "parts": {'
+            + many
+            + "}}",
         )
 
     challenge = make(spoil)
@@ -136,6 +138,10 @@ def test_bugs_that_cancel_are_found(make: Make, tiny_sandbox: Sandbox) -> None:
     assert "triples + halves: pass every case together" in texts(make(spoil), tiny_sandbox)
 
 
+KEEPS = (
+    "    return case.draw(tokens, case.d)\n",
+    "    seen.append(tokens)\n    return case.draw(tokens, case.d) * len(seen)\n\n\nseen = []\n",
+)
 STATIC = {
     "not unique": (change(lambda f: bugs(f)[0]["edits"][0], find="self.total"), "occurs"),
     "not disjoint": (
@@ -172,6 +178,16 @@ STATIC = {
         "no step before saves 'none'",
     ),
     "a case that is too dear": (change(lambda f: cases(f)[2], setup={"d": 10**8}), "are allowed"),
+    "a driver that keeps something": (
+        lambda f: f.update({"driver.py": f["driver.py"].replace(*KEEPS)}),
+        "step 1 draws other inputs when the steps are asked in another order",
+    ),
+    "a verb that looks up what the reference lacks": (
+        lambda f: f.update(
+            {"driver.py": f["driver.py"].replace("file.scale(x)", "file._scale(x)")}
+        ),
+        "looks up `_scale`, which the reference lacks",
+    ),
     "not recorded": (lambda f: None, "check tiny --record`"),
 }
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,34 +60,49 @@ def checkout(
 
 @pytest.mark.usefixtures("called_by_its_name")
 def test_every_block_runs_and_says_what_is_shown(checkout: Path, capsys: Any) -> None:
-    kinds = []
+    kinds, tried = [], []
     for block in BLOCK.finditer(PAGE.read_text("utf-8")):
         kinds.append(block["kind"])
-        if block["kind"] == "json":
-            follow(block["order"], block["text"])
-        else:
+        if block["kind"] == "console":
             for words, shown in commands(block["text"]):
                 run(words, shown, capsys)
-    assert kinds.count("console") >= 10
-    assert kinds.count("json") >= 7
+            while tried:
+                tried.pop()()
+        else:
+            tried += follow(block["order"], block["text"])
+    assert kinds.count("console") >= 12
+    assert kinds.count("json") >= 6
+    assert kinds.count("diff") >= 2
+    assert kinds.count("python") >= 5
 
 
-def follow(order: str, text: str) -> None:
-    """Do what the comment before a block of JSON says."""
+def follow(order: str, text: str) -> list[Callable[[], object]]:
+    """Do what the comment before a block says; returns what undoes it behind the next command."""
     verb, name, *key = order.split()
     path = Path(name)
-    if verb == "write":
+    if verb == "in":  # an excerpt
+        assert text in path.read_text()
+    elif verb == "write":
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-        return
-    document = json.loads(path.read_text())
-    document[key[0]].append(json.loads(text))
-    path.write_text(json.dumps(document))
+    elif verb == "edit":  # a copy of a file but for some lines
+        lines = text.splitlines(keepends=True)
+        old, new = ("".join(line[1:] for line in lines if line[0] == mark) for mark in "-+")
+        before = Path(key[0]).read_text()
+        assert before.count(old) == 1
+        path.write_text(before.replace(old, new))
+    else:  # a verb of a driver, kept or only tried
+        before = path.read_text()
+        last = "\n\nPlan, Verbs = "
+        assert before.count(last) == 1
+        path.write_text(before.replace(last, f"\n\n{text}{last}"))
+        return [partial(path.write_text, before)] if verb == "try" else []
+    return []
 
 
 def commands(text: str) -> Iterator[tuple[list[str], list[str]]]:
     """Split a console block into commands and the lines shown under each."""
-    for part in text.removeprefix("$ ").split("\n$ "):
+    for part in text.replace(" \\\n", " ").removeprefix("$ ").split("\n$ "):
         line, *shown = part.rstrip("\n").split("\n")
         yield shlex.split(line), shown
 

@@ -66,6 +66,23 @@ def test_a_step_that_is_asked_for_twice_has_the_digest_of_one_draw() -> None:
     assert draw.digests == once.digests
 
 
+def test_numbers_of_a_name_are_the_same_in_every_step_and_in_its_digest() -> None:
+    def marks(name: str) -> tuple[list[list[float]], dict[int, str]]:
+        draw, drawn = Draw(1, "float32"), []
+        for step in (0, 1):
+            draw.at(step)
+            draw(step + 1)
+            drawn.append(draw.named(name, 3).tolist())
+        return drawn, draw.digests
+
+    (first, second), digests = marks("root")
+    assert first == second
+    (other, _), changed = marks("leaf")
+    assert first != other
+    assert digests[0] != changed[0]
+    assert digests[1] != changed[1]
+
+
 def test_nothing_is_recorded_of_a_step_that_was_not_drawn() -> None:
     """An empty digest of the creation would hide the one that is kept with a precomputed request."""
     draw = Draw(1, "float32")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from grader.content import load_challenge
+from grader.content import Case, Challenge, load_challenge
 from grader.ground.arrays import Array, array
+from grader.judge.golden import load_golden
 from grader.judge.request_cache import Answers
 from grader.judge.script import CREATE, Script
 from grader.sandbox import Earlier, Reply
@@ -67,7 +70,7 @@ def test_what_is_sent_on_is_named_before_it_is_answered() -> None:
                 wanted.get("of"),
                 f"cache/{part}",
                 "float32",
-                ((None, None), (None, wanted.get("keep"))),
+                ((None, None), (None, wanted["keep"])) if "keep" in wanted else (),
             )
             for part in ("key", "value")
         }
@@ -119,8 +122,56 @@ def test_a_tensor_of_an_answer_and_its_parts_have_a_name(expression: str, bounds
     assert part.earlier("float16") == Earlier("a", "cache/key", "float16", bounds)
 
 
-def test_requests_are_kept_for_drivers_of_the_kit() -> None:
+def test_a_request_that_depends_on_no_answer_is_made_once() -> None:
     challenge = load_challenge("static_cache")
-    case = next(iter(challenge.cases.values()))
-    one, other = (Script(challenge, case).request(CREATE) for _ in range(2))
-    assert one is other
+    case = challenge.cases["chunks-3-3-2"]
+    one, other = Script(challenge, case), Script(challenge, case)
+    assert [one.request(step) is other.request(step) for step in (CREATE, 0)] == [True, True]
+    for script in (one, other):
+        cache = {"key": array(np.zeros((3, 4, 40, 5)), "float32")}
+        cache |= {"value": cache["key"], "seq_lens": array(np.array([3, 3, 3]), "int32")}
+        script.answered(0, Reply(tensors={f"cache/{name}": x for name, x in cache.items()}))
+    assert one.request(1) is not other.request(1)
+
+
+def fingerprint(challenge: Challenge, case: Case, *, cached: bool = True) -> str:
+    """What a run says its inputs were; each step is answered with what the golden says, which is not the point."""
+    script = Script(challenge, case, saved=None if cached else {})
+    golden = load_golden(challenge).cases[case.id]
+    for index, step in zip(script.indices, golden.steps, strict=True):
+        script.request(index)
+        script.answered(index, Reply(dict(step.values), dict(step.tensors)))
+    return script.fingerprint
+
+
+@pytest.mark.parametrize("name", ["static_cache", "decode_positions", "multi_head_attention"])
+def test_cached_requests_give_the_fingerprint_of_fresh_ones(name: str) -> None:
+    challenge = load_challenge(name)
+    golden = load_golden(challenge)
+    for case in list(challenge.cases.values())[::5]:
+        mark = fingerprint(challenge, case)
+        assert mark == golden.cases[case.id].fingerprint
+        assert mark == fingerprint(challenge, case, cached=False)
+        assert mark == fingerprint(challenge, case), "the second time from the cache"
+
+
+def test_a_fingerprint_is_about_cached_steps_too() -> None:
+    """Of four requests two are made anew for each file, and what the other two draw counts all the same."""
+    challenge = load_challenge("static_cache")
+    case = challenge.cases["chunks-3-3-2"]
+    first, *rest = case.steps
+    changed = replace(case, steps=({**first, "spread": 2.0}, *rest))
+    marks = {
+        fingerprint(challenge, item, cached=c) for item in (case, changed) for c in (True, False)
+    }
+    assert len(marks) == 2
+
+
+def test_a_fingerprint_is_about_what_only_the_creation_draws() -> None:
+    challenge = load_challenge("decode_positions")
+    case = challenge.cases["chunks-3-3-2"]
+    louder = replace(case, setup={**case.setup, "embedding_scale": 2})
+    marks = [
+        fingerprint(challenge, item, cached=c) for item in (case, louder) for c in (True, False)
+    ]
+    assert marks[0] == marks[1] != marks[2] == marks[3]

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from grader.content import load_challenge
-from grader.judge.script import load_driver
+from grader.content.driver_loading import execute_driver
 from grader.kit import Wrong
 from reference import kv_attention
 
 CHALLENGE = load_challenge("multi_head_attention")
-DRIVER = load_driver(CHALLENGE.folder / "driver.py")
+VERBS = execute_driver(CHALLENGE.folder / "driver.py", CHALLENGE.driver)["Verbs"]
 SIZE = 4
 
 
@@ -27,7 +27,7 @@ def grad_mode() -> Any:
 
 def worker_of(kind: type = kv_attention.KVCachedMultiHeadAttention, **beside: Any) -> Any:
     """A worker with one module of this class, and with these functions beside the class."""
-    worker = DRIVER.Verbs(SimpleNamespace(KVCachedMultiHeadAttention=kind, **beside))
+    worker = VERBS(SimpleNamespace(KVCachedMultiHeadAttention=kind, **beside))
     generator = torch.Generator().manual_seed(5)
 
     def weights(*shape: int) -> torch.Tensor:

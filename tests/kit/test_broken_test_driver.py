@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from grader.content import ContentError, load_challenge
+from grader.content.driver_loading import execute_driver
 from grader.content.planting import plant
-from grader.judge.script import Script, load_driver
+from grader.judge.script import Script
 
 CHALLENGE = load_challenge("broken_test")
 NEIGHBOUR = load_challenge("static_cache")
@@ -31,7 +32,7 @@ def grad_mode() -> Any:
         yield
 
 
-def copied(root: Path, kernel: str = KERNEL) -> Any:
+def copied(root: Path, kernel: str = KERNEL) -> dict[str, Any]:
     """The driver with copies of all that it reads, and this kernel."""
     folder = root / "challenges" / "broken_test"
     for source in (CHALLENGE.folder, NEIGHBOUR.folder):
@@ -41,11 +42,15 @@ def copied(root: Path, kernel: str = KERNEL) -> Any:
     shutil.copy(NEIGHBOUR.folder / "bugs.json", root / "challenges" / "static_cache")
     (root / "reference").mkdir()
     (root / "reference" / "static_cache.py").write_text(kernel, "utf-8")
-    return load_driver(folder / "driver.py")
+    return loaded(folder / "driver.py")
 
 
-def plan_of(driver: Any) -> Any:
-    return driver.Plan({}, None)
+def loaded(path: Path) -> dict[str, Any]:
+    return execute_driver(path, path.read_bytes())
+
+
+def plan_of(driver: dict[str, Any]) -> Any:
+    return driver["Plan"]({}, None)
 
 
 def test_the_driver_works_beside_a_submission_where_there_is_nothing_to_read(
@@ -54,46 +59,49 @@ def test_the_driver_works_beside_a_submission_where_there_is_nothing_to_read(
     alone = tmp_path / "driver.py"
     shutil.copy(CHALLENGE.folder / "driver.py", alone)
     document = json.loads(CHALLENGE.reference_text)
-    worker = load_driver(alone).Verbs(SimpleNamespace(document=document))
+    worker = loaded(alone)["Verbs"](SimpleNamespace(document=document))
     assert worker.create(dtype="float32", kernel=KERNEL, schema=SCHEMA) == {"read": True}
     assert worker.accept() == {"accepted": True}
-    broken = plan_of(load_driver(CHALLENGE.folder / "driver.py")).refuse(mutant=BUGS[1])
+    broken = plan_of(loaded(CHALLENGE.folder / "driver.py")).inputs("refuse", {"mutant": BUGS[1]})
     assert worker.refuse(**broken) == {"refused": True}
 
 
 @pytest.mark.parametrize("bug", BUGS)
 def test_every_bug_of_the_kernel_can_be_planted_and_is_that_bug(bug: str) -> None:
-    plan = plan_of(load_driver(CHALLENGE.folder / "driver.py"))
-    assert plan.create() == {"kernel": KERNEL, "schema": SCHEMA}
-    sent = plan.refuse(mutant=bug)
+    plan = plan_of(loaded(CHALLENGE.folder / "driver.py"))
+    assert plan.inputs("create", {}) == {"kernel": KERNEL, "schema": SCHEMA}
+    sent = plan.inputs("refuse", {"mutant": bug})
     assert sent == {"symptom": NEIGHBOUR.bugs[bug].symptom, "text": plant(NEIGHBOUR, [bug])}
-    assert plan.refuse_all(mutants=[bug]) == {"mutants": {bug: sent["text"]}}
+    assert plan.inputs("refuse_all", {"mutants": [bug]}) == {"mutants": {bug: sent["text"]}}
 
 
 def test_a_decoy_is_no_broken_kernel() -> None:
-    plan = plan_of(load_driver(CHALLENGE.folder / "driver.py"))
+    plan = plan_of(loaded(CHALLENGE.folder / "driver.py"))
     for decoy in DECOYS:
         with pytest.raises(KeyError):
-            plan.refuse(mutant=decoy)
+            plan.inputs("refuse", {"mutant": decoy})
 
 
 def test_a_kernel_that_has_moved_on_from_its_bugs_is_said(tmp_path: Path) -> None:
     edit = NEIGHBOUR.bugs[BUGS[0]].edits[0]
     plan = plan_of(copied(tmp_path, KERNEL.replace(edit.find, "pass")))
     with pytest.raises(ValueError, match=f"{BUGS[0]} cannot be planted in the kernel"):
-        plan.refuse(mutant=BUGS[0])
+        plan.inputs("refuse", {"mutant": BUGS[0]})
 
 
 def test_what_the_neighbour_says_now_is_sent_and_not_what_it_said_before(tmp_path: Path) -> None:
     plan = plan_of(copied(tmp_path))
-    assert plan.create()["kernel"] == KERNEL
+    assert plan.inputs("create", {})["kernel"] == KERNEL
     (tmp_path / "reference" / "static_cache.py").write_text(KERNEL + "# more\n", "utf-8")
-    assert plan.create()["kernel"] == KERNEL + "# more\n"
+    assert plan.inputs("create", {})["kernel"] == KERNEL + "# more\n"
     path = tmp_path / "challenges" / "static_cache" / "bugs.json"
     document = json.loads(path.read_text("utf-8"))
     document["bugs"][0]["symptom"] = "Another symptom."
     path.write_text(json.dumps(document), "utf-8")
-    assert plan.refuse(mutant=document["bugs"][0]["id"])["symptom"] == "Another symptom."
+    assert (
+        plan.inputs("refuse", {"mutant": document["bugs"][0]["id"]})["symptom"]
+        == "Another symptom."
+    )
 
 
 def test_a_mutant_that_is_not_there_is_a_fault_of_the_content() -> None:

@@ -1,7 +1,8 @@
 """Classroom 50: `result.json`, `classroom50/result/v1`; whole numbers only, hyphen in `max-score`.
 
-Who submitted what is known to the runner, which says it in the environment and stamps it once more;
-elsewhere placeholders stand there. An infrastructure error has no document: the exit code tells it.
+The runner provides owner, submission and commit in environment variables and overwrites these fields afterwards;
+without a runner they hold placeholders.  The format cannot carry a result without a verdict: no document is written for
+it, and the exit code is 4.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def _status(case: CaseResult) -> str:
 
 
 def _code(case: CaseResult, one: Exported) -> str:
-    """Return the recipe of a public case; what a hidden one does is not said."""
+    """Return the recipe of a public case as JSON, and only the title of a hidden one."""
     known = one.content.cases.get(case.id) if one.content else None
     if known is None or case.visibility == "hidden":
         return title(case)

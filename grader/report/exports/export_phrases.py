@@ -1,4 +1,4 @@
-"""What every export says of a case and of a file, in plain text that can do no harm where it is shown.
+"""Phrases about a case and about a file that all exports share, as plain text that is safe to show.
 
 Bugs that are still in a file are counted and never named, as on the terminal.
 """

@@ -1,6 +1,6 @@
-"""Read result documents back as typed values, and keep from them what a learner must not see.
+"""Read result documents for export, and take out what a learner must not see.
 
-A document is checked against `result-v1` first, whoever wrote it. Text in it may come from a submission.
+A document is checked against the schema `result-v1` first, whoever wrote it.  Text in it may come from a submission.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _content(name: str) -> Challenge | None:
 
 
 def _hidden_numbered(result: Result, content: Challenge | None) -> Iterator[CaseResult]:
-    """Rename hidden cases, for their names say what they test, and keep of their causes what may be told."""
+    """Rename hidden cases, since their names say what they test, and redact their causes."""
     number = 0
     for case in result.cases:
         known = content.cases.get(case.id) if content else None

@@ -1,6 +1,6 @@
 """Field report 004: with the two bugs that its validator could not see, shapes are right and the file is refused.
 
-Run just this file: pytest tests/grading/test_report_004.py
+Run just this file: pytest tests/judge/test_report_004.py
 """
 
 from __future__ import annotations
