@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from grader.kit import (
     Wrong,
     both_sides,
+    caches,
     choice,
     constant,
     drawn,
@@ -104,7 +105,7 @@ class Kept:
     """The cache of an earlier step."""
 
     of: saved("Name under which an earlier step was saved.")
-    keep: whole(1, 64, "Only its first tokens.") = None
+    keep: caches.Keep = None
 
 
 class Unseen:
@@ -131,8 +132,7 @@ def cache(
     if cache is None:
         return None
     if "of" in cache:
-        entries = case.saved[cache["of"]]["cache"]
-        return {name: entries[name].values[:, : cache.get("keep")] for name in ENTRIES}
+        return caches.cache_of(case.saved[cache["of"]]["cache"], *ENTRIES, keep=cache.get("keep"))
     if "random" in cache:
         return {name: features(case, cache["random"]) for name in ENTRIES}
     return dict.fromkeys(ENTRIES)

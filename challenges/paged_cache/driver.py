@@ -10,12 +10,12 @@ import numpy as np
 
 from grader.kit import (
     both_sides,
+    caches,
     made,
     numbers,
     parts,
     probes,
     real,
-    saved,
     switch,
     verb,
     whole,
@@ -80,7 +80,7 @@ def poisoned(k, v, table, lens):
     for row, length in enumerate(lens):
         token = np.arange(length)
         used[table[row, token // k.shape[1]], token % k.shape[1]] = True
-    return (np.where(used[:, :, None, None], x, np.nan) for x in (k, v))
+    return caches.poisoned((k, v), used)
 
 
 @made("q", "k", "v", "table", "lens", "q_lens")
@@ -113,7 +113,7 @@ def cache_and_new_tokens(
     case,
     new: wholes(0, 32, "New tokens of each row.", length=(0, 8)),
     tokens: whole(1, 32, "New tokens S of the longest row; the others are padded."),
-    cache: saved("Go on with the cache that the step saved under this name returned.") = None,
+    cache: caches.CacheName = None,
     fill: wholes(
         0, 256,
         "Start from a cache of so many drawn tokens per row; from an empty one unless given.",
@@ -126,9 +126,7 @@ def cache_and_new_tokens(
         table = full_table(case, len(old), spare=case.pages - 1)
         k, v = rows_of(case, case.pages, case.page), rows_of(case, case.pages, case.page)
     else:
-        kept = case.saved[cache]
-        old, table = kept["lens"].values, kept["table"].values
-        k, v = (kept[name].values.astype(np.float64) for name in "kv")
+        k, v, table, old = caches.cache_of(case.saved[cache], "k", "v", "table", "lens").values()
     k, v = poisoned(k, v, table, old)
     q = case.draw(len(new), tokens, case.heads, case.head_dim)
     k_new, v_new = rows_of(case, len(new), tokens), rows_of(case, len(new), tokens)

@@ -17,7 +17,7 @@ from grader.content import Challenge, ContentError
 from grader.content.jsonfile import read_json
 from grader.content.planting import line_span
 
-# sent behind a challenge's driver as one text, in this order
+# the recorder, sent behind a challenge's driver as one text, in this order
 IN_WORKER = [
     Path(__file__).parent / "in_worker" / f"{name}.py"
     for name in ("object_views", "kernel_recorder", "torch_recorder", "recorder")

@@ -114,16 +114,25 @@ def _run(
 def traced_driver(
     challenge: Challenge, checkpoints: Checkpoints, most_calls: int | None = None
 ) -> bytes:
-    """Return the challenge's driver with the recorder behind it; steps end after `most_calls`."""
+    """Return the challenge's driver with the recorder behind it; steps end after `most_calls`.
+
+    The recorder is executed in a namespace of its own, so that it may use any names; of the driver's names it replaces
+    `Verbs` alone.
+    """
     arguments = f"Verbs, {checkpoints.wanted()!r}"
     arguments += "" if most_calls is None else f", {most_calls}"
-    last = f"Verbs = traced({arguments})\n".encode()
-    return b"\n\n".join([challenge.driver, _recorder(), last])
+    recorder = f"""
+
+__recorder__ = {{"__name__": "recorder"}}
+exec({_recorder()!r}, __recorder__)
+Verbs = __recorder__["traced"]({arguments})
+"""
+    return challenge.driver + recorder.encode()
 
 
 @lru_cache
-def _recorder() -> bytes:
-    return b"\n\n".join(path.read_bytes() for path in IN_WORKER)
+def _recorder() -> str:
+    return "\n\n".join(path.read_text("utf-8") for path in IN_WORKER)
 
 
 def _step(session: Session, script: Script, index: int, checkpoints: Checkpoints) -> StepRecording:

@@ -87,7 +87,7 @@ def _hostile(challenge: Challenge) -> str:
 
 def _result(challenge, cases, bugs) -> Result:
     verdict = "failed" if any(case.cause for case in cases) else "passed"
-    score = sum(case.checkpoints for case in cases)
+    score = sum(case.points for case in cases)
     top = sum(case.max_points for case in cases)
     return Result(
         challenge.id,

@@ -11,6 +11,7 @@ from grader.content import load_challenge
 from grader.content.catalogue import challenge_ids
 from grader.content.planting import plant
 from grader.diagnose.checkpoints import IN_WORKER, load_checkpoints, stage_of
+from grader.diagnose.record_case import traced_driver
 from grader.diagnose.trace_case import trace_case
 from grader.judge.error_patterns import Pattern
 
@@ -135,17 +136,26 @@ def test_a_diagnosis_does_not_depend_on_the_words_of_a_sentence(
     assert diagnosis() == as_worded
 
 
-@pytest.mark.parametrize("name", challenge_ids())
-def test_the_recorder_hides_no_name_of_a_driver(name) -> None:
-    def names(text: bytes) -> set[str]:
-        found: set[str] = set()
-        for node in ast.parse(text).body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                found.add(node.name)
-            if isinstance(node, ast.Assign):
-                found |= {part.id for part in node.targets if isinstance(part, ast.Name)}
-        return found
+def names_of(text: str) -> set[str]:
+    """Return the names that a module defines."""
+    found: set[str] = set()
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        if isinstance(node, ast.Assign):
+            found |= {part.id for part in node.targets if isinstance(part, ast.Name)}
+    return found
 
-    ours = [names(path.read_bytes()) for path in IN_WORKER]
-    assert sum(map(len, ours)) == len(set().union(*ours))
-    assert not set().union(*ours) & names(load_challenge(name).driver)
+
+def test_the_parts_of_the_recorder_hide_no_name_of_each_other() -> None:
+    parts = [names_of(path.read_text("utf-8")) for path in IN_WORKER]
+    assert sum(map(len, parts)) == len(set().union(*parts))
+
+
+@pytest.mark.parametrize("name", challenge_ids())
+def test_the_recorder_replaces_only_the_verbs_of_a_driver(name) -> None:
+    challenge = load_challenge(name)
+    text = traced_driver(challenge, load_checkpoints(challenge)).decode()
+    assert text.startswith(challenge.driver.decode())
+    added = text.removeprefix(challenge.driver.decode())
+    assert names_of(added) == {"__recorder__", "Verbs"}

@@ -70,7 +70,7 @@ def test_what_is_sent_on_is_named_before_it_is_answered() -> None:
                 wanted.get("of"),
                 f"cache/{part}",
                 "float32",
-                ((None, None), (None, wanted.get("keep"))),
+                ((None, None), (None, wanted["keep"])) if "keep" in wanted else (),
             )
             for part in ("key", "value")
         }

@@ -1,6 +1,6 @@
 """In the worker, beside a submission: write down what its methods are given and what they return.
 
-The text of this module and of its neighbours is sent behind a challenge's driver and runs there as one module; the
+The text of this module and of its neighbours is sent behind a challenge's driver and executed there as one module; the
 learner's file needs no hook.  It shares the process with learner code, so what it records is a help and no evidence.
 Everything it keeps is bounded.
 """
