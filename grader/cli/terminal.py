@@ -39,7 +39,7 @@ def make_streams_robust() -> None:
             # a file opened later would otherwise get this number, and with it what others write there
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     for name in ("COLUMNS", "LINES"):
         if not _is_a_size(os.environ.get(name, "1")):
             del os.environ[name]

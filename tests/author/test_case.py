@@ -163,6 +163,16 @@ def echo(file, x):
     one = file.keep.sum.add(x)
     return file.keep.sum.add(x * 0) - one
 """
+OPTIONS = """@made("y", "options")
+def with_options(case, tokens: whole(1, 64, "Rows.")):
+    return case.draw(tokens, case.d), {"empty": {}, "full": {"by": {}, "a": 1}}
+
+
+@verb("scaled")
+def scaled_by(file, y, options):
+    assert options == {"empty": {}, "full": {"by": {}, "a": 1}}, options
+    return file.scale(y)
+"""
 TOSS = """@verb("total")
 def toss(file, x):
     import torch
@@ -312,6 +322,40 @@ def test_missing_and_unreadable_case_files_are_refused(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 6
     assert "not an ordinary file" in lines[2]
+
+
+def test_a_helper_verb_is_one_line_and_one_place(
+    make: Make, run: Callable[..., int], tmp_path: Path, capsys: Any
+) -> None:
+    """Nothing else of the challenge speaks of it: schema, inputs, call, names and helpers follow."""
+
+    def spoil(found: dict[str, Any]) -> None:
+        line = 'doubled = helper("scale", "scaled", x=rows)\n'
+        found["driver.py"] = with_verb(found["driver.py"], line).replace("made, ", "helper, made, ")
+
+    make(spoil)
+    path = write(tmp_path / "mine.json", case(kind="unit", steps=[{"do": "doubled", "tokens": 3}]))
+
+    assert run("lint", "tiny", path) == 0
+    capsys.readouterr()
+    assert run("add", "tiny", path, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["kills"] == ["triples"]
+    too_many = case(kind="unit", steps=[{"do": "doubled", "tokens": 65}])
+    assert run("lint", "tiny", write(tmp_path / "other.json", too_many)) == 3
+    assert "65 is greater than the maximum of 64" in capsys.readouterr().err
+
+
+def test_an_empty_dictionary_reaches_the_verb(
+    make: Make, run: Callable[..., int], tmp_path: Path, capsys: Any
+) -> None:
+    def spoil(found: dict[str, Any]) -> None:
+        found["driver.py"] = with_verb(found["driver.py"], OPTIONS)
+
+    make(spoil)
+    path = write(
+        tmp_path / "mine.json", case(kind="unit", steps=[{"do": "scaled_by", "tokens": 2}])
+    )
+    assert run("add", "tiny", path) == 0, capsys.readouterr().err
 
 
 def test_a_case_that_is_not_reproducible_is_refused(
