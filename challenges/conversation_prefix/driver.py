@@ -23,8 +23,8 @@ from grader.kit import (
 
 VOCABULARY = 276
 PARTS = {"Tokenizer": "_tokenizer", "ChatTemplate": "_template"}  # where a conversation holds them
-METHODS = ("_commit", "_encode", "_head", "_ids", "_text")
-HELPERS = [f"Conversation.{name}" for name in METHODS]
+CONVERSATION_METHODS = ("_commit", "_encode", "_head", "_ids", "_text")
+HELPERS = [f"Conversation.{name}" for name in CONVERSATION_METHODS]
 HELPERS += ["Tokenizer.encode", "ChatTemplate.render", "last_turns", "make_message"]
 HELPERS += ["refuse_control_tokens", "reusable_prefix", "turn_starts"]
 CHAT = r"^[a-z][a-z0-9-]*$"  # a conversation's name
@@ -71,6 +71,7 @@ def beginning(case):
 
 
 def drawn_weights(case):
+    """Weights of one model by name: `embed` and `head` [V, C], `q`, `k`, `v` and `o` [L, C, C]."""
     width, near = case.d_model, case.d_model**-0.5
     embed, head = (case.draw(VOCABULARY, width, scale=scale) for scale in (1, near))
     square = {name: case.draw(case.layers, width, width, scale=1.5 * near) for name in "qkvo"}
@@ -78,6 +79,7 @@ def drawn_weights(case):
 
 
 def heads(case, tokens):
+    """Rows [H, T, D]."""
     return case.draw(case.num_heads, tokens, case.d_model // case.num_heads)
 
 
@@ -106,6 +108,7 @@ def two_runs(
     past: whole(1, 32, "Rows of the first run."),
     tokens: whole(1, 32, "Rows of the second run."),
 ):
+    """Rows [T, C] of two runs."""
     return case.draw(past, case.d_model), case.draw(tokens, case.d_model)
 
 
@@ -117,6 +120,7 @@ def scripted(
         "What is done: `append N`, `crop N` or `copy`, after which the copy goes on.", (1, 12),
     ),
 ):  # fmt: skip
+    """What is done, and the rows that it appends."""
     counts = [int(action.split()[1]) for action in script if action.startswith("append")]
     return script, pairs(case, *counts)
 
@@ -127,6 +131,7 @@ def put_and_grown(
     rows: whole(1, 16, "Rows that are put."),
     grow: whole(1, 16, "Rows appended afterwards, each time."),
 ):
+    """Rows of two appends."""
     return pairs(case, rows, grow)
 
 
@@ -148,6 +153,7 @@ def create(file, weights, num_heads, template, system, max_context):
 
 
 def begin(file, name, system, model="base", template=None, alone=False):
+    """Make a conversation that later steps find under its name."""
     keep = file.keep
     options = keep.options if alone else {**keep.options, "prefixes": keep.prefixes}
     template = template or keep.template
@@ -234,7 +240,7 @@ def tamper(file, of: Chat = "main"):
 # Parts of the file
 
 
-@verb(uses=(*METHODS, *PARTS.values()))
+@verb(uses=(*CONVERSATION_METHODS, *PARTS.values()))
 def call(
     file,
     helper: choice(
@@ -311,6 +317,7 @@ def pool(file, rows: put_and_grown):
 
 
 def empty(file):
+    """A cache without rows."""
     need(file, "KVCache")
     return guarded(file.keep.models["base"]).new_cache()
 
@@ -322,6 +329,7 @@ def append(cache, rows):
 
 
 def rows_of(cache):
+    """All that a cache holds."""
     if cache is None:
         raise Wrong("missing", "no cache came back")
     pairs = zip(cache.keys, cache.values, strict=True)

@@ -28,8 +28,10 @@ from grader.kit import (
 )  # fmt: skip
 
 STRATEGIES = ("FIFO", "LRU", "PRIORITY")
-METHODS = ("get_init_cache", "set_init_cache", "get_recur_cache", "set_recur_cache", "get_wm_cache")
-METHODS += ("set_wm_cache", "hierarchical_get", "clear_recur_cache", "clear_all", "statistics")
+MANAGER_METHODS = (
+    "get_init_cache", "set_init_cache", "get_recur_cache", "set_recur_cache", "get_wm_cache", "set_wm_cache",
+    "hierarchical_get", "clear_recur_cache", "clear_all", "statistics",
+)  # fmt: skip
 LEGACY = {  # attributes of earlier versions, and the method that each message must name
     "past_kv_cache_init_infer_envs": "get_init_cache",
     "past_kv_cache_recurrent_infer": "get_recur_cache",
@@ -107,11 +109,13 @@ def all_layers(case, tokens: Tokens, samples: Samples = 1):
 
 @drawn(keys="Keys [N, H, T, D]", values="Values [N, H, T, D]")
 def one_layer(case, tokens: Tokens, samples: Samples = 1):
+    """Keys and values for one layer."""
     return pair(case, samples, tokens)
 
 
 @drawn(x="Tokens [N, T, C]")
 def tokens(case, tokens: Tokens, samples: Samples = 1):
+    """Input of the model."""
     return case.draw(samples, tokens, case.embed_dim)
 
 
@@ -149,6 +153,7 @@ def actions(
     case,
     actions: wholes(-8, 64, "Actions, one per row, or a tensor.", length=(1, 8), numbers=True),
 ):
+    """Actions [B]."""
     return np.array(actions) if isinstance(actions, list) else actions
 
 
@@ -160,6 +165,7 @@ def kept_samples(
         "Mask, one truth value per sample, or a tensor.", (1, 8), numbers=True,
     ),
 ):  # fmt: skip
+    """The mask [N]."""
     return np.array(keep) if isinstance(keep, list) else keep
 
 
@@ -175,10 +181,10 @@ def model_of(file):
     """The submission's model with the weights of the case, made when a step first needs it."""
     if file.keep.model is None:
         config, env_num = file.keep.sizes
-        made = file.WorldModel(file.WorldModelConfig(**config), env_num).eval()
-        made = made.to(file.keep.weights["head.weight"].dtype)
-        made.load_state_dict(file.keep.weights)
-        file.keep.model = made
+        model = file.WorldModel(file.WorldModelConfig(**config), env_num).eval()
+        model = model.to(file.keep.weights["head.weight"].dtype)
+        model.load_state_dict(file.keep.weights)
+        file.keep.model = model
     return file.keep.model
 
 
@@ -201,7 +207,7 @@ def kept(file, into, cache, brief=False):
     return seen(cache, brief)
 
 
-def appended(cache, keys, values):
+def append_to_all(cache, keys, values):
     for layer in range(0 if keys is None else len(keys)):
         cache[layer].update(keys[layer], values[layer])
 
@@ -215,14 +221,14 @@ def make(file, into: Into, samples, keys, values):
     (config, _), dtype = file.keep.sizes, file.keep.weights["head.weight"].dtype
     sizes = [config[n] for n in ("num_heads", "max_tokens", "embed_dim", "num_layers")]
     cache = file.objects[into] = file.KeysValues(samples, *sizes, "cpu", dtype)
-    appended(cache, keys, values)
+    append_to_all(cache, keys, values)
     return seen(cache)
 
 
 @verb
 def append(file, on: Object, keys, values, brief: Brief = False):
     """Append random keys and values to every layer."""
-    appended(on, keys, values)
+    append_to_all(on, keys, values)
     return seen(on, brief)
 
 
@@ -355,7 +361,7 @@ def count(file, on: Object):
 @verb
 def manager(
     file,
-    call: choice(METHODS, "Name of the method."),
+    call: choice(MANAGER_METHODS, "Name of the method."),
     env: whole(-8, 8, "Environment.") = None,
     key: Key = None,
     handle: named_object("Name of the handle to look up.") = None,
@@ -432,6 +438,7 @@ def state_keys(file, states):
 
 
 def which_are_equal(items):
+    """A row of 0 and 1 for each item: which of all it equals."""
     return [[int(a == b) for b in items] for a in items]
 
 

@@ -11,16 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from grader.author.case_value import CaseValue, case_value
-from grader.author.kill_matrix import kill_matrix, row
-from grader.author.recording import recorded, with_symptoms
-from grader.author.wrong_variants import bug_ids, decoy_ids, planted
+from grader.author.kill_matrix import kill_matrix
+from grader.author.recording import caught_up, recorded, refuse_other_release, with_symptoms
+from grader.author.wrong_variants import decoy_ids, planted
 from grader.content import Case, Challenge, ContentError
 from grader.content.cases_schema import cases_digest
-from grader.ground.invocation import command_line
 from grader.ground.transaction import locked, replace_files
 from grader.judge.cost import estimate_cost
 from grader.judge.golden import CaseGolden, Golden
-from grader.judge.golden_check import usable_golden
 from grader.judge.oracle import Oracle
 from grader.judge.worker_reuse import SubmissionRunner
 from grader.sandbox import Sandbox
@@ -40,14 +38,19 @@ class Measured:
 
 
 def measure(
-    sandbox: Sandbox, challenge: Challenge, case: Case, progress: Progress | None = None
+    sandbox: Sandbox,
+    challenge: Challenge,
+    case: Case,
+    progress: Progress | None = None,
+    recorded_as: tuple[Golden, Mapping[str, Sequence[str]]] | None = None,
 ) -> Measured:
     """Run a case on the reference, every decoy, every bug and every trivial solution.
 
-    Raises ContentError for what cannot be a case.
+    `recorded_as` are the golden and the witnesses so far, where they are not those on the disk.  Raises ContentError
+    for what cannot be a case.
     """
     price = estimate_cost(challenge, case)
-    golden, known = _caught_up(sandbox, challenge)
+    golden, known = recorded_as or caught_up(sandbox, challenge)
     made = expect(sandbox, challenge, case)
     _honest(sandbox, challenge, case, made)
     both = replace(golden, cases={**golden.cases, case.id: made})
@@ -59,22 +62,6 @@ def measure(
     }
     both = replace(golden, cases={**golden.cases, case.id: told})
     return Measured(case, both, witnesses, value)
-
-
-def _caught_up(sandbox: Sandbox, challenge: Challenge) -> tuple[Golden, dict[str, list[str]]]:
-    """Return golden and witnesses; bugs that have none may be new, so all cases are run on them."""
-    golden = usable_golden(challenge, challenge.cases.values())
-    witnesses = {name: list(challenge.bugs[name].witnesses) for name in bug_ids(challenge)}
-    cases = dict(golden.cases)
-    for name in [name for name, known in witnesses.items() if not known]:
-        source, order = planted(challenge, name), list(challenge.cases.values())
-        for case, item in row(sandbox, challenge, golden, source, order).items():
-            if item.result.status == "failed":
-                witnesses[name].append(case)
-            if item.result.sketch:
-                symptoms = {**cases[case].symptoms, name: list(item.result.sketch)}
-                cases[case] = replace(cases[case], symptoms=symptoms)
-    return replace(golden, cases=cases), witnesses
 
 
 def expect(sandbox: Sandbox, challenge: Challenge, case: Case) -> CaseGolden:
@@ -105,7 +92,7 @@ def write(
     because: str | None = None,
 ) -> None:
     """Put a measured case into the files of a challenge that is locked; raises ContentError and OSError."""
-    _same_release(sandbox, challenge, found.golden)
+    refuse_other_release(sandbox, challenge, found.golden)
     kept = {key: value for key, value in entry.items() if key != "$schema"}
     if because:
         kept["keep_because"] = because
@@ -146,18 +133,3 @@ def _same(one: CaseGolden, other: CaseGolden) -> bool:
         )
         for a, b in zip(one.steps, other.steps, strict=True)
     )
-
-
-def _same_release(sandbox: Sandbox, challenge: Challenge, golden: Golden) -> None:
-    """Refuse another release of torch than the golden's: it may round otherwise, or draw other inputs.
-
-    A build of the same release (2.13.0+cpu, 2.13.0+cu130) and another Python compute the same to within
-    the tolerances, as the author's gate shows wherever it is run.
-    """
-    recorded_with, here = golden.versions["torch"], str(sandbox.versions["torch"])
-    if recorded_with.partition("+")[0] != here.partition("+")[0]:
-        again = command_line("check", challenge.id, "--record")
-        raise ContentError(
-            f"{challenge.golden}: was recorded with torch {recorded_with}, this is {here}."
-            f" Use the versions in constraints.txt, or record all of it: `{again}`."
-        )

@@ -63,6 +63,7 @@ def case_value(
     ]
     margins = _margins(made, matrix, case, refused)
     objections = [] if kills else [_kills_nothing(case)]
+    objections += _copied(challenge, case)
     objections += _trivial(challenge, golden, case, made, matrix, margins)
     return CaseValue(
         case=case,
@@ -106,6 +107,17 @@ def _margins(
         name: matrix.excess[name][case.id] for name in refused if matrix.rows[name][case.id].sketch
     }
     return {**constant_answers(made), **seen}
+
+
+def _copied(challenge: Challenge, case: Case) -> list[str]:
+    """A case with the sizes and steps of another one asks nothing new, whatever its seed."""
+    return [
+        f"{case.id!r} has the sizes and steps of {other.id!r}: only its numbers differ."
+        " Change sizes or steps."
+        for other in challenge.cases.values()
+        if (other.setup, other.dtype, other.steps) == (case.setup, case.dtype, case.steps)
+        and other.id != case.id
+    ][:1]
 
 
 def _kills_nothing(case: Case) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from grader.author.case_value import MARGIN
 from grader.author.constant_answers import accepts_nan, constant_answers
-from grader.author.kill_matrix import KillMatrix, first_kill, kill_matrix, loudest_first, row
+from grader.author.kill_matrix import KillMatrix, first_kill, kill_matrix, loudest_first, run_cases
 from grader.author.violation import Violation
 from grader.author.wrong_variants import bug_ids, compatible, decoy_ids, pairs, planted, sample
 from grader.content import Case, Challenge, ContentError
@@ -63,7 +63,7 @@ class DynamicChecks:
             variants["all decoys"] = planted(self.challenge, *decoys)
         cases = list(self.challenge.cases.values())
         rows = self._map(
-            lambda source: row(self.sandbox, self.challenge, self.golden, source, cases),
+            lambda source: run_cases(self.sandbox, self.challenge, self.golden, source, cases),
             list(variants.values()),
         )
         for name, judged in zip(variants, rows, strict=True):

@@ -57,7 +57,7 @@ def kill_matrix(
     rows: dict[str, Mapping[str, Judged]] = {}
     with ThreadPoolExecutor(PARALLEL) as pool:
         jobs = {
-            name: pool.submit(row, sandbox, challenge, golden, source, chosen)
+            name: pool.submit(run_cases, sandbox, challenge, golden, source, chosen)
             for name, source in sources.items()
         }
         for name, job in jobs.items():
@@ -70,7 +70,7 @@ def kill_matrix(
     )
 
 
-def row(
+def run_cases(
     sandbox: Sandbox,
     challenge: Challenge,
     golden: Golden,

@@ -11,16 +11,18 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from grader.author.kill_matrix import KillMatrix, kill_matrix
-from grader.author.wrong_variants import bug_ids
-from grader.content import Catalogue, Challenge
+from grader.author.kill_matrix import KillMatrix, kill_matrix, run_cases
+from grader.author.wrong_variants import bug_ids, planted
+from grader.content import Catalogue, Challenge, ContentError
 from grader.content.cases_document import cases_bytes
 from grader.content.cases_schema import cases_digest, cases_schema
 from grader.content.jsonfile import read_json
 from grader.content.planting import plant
 from grader.content.witnesses import witnesses_bytes
+from grader.ground.invocation import command_line
 from grader.ground.transaction import replace_files
 from grader.judge.golden import CaseGolden, Golden, oracle_digest, save_golden
+from grader.judge.golden_check import usable_golden
 from grader.judge.oracle import Oracle
 from grader.sandbox import Sandbox
 
@@ -84,6 +86,37 @@ def content_digest(challenge: Challenge, recipes: Mapping[str, str]) -> str:
     ]
     text = json.dumps([challenge.reference_text, edits, sorted(recipes.items())])
     return sha256(text.encode()).hexdigest()[:32]
+
+
+def caught_up(sandbox: Sandbox, challenge: Challenge) -> tuple[Golden, dict[str, list[str]]]:
+    """Return golden and witnesses as they are now; bugs that have none may be new, so all cases are run on them."""
+    golden = usable_golden(challenge, challenge.cases.values())
+    witnesses = {name: list(challenge.bugs[name].witnesses) for name in bug_ids(challenge)}
+    cases = dict(golden.cases)
+    for name in [name for name, known in witnesses.items() if not known]:
+        source, order = planted(challenge, name), list(challenge.cases.values())
+        for case, item in run_cases(sandbox, challenge, golden, source, order).items():
+            if item.result.status == "failed":
+                witnesses[name].append(case)
+            if item.result.sketch:
+                symptoms = {**cases[case].symptoms, name: list(item.result.sketch)}
+                cases[case] = replace(cases[case], symptoms=symptoms)
+    return replace(golden, cases=cases), witnesses
+
+
+def refuse_other_release(sandbox: Sandbox, challenge: Challenge, golden: Golden) -> None:
+    """Refuse another release of torch than the golden's: it may round otherwise, or draw other inputs.
+
+    A build of the same release (2.13.0+cpu, 2.13.0+cu130) and another Python compute the same to within
+    the tolerances, as the author's gate shows wherever it is run.
+    """
+    recorded_with, here = golden.versions["torch"], str(sandbox.versions["torch"])
+    if recorded_with.partition("+")[0] != here.partition("+")[0]:
+        again = command_line("check", challenge.id, "--record")
+        raise ContentError(
+            f"{challenge.golden}: was recorded with torch {recorded_with}, this is {here}."
+            f" Use the versions in constraints.txt, or record all of it: `{again}`."
+        )
 
 
 def starter_bytes(challenge: Challenge) -> bytes:

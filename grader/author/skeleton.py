@@ -7,12 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from grader.content import Challenge
+from grader.content import Challenge, ContentError
 from grader.content.driver_loading import checked_driver
+from grader.ground.invocation import command_line
 from grader.kit.driver import Driver
 from grader.kit.json_schema import setup_schema, verb_schemas
 
 Document = dict[str, Any]
+WORDS = {  # left to the author: a case that still has one of them is refused
+    "title": "What is done, as the learner reads it",
+    "why": "The mistake this case finds, in one sentence.",
+}
 
 
 def skeleton(challenge: Challenge, file: Path) -> Document:
@@ -21,8 +26,7 @@ def skeleton(challenge: Challenge, file: Path) -> Document:
     name = _free("my-case", challenge)
     case = {
         "id": name,
-        "title": "What is done, as the learner reads it",
-        "why": "The mistake this case finds, in one sentence.",
+        **WORDS,
         "points": 1,
         "kind": "scenario",
         "visibility": "public",
@@ -30,6 +34,16 @@ def skeleton(challenge: Challenge, file: Path) -> Document:
         **_recipe(challenge),
     }
     return {"$schema": Path(schema).as_posix(), "cases": [case]}
+
+
+def refuse_untouched(case: Mapping[str, Any], file: str) -> None:
+    """Raise ContentError for a case that still says what `skeleton` wrote; `file` stands in the error."""
+    if left := [f"`{name}`" for name, text in WORDS.items() if case.get(name) == text]:
+        says = "says" if len(left) == 1 else "say"
+        raise ContentError(
+            f"{file}: {' and '.join(left)} still {says} what `{command_line('case', 'new')}` wrote;"
+            " say what your case does and finds, and change its sizes or steps"
+        )
 
 
 def verbs(challenge: Challenge) -> dict[str, tuple[str, dict[str, str]]]:

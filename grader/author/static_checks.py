@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from grader.author.checkpoint_rules import checkpoint_faults
@@ -52,6 +52,14 @@ def check(challenge: Challenge) -> list[Violation]:
 Faults = Iterator[tuple[str, str]]
 
 
+def entry_faults(challenge: Challenge, ids: Collection[str]) -> list[tuple[str, str]]:
+    """Return what shows in some bugs or decoys without running anything, as id and text."""
+    found: list[tuple[str, str]] = []
+    for part in (_edits, _disjoint, _hints):
+        found += [fault for fault in part(challenge) if fault[0] in ids]
+    return found
+
+
 def _edits(challenge: Challenge) -> Faults:
     for bug in challenge.bugs.values():
         try:
@@ -69,15 +77,20 @@ def _edits(challenge: Challenge) -> Faults:
 
 
 def _disjoint(challenge: Challenge) -> Faults:
-    owner: dict[int, str] = {}
+    """Entries change different lines, unless they exclude each other."""
+    owners: dict[int, list[Bug]] = {}
     for bug in challenge.bugs.values():
-        mine: set[int] = set()
-        for edit in bug.edits:
-            mine |= set(line_span(challenge.reference_text, edit))
-        for line in sorted(mine):
-            if line in owner:
-                yield bug.id, f"touches line {line + 1}, which {owner[line]!r} edits too"
-            owner[line] = bug.id
+        for line in sorted(lines_of(challenge, bug)):
+            for other in owners.setdefault(line, []):
+                if other.id not in bug.excludes and bug.id not in other.excludes:
+                    yield bug.id, f"touches line {line + 1}, which {other.id!r} edits too"
+            owners[line].append(bug)
+
+
+def lines_of(challenge: Challenge, bug: Bug) -> set[int]:
+    """Return the lines of the reference that an entry edits, counted from 0."""
+    spans = (line_span(challenge.reference_text, edit) for edit in bug.edits)
+    return {line for span in spans for line in span}
 
 
 def _presets(challenge: Challenge) -> Faults:
@@ -103,12 +116,17 @@ def _raises(challenge: Challenge, name: str) -> bool:
 def _hints(challenge: Challenge) -> Faults:
     for bug in challenge.bugs.values():
         for line in _added_lines(challenge, bug):
-            for level, hint in enumerate(bug.hints[:2], 1):
-                if line in hint:
-                    yield (
-                        bug.id,
-                        f"hint {level} quotes the answer `{line}`; keep that for the third",
-                    )
+            told = {"the symptom": bug.symptom, "hint 1": bug.hints[0], "hint 2": bug.hints[1]}
+            for name, text in told.items():
+                if line in text:
+                    yield bug.id, f"{name} quotes the answer `{line}`; keep that for hint 3"
+        for level, later in ((1, 2), (1, 3), (2, 3)):
+            if _plain(bug.hints[later - 1]) in _plain(bug.hints[level - 1]):
+                yield bug.id, f"hint {level} says what hint {later} is for; let each say more"
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().split()).rstrip(".")
 
 
 def _added_lines(challenge: Challenge, bug: Bug) -> list[str]:

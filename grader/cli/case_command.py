@@ -103,6 +103,7 @@ def add(
     Example: kvdojo case add CHALLENGE my-case.json
     """
     from grader.author.case_addition import locking, write
+    from grader.author.skeleton import refuse_untouched
     from grader.judge import GraderError, start_sandbox
     from grader.judge.missing_packages import missing_package, reason
     from grader.sandbox import SandboxError
@@ -112,7 +113,8 @@ def add(
     found = catalogue().load(challenge)
     if package := missing_package(found):
         raise UserError(f"{challenge!r} cannot be run here: {reason(package)}")
-    read_case(file, found, found.cases)  # what is plainly wrong is told before torch is loaded
+    entry, _ = read_case(file, found, found.cases)  # plain faults are told before torch is loaded
+    refuse_untouched(entry, shown(file))
     try:
         with nullcontext() if dry_run else locking(found, _wait), start_sandbox(found) as sandbox:
             found = catalogue().load(challenge)

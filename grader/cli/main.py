@@ -40,6 +40,7 @@ COMMANDS = {
     "reset": "Put the starter back, keeping a backup.",
     "solution": "Show the reference, or how a file differs.",
     "case": "Begin, check and add test cases.",
+    "bug": "Add bugs and decoys from an edited reference.",
     "matrix": "Show which case catches which bug.",
     "challenge": "Begin a challenge of your own.",
     "plant": "Make a variant with chosen bugs.",

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from grader.content import Challenge, ContentError, UnknownName
 from grader.content.planting import PlantError, choose, plant
 from grader.ground.errors import UserError
 from grader.ground.invocation import command_line
+from grader.ground.nearest import did_you_mean
 from grader.learner.work_folder import WorkError, WorkFolder
 
 
@@ -80,9 +80,8 @@ def of_work(challenge: Challenge, work: WorkFolder) -> Variant:
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Say that a name does not exist and which one may have been meant."""
     names = list(known)
-    close = get_close_matches(name, names, n=1, cutoff=0.5)
-    if close:
-        return f"No {kind} named {name!r}. Did you mean {close[0]!r}?"
+    if hint := did_you_mean(name, names):
+        return f"No {kind} named {name!r}.{hint}"
     shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     return f"No {kind} named {name!r}. There is: {shown or 'none'}."
 

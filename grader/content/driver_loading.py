@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +53,10 @@ def _load(path: Path, text: bytes) -> type[Plan]:
 
 def execute_driver(path: Path, text: bytes) -> dict[str, Any]:
     """Return the names of a driver's module, such as `Plan` and `Verbs`; raises ContentError."""
-    module = types.ModuleType(f"driver_{path.parent.name}")
+    name = f"driver_{path.parent.name}_{sha256(text).hexdigest()[:8]}"
+    module = sys.modules[name] = types.ModuleType(
+        name
+    )  # where Python looks for it to evaluate annotations
     module.__dict__.update(__file__=str(path), __source__=text.decode("utf-8", "replace"))
     try:
         exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)

@@ -54,8 +54,12 @@ def choose(challenge: Challenge, seed: int, count: int) -> tuple[list[str], list
             picked.append(bug)
     if len(picked) < count:
         raise PlantError(f"only {len(picked)} bugs of {challenge.id!r} go together, not {count}")
-    extra = draw.sample(decoys, min(len(decoys), (count + 1) // 2))
-    return sorted(bug.id for bug in picked), sorted(extra)
+    decoys = [name for name in decoys if _fits(challenge.bugs[name], picked)]
+    extra: list[Bug] = []
+    for name in draw.sample(decoys, min(len(decoys), (count + 1) // 2)):
+        if _fits(challenge.bugs[name], extra):
+            extra.append(challenge.bugs[name])
+    return sorted(bug.id for bug in picked), sorted(decoy.id for decoy in extra)
 
 
 def line_span(text: str, edit: Edit) -> range:

@@ -55,7 +55,7 @@ def lookup(challenge: Challenge, golden: CaseGolden, seen: OutputSketch | None) 
     hits = [
         fault
         for fault, (step, output, known) in golden.symptoms.items()
-        if (step, output) == (seen.step, seen.output) and _near(known, seen.projections)
+        if (step, output) == (seen.step, seen.output) and nearly_equal(known, seen.projections)
     ]
     texts = {_symptom(challenge, fault) for fault in hits}
     return texts.pop() if len(texts) == 1 else None
@@ -66,6 +66,7 @@ def _symptom(challenge: Challenge, fault: str) -> str:
     return str(known[fault].symptom) if fault in known else fault
 
 
-def _near(known: list[float], seen: list[float]) -> bool:
+def nearly_equal(known: list[float], seen: list[float]) -> bool:
+    """Whether two lists of projections are those of one output, but for rounding."""
     scale = max(1.0, *map(abs, known))
     return bool(np.allclose(known, seen, rtol=2e-4, atol=2e-4 * scale))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, partial
 from typing import Any
 
 from grader.kit.declare import Source, Verb
@@ -103,11 +103,11 @@ class Driver:
 
         From the text, since byte code differs between versions of Python.
         """
-        return {
-            _first_line(node): _looked_up(node)
-            for node in ast.walk(self._text)
-            if isinstance(node, _FUNCTION)
-        }
+        functions = [node for node in ast.walk(self._text) if isinstance(node, _FUNCTION)]
+        functions.sort(
+            key=lambda node: isinstance(node, ast.FunctionDef)
+        )  # lambdas in its decorators begin there too
+        return {_first_line(node): _looked_up(node) for node in functions}
 
     def _bound(self) -> Iterator[tuple[str, int, bool]]:
         """Give every name bound at the top of the module, its line, and whether a function or class is bound to it."""
@@ -138,7 +138,7 @@ class Driver:
 
     def _setup(self) -> None:
         for name, item in self.setup.items():
-            self._fits(item, self._sizes)
+            self._fits(item, partial(mistake, item=self._sizes))
             if name in CASE_NAMES:
                 raise mistake(f"no size can be called `{name}`", self._sizes)
 
@@ -147,7 +147,7 @@ class Driver:
             if isinstance(item, Source):
                 item.check()
                 for parameter in item.parameters.values():
-                    self._fits(parameter, item.function)
+                    self._fits(parameter, partial(mistake, item=item.function))
 
     def _verbs(self) -> None:
         if not any(name != "create" for name in self.verbs):
@@ -168,7 +168,7 @@ class Driver:
             _merge(item, taken, source.parameters | source.stating(names))
         _merge(item, taken, item.plain)
         for parameter in item.plain.values():
-            self._fits(parameter, item.function)
+            self._fits(parameter, item.fault)
         inputs = {name for names in item.sources.values() for name in names}
         for name in item.may_change - inputs:
             raise item.fault(
@@ -193,20 +193,16 @@ class Driver:
             if name in hints and not (isinstance(hint, Source) or kind_of(hint) or fields):
                 raise item.fault(no_kind(name, hint))
 
-    def _fits(self, item: Parameter, where: Any) -> None:
-        """Whether a parameter's bounds name sizes, and its default is a value of its kind."""
+    def _fits(self, item: Parameter, fault: Callable[[str], DriverError]) -> None:
+        """Make sure that a parameter's bounds name sizes, and that its default is a value of its kind."""
         for name in map(size_named, item.kind.bounds()):
             if name and name not in self.setup:
                 close = did_you_mean(name, self.setup)
-                raise mistake(
-                    f"`{item.name}` is bounded by `{name}`, which is no size of `Setup`{close}",
-                    where,
-                )
+                told = f"`{item.name}` is bounded by `{name}`, which is no size of `Setup`{close}"
+                raise fault(told)
         value = item.default
         if value is not REQUIRED and value is not None and not item.kind.allows(value):
-            raise mistake(
-                f"the default {value!r} of `{item.name}` is not what the case may state", where
-            )
+            raise fault(f"the default {value!r} of `{item.name}` is not what the case may state")
 
 
 def _merge(verb: Verb, taken: dict[str, Parameter], more: Mapping[str, Parameter]) -> None:
@@ -229,11 +225,11 @@ def _first_line(node: ast.FunctionDef | ast.Lambda) -> int:
     return decorators[0].lineno if decorators else node.lineno
 
 
-def _looked_up(node: ast.AST) -> list[str]:
-    """Names with one underscore that are read from an object, in the order of the text."""
-    found = [
-        n for n in ast.walk(node) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load)
-    ]
-    private = [n for n in found if n.attr[:1] == "_" and n.attr[:2] != "__"]
-    ordered = sorted(private, key=lambda n: (n.end_lineno, n.end_col_offset))
-    return list(dict.fromkeys(n.attr for n in ordered))
+def _looked_up(function: ast.FunctionDef | ast.Lambda) -> list[str]:
+    """Names with one underscore that a function's body reads from an object, in the order of the text."""
+    body = function.body if isinstance(function.body, list) else [function.body]
+    nodes = [node for part in body for node in ast.walk(part) if isinstance(node, ast.Attribute)]
+    read = [node for node in nodes if isinstance(node.ctx, ast.Load)]
+    private = [node for node in read if node.attr[:1] == "_" and node.attr[:2] != "__"]
+    private.sort(key=lambda node: (node.end_lineno, node.end_col_offset))
+    return list(dict.fromkeys(node.attr for node in private))

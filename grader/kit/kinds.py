@@ -201,12 +201,11 @@ class Real(_Range):
 
     def _random(self, choose: ChoiceSequence, known: Known) -> float:
         low, high = size_of(self.low, known.sizes), size_of(self.high, known.sizes)
-        fits = [
-            x
-            for x in self.usual
-            if low is None or ((low < x if self.above else low <= x) and x <= high)
-        ]
-        return choose.one_of(fits or [float(high)])
+        if low is None:
+            return choose.one_of(self.usual)
+        inside = [x for x in self.usual if low <= x <= high and not (self.above and x == low)]
+        ends: list[float] = [(low + high) / 2, high]
+        return choose.one_of(inside or ends)
 
     def _schema(self, largest: Sizes) -> Schema:
         return {"type": "number", **self._limits(largest)}

@@ -10,7 +10,6 @@ right answers or verdicts, and importing it does not import torch.
 """
 
 from grader.sandbox.protocol.messages import (
-    MAX_SOURCE,
     Earlier,
     Limits,
     Problem,
@@ -24,7 +23,6 @@ from grader.sandbox.sandbox import Sandbox
 from grader.sandbox.session import Session
 
 __all__ = [
-    "MAX_SOURCE",
     "Earlier",
     "Limits",
     "Problem",

@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
+from grader.ground.limits import MAX_SOURCE_BYTES
 from grader.sandbox.layers import LAYERS, selftest
 from grader.sandbox.process import ForkServerClient, ForkServerDied
-from grader.sandbox.protocol.messages import MAX_SOURCE, Limits, SandboxError, WorkerFailure
+from grader.sandbox.protocol.messages import Limits, SandboxError, WorkerFailure
 from grader.sandbox.session import Session
 
 if TYPE_CHECKING:
@@ -173,8 +174,8 @@ class Sandbox:
 
         Raises WorkerFailure for a source that is too large, SandboxError where nothing can be run.
         """
-        if len(source) > MAX_SOURCE:
-            raise WorkerFailure("protocol", f"the file is larger than {MAX_SOURCE >> 10} KiB")
+        if len(source) > MAX_SOURCE_BYTES:
+            raise WorkerFailure("protocol", f"the file is larger than {MAX_SOURCE_BYTES >> 10} KiB")
         limits = limits or Limits()
         server = self._proven_server()
         try:

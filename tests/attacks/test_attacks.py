@@ -45,7 +45,7 @@ def box() -> Iterator[Sandbox]:
 def content_checked_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         validate_cases(load_challenge("multi_head_attention"))
-        patch.setattr("grader.judge.grade_file.validate_cases", lambda challenge: None)
+        patch.setattr("grader.judge.golden_check.validate_cases", lambda challenge: None)
         yield
 
 

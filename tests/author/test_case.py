@@ -163,6 +163,16 @@ def echo(file, x):
     one = file.keep.sum.add(x)
     return file.keep.sum.add(x * 0) - one
 """
+OPTIONS = """@made("y", "options")
+def with_options(case, tokens: whole(1, 64, "Rows.")):
+    return case.draw(tokens, case.d), {"empty": {}, "full": {"by": {}, "a": 1}}
+
+
+@verb("scaled")
+def scaled_by(file, y, options):
+    assert options == {"empty": {}, "full": {"by": {}, "a": 1}}, options
+    return file.scale(y)
+"""
 TOSS = """@verb("total")
 def toss(file, x):
     import torch
@@ -314,6 +324,40 @@ def test_missing_and_unreadable_case_files_are_refused(
     assert "not an ordinary file" in lines[2]
 
 
+def test_a_helper_verb_is_one_line_and_one_place(
+    make: Make, run: Callable[..., int], tmp_path: Path, capsys: Any
+) -> None:
+    """Nothing else of the challenge speaks of it: schema, inputs, call, names and helpers follow."""
+
+    def spoil(found: dict[str, Any]) -> None:
+        line = 'doubled = helper("scale", "scaled", x=rows)\n'
+        found["driver.py"] = with_verb(found["driver.py"], line).replace("made, ", "helper, made, ")
+
+    make(spoil)
+    path = write(tmp_path / "mine.json", case(kind="unit", steps=[{"do": "doubled", "tokens": 3}]))
+
+    assert run("lint", "tiny", path) == 0
+    capsys.readouterr()
+    assert run("add", "tiny", path, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["kills"] == ["triples"]
+    too_many = case(kind="unit", steps=[{"do": "doubled", "tokens": 65}])
+    assert run("lint", "tiny", write(tmp_path / "other.json", too_many)) == 3
+    assert "65 is greater than the maximum of 64" in capsys.readouterr().err
+
+
+def test_an_empty_dictionary_reaches_the_verb(
+    make: Make, run: Callable[..., int], tmp_path: Path, capsys: Any
+) -> None:
+    def spoil(found: dict[str, Any]) -> None:
+        found["driver.py"] = with_verb(found["driver.py"], OPTIONS)
+
+    make(spoil)
+    path = write(
+        tmp_path / "mine.json", case(kind="unit", steps=[{"do": "scaled_by", "tokens": 2}])
+    )
+    assert run("add", "tiny", path) == 0, capsys.readouterr().err
+
+
 def test_a_case_that_is_not_reproducible_is_refused(
     make: Make, run: Callable[..., int], tmp_path: Path, capsys: Any
 ) -> None:
@@ -341,6 +385,38 @@ def test_a_new_case_is_valid_and_leads_to_its_schema(
     schema = (tmp_path / "deep" / document["$schema"]).resolve()
     assert schema == challenge.cases_schema
     assert "3 cases, nothing wrong" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("left", [("title", "why"), ("title",), ("why",)])
+def test_the_untouched_template_is_refused(
+    left: tuple[str, ...], make: Make, run: Callable[..., int], capsys: Any
+) -> None:
+    challenge = make()
+    before = files(challenge)
+    assert run("new", "tiny", "mine.json") == 0
+    document = json.loads(Path("mine.json").read_text())
+    document["cases"][0] |= dict.fromkeys({"title", "why"} - set(left), "Mine")
+    Path("mine.json").write_text(json.dumps(document))
+
+    assert run("add", "tiny", "mine.json") == 3
+
+    said = capsys.readouterr().err
+    assert said.startswith("kvdojo: mine.json: " + " and ".join(f"`{name}`" for name in left))
+    assert files(challenge) == before
+
+
+def test_the_recipe_of_another_case_is_refused(
+    make: Make, run: Callable[..., int], capsys: Any
+) -> None:
+    challenge = make()
+    assert run("new", "tiny", "mine.json") == 0
+    document = json.loads(Path("mine.json").read_text())
+    document["cases"][0] |= {"title": "Mine", "why": "Mine"}
+    Path("mine.json").write_text(json.dumps(document))
+
+    assert run("add", "tiny", "mine.json") == 3
+    assert "'my-case' has the sizes and steps of 'twice'" in capsys.readouterr().err
+    assert "my-case" not in reload(challenge).cases
 
 
 def test_a_dry_run_writes_nothing(make: Make, run: Callable[..., int], tmp_path: Path) -> None:

@@ -22,21 +22,21 @@ from grader.sandbox import Sandbox
 
 Make = Callable[..., Challenge]
 TABLE = "challenges/other/table.json"
-PLAN = "        self.setup, self.draw = setup, draw\n"
+DRAW = "    return case.draw(tokens, case.d)\n"
 WAYS = {
     "when it is loaded": ("", f"ROOT.joinpath({TABLE!r}).read_text()\n"),
-    "with open": (f"        open(ROOT / {TABLE!r}).close()\n", ""),
-    "with os.open": (f"        os.close(os.open(ROOT / {TABLE!r}, os.O_RDONLY))\n", ""),
-    "with numpy": (f"        import numpy; numpy.fromfile(ROOT / {TABLE!r}, dtype='u1')\n", ""),
-    "through a path with dots": (f"        open(ROOT / 'reference/../{TABLE}').close()\n", ""),
-    "through a link": ("        open(ROOT / 'link.json').close()\n", ""),
-    "as bytes": (f"        open(bytes(ROOT / {TABLE!r})).close()\n", ""),
+    "with open": (f"    open(ROOT / {TABLE!r}).close()\n", ""),
+    "with os.open": (f"    os.close(os.open(ROOT / {TABLE!r}, os.O_RDONLY))\n", ""),
+    "with numpy": (f"    import numpy; numpy.fromfile(ROOT / {TABLE!r}, dtype='u1')\n", ""),
+    "through a path with dots": (f"    open(ROOT / 'reference/../{TABLE}').close()\n", ""),
+    "through a link": ("    open(ROOT / 'link.json').close()\n", ""),
+    "as bytes": (f"    open(bytes(ROOT / {TABLE!r})).close()\n", ""),
 }
 
 
 def reading(way: str) -> Callable[[dict[str, Any]], None]:
     """Make the driver read a file in one of the ways."""
-    in_plan, at_load = WAYS[way]
+    at_draw, at_load = WAYS[way]
     head = (
         "import os\nfrom pathlib import Path\n"
         # a worker has the text of a driver, but no file to look beside
@@ -46,8 +46,9 @@ def reading(way: str) -> Callable[[dict[str, Any]], None]:
         head += f"if Path(__file__).is_absolute():\n    {at_load}"
 
     def spoil(files: dict[str, Any]) -> None:
-        text = files["driver.py"].replace(PLAN, PLAN + in_plan)
-        files["driver.py"] = text.replace("\n\nclass Plan:", f"\n{head}\n\nclass Plan:")
+        text = files["driver.py"].replace(DRAW, at_draw + DRAW)
+        assert DRAW in text
+        files["driver.py"] = text.replace("\n\nclass Setup:", f"\n{head}\n\nclass Setup:")
 
     return spoil
 

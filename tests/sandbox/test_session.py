@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from grader.ground.arrays import TAGS, Array, array
-from grader.sandbox import MAX_SOURCE, Limits, Request, WorkerFailure
+from grader.ground.limits import MAX_SOURCE_BYTES
+from grader.sandbox import Limits, Request, WorkerFailure
 from grader.sandbox.worker.tensors import nest
 from tests.sandbox.conftest import DRIVER
 
@@ -167,7 +168,7 @@ def test_silence_is_explained(ask, source, kind):
 
 def test_a_source_that_is_too_large_is_not_run(sandbox):
     with pytest.raises(WorkerFailure):
-        sandbox.open(b"#" * (MAX_SOURCE + 1), DRIVER)
+        sandbox.open(b"#" * (MAX_SOURCE_BYTES + 1), DRIVER)
 
 
 def test_the_log_is_cut_and_cannot_move_a_cursor(sandbox):

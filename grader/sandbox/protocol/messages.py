@@ -13,7 +13,6 @@ from typing import Any
 from grader.ground.arrays import Array
 from grader.ground.errors import KvdojoError
 
-MAX_SOURCE = 256 << 10  # bytes of a submission
 OUT_OF_MEMORY = 77  # exit code of a worker that had no memory left to say so
 
 

@@ -1,0 +1,453 @@
+"""Add bugs or decoys to a challenge from an edited copy of its reference, after the gate's checks of them.
+
+The order is that of the cost: the text of the edits, then every case on each new entry planted alone, then each new
+bug beside the others.  The files change together or not at all, and are those that recording the challenge anew would
+make.
+"""
+
+from __future__ import annotations
+
+import ast
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from grader.author.case_addition import measure
+from grader.author.kill_matrix import Judged, first_kill, run_cases
+from grader.author.mutants import function_at
+from grader.author.recording import caught_up, recorded, refuse_other_release
+from grader.author.static_checks import entry_faults, lines_of
+from grader.author.wrong_variants import MOST, bug_ids, compatible, decoy_ids, planted
+from grader.content import Bug, Case, Challenge, ContentError
+from grader.content.cases_schema import cases_digest
+from grader.content.edits_from_diff import Marked, edits_of, entries_in
+from grader.content.entries import bug_of
+from grader.content.entries_file import with_entries
+from grader.content.statements import statements
+from grader.content.validation import load_schema, schema_errors
+from grader.ground.invocation import command_line
+from grader.ground.transaction import replace_files
+from grader.judge.fault_dictionary import nearly_equal
+from grader.judge.golden import Golden
+from grader.judge.grading import PARALLEL
+from grader.judge.result import CaseResult
+from grader.sandbox import Sandbox
+
+SETS = 12  # sets of three or more bugs, each with the new one in it
+NAMED = 4  # names in one line
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class BugValue:
+    """What the cases make of one new bug or decoy; `objections` are reasons not to add it, one line each.
+
+    `places` says where the reference changes; `partners` counts the bugs beside which it is caught.
+    """
+
+    bug: Bug
+    places: tuple[str, ...]
+    unit: tuple[str, ...] = ()
+    scenario: tuple[str, ...] = ()
+    partners: int = 0
+    objections: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MeasuredBugs:
+    """New entries and their worth, with golden and witnesses as they are when these are added."""
+
+    values: tuple[BugValue, ...]
+    against_cases: tuple[str, ...]
+    golden: Golden
+    witnesses: Mapping[str, Sequence[str]]
+
+    @property
+    def objections(self) -> list[str]:
+        """All objections to entries and to cases that come with them, each beginning with the id."""
+        told = [f"{value.bug.id!r} {text}" for value in self.values for text in value.objections]
+        return [*told, *self.against_cases]
+
+
+@dataclass
+class _Row:
+    """The results of one new entry planted alone."""
+
+    bug: Bug
+    judged: dict[str, Judged] = field(default_factory=dict)
+    objections: list[str] = field(default_factory=list)
+    partners: int = 0
+
+    @property
+    def failed(self) -> list[CaseResult]:
+        return [item.result for item in self.judged.values() if item.result.status == "failed"]
+
+    def kills(self, kind: str) -> list[str]:
+        return [result.id for result in self.failed if result.kind == kind]
+
+
+def read_entries(challenge: Challenge, edited: str, name: str) -> list[Marked]:
+    """Return what an edited copy of the reference holds; raises ContentError."""
+    _compiles(challenge, edited, name)
+    return entries_in(challenge.reference_text, edited, name)
+
+
+def entry_document(
+    challenge: Challenge, marked: Marked, words: Mapping[str, Any], name: str
+) -> dict[str, Any]:
+    """Return the JSON object of a new entry with its edits, in the order of the file; raises ContentError.
+
+    `words` are its other members, such as `id`, `kind` and `title`.
+    """
+    excluded = {pair["id"] for pair in words.get("excludes", ())}
+    taken = {
+        line: bug.id
+        for bug in challenge.bugs.values()
+        if bug.id not in excluded
+        for line in lines_of(challenge, bug)
+    }
+    edits = edits_of(challenge.reference_text, marked.changes, taken, name)
+    made = {**words, "edits": [{"find": edit.find, "replace": edit.replace} for edit in edits]}
+    return {key: made[key] for key in ORDER if key in made}
+
+
+ORDER = (
+    *("id", "kind", "family", "difficulty", "title", "edits", "symptom", "explanation"),
+    *("hints", "sources", "raises", "excludes"),
+)
+
+
+def text_faults(challenge: Challenge, entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what is wrong with new entries that shows without running anything, each line with the id."""
+    lines = schema_errors({"bugs": list(entries)}, load_schema("bugs-v1"), "the entry")
+    for entry in entries:
+        if entry.get("id") in challenge.bugs:
+            lines.append(f"{entry['id']!r} is taken by another entry of bugs.json; choose a new id")
+        for pair in entry.get("excludes", ()):
+            if pair["id"] not in challenge.bugs:
+                lines.append(
+                    f"{entry.get('id')!r} excludes {pair['id']!r}, which is not in bugs.json"
+                )
+    if lines:
+        return lines
+    both = extended(challenge, entries)
+    ids = [entry["id"] for entry in entries]
+    for name, text in entry_faults(both, ids):
+        offer = ""
+        if "edits too" in text:
+            other = text.split("'")[1]
+            offer = f'; change another line, or say why they are never planted together: --excludes {other} "..."'
+        lines.append(f"{name!r} {text}{offer}")
+    return lines or list(_twins(both, ids))
+
+
+def extended(
+    challenge: Challenge,
+    entries: Sequence[Mapping[str, Any]],
+    cases: Sequence[tuple[Mapping[str, Any], Case]] = (),
+) -> Challenge:
+    """Return the challenge with more bugs, decoys and cases, as if they stood at the end of its files."""
+    path = challenge.folder / "bugs.json"
+    made = replace(challenge)
+    new = {entry["id"]: bug_of(path, entry) for entry in entries}
+    # these properties are kept in the object once they are read; here they are given in advance
+    made.__dict__["bugs"] = {**challenge.bugs, **new}
+    made.__dict__["cases"] = {**challenge.cases, **{case.id: case for _, case in cases}}
+    made.__dict__["case_entries"] = [*challenge.case_entries, *(dict(entry) for entry, _ in cases)]
+    return made
+
+
+def measure_bugs(
+    sandbox: Sandbox,
+    challenge: Challenge,
+    entries: Sequence[Mapping[str, Any]],
+    cases: Sequence[tuple[Mapping[str, Any], Case]] = (),
+    progress: Progress | None = None,
+) -> MeasuredBugs:
+    """Run every case on each new entry, and each new bug beside the others.
+
+    `cases` are new ones that are added with the entries, as JSON and as a value.  Raises ContentError when the
+    challenge is not recorded or a case is none, and GraderError when something cannot be judged.
+    """
+    golden, witnesses = caught_up(sandbox, challenge)
+    both = extended(challenge, entries)
+    rows = [_Row(both.bugs[entry["id"]]) for entry in entries]
+    _run_rows(sandbox, both, golden, rows, list(challenge.cases.values()))
+    known: Mapping[str, Sequence[str]] = {**witnesses, **_killers(rows)}
+    golden = _told(golden, rows)
+    against: list[str] = []
+    for number, (_, case) in enumerate(cases):
+        measured = measure(sandbox, both, case, progress, (golden, known))
+        golden, known = measured.golden, measured.witnesses
+        against += measured.value.objections
+        both = extended(challenge, entries, cases[: number + 1])
+        _run_rows(sandbox, both, golden, rows, [case])
+    known = {**known, **_killers(rows)}
+    for row in rows:
+        row.objections += _alone(both, golden, row)
+    if not against and not any(row.objections for row in rows):
+        _beside(sandbox, both, golden, rows, known, progress)
+    golden = replace(golden, content=cases_digest(both))
+    return MeasuredBugs(tuple(_value(both, row) for row in rows), tuple(against), golden, known)
+
+
+def write_bugs(
+    sandbox: Sandbox,
+    challenge: Challenge,
+    entries: Sequence[Mapping[str, Any]],
+    cases: Sequence[tuple[Mapping[str, Any], Case]],
+    found: MeasuredBugs,
+) -> None:
+    """Put measured entries into the files of a challenge that is locked; raises ContentError and OSError."""
+    refuse_other_release(sandbox, challenge, found.golden)
+    both = extended(challenge, entries, cases)
+    files = recorded(both, found.golden, found.witnesses, both.case_entries)
+    text = (challenge.folder / "bugs.json").read_bytes()
+    replace_files(challenge.folder, {**files, "bugs.json": with_entries(text, "bugs", entries)})
+
+
+def readers_of_bugs(challenge: Challenge, others: Sequence[Challenge]) -> list[str]:
+    """Return the other challenges whose driver reads this one's bugs.json: they must be recorded anew."""
+    name = f"challenges/{challenge.id}/bugs.json"
+    return [other.id for other in others if name in other.declared and other.id != challenge.id]
+
+
+def _compiles(challenge: Challenge, edited: str, name: str) -> None:
+    if not challenge.file.endswith(".py"):
+        return  # a JSON document is read by the checks of its edits
+    try:
+        ast.parse(edited)
+    except SyntaxError as error:
+        where = f"line {error.lineno}: " if error.lineno else ""
+        raise ContentError(f"{name}: {where}{error.msg}") from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise ContentError(f"{name}: is no Python file: {error}") from None
+
+
+def _twins(challenge: Challenge, ids: Sequence[str]) -> Iterator[str]:
+    """Entries that come to the same statements as another one, or as the reference itself."""
+    reference = statements(challenge.reference_text)
+    made = {name: statements(planted(challenge, name).decode()) for name in challenge.bugs}
+    for name in ids:
+        if made[name] == reference and challenge.bugs[name].kind == "bug":
+            yield f"{name!r} changes nothing that is executed"
+        for other in list(challenge.bugs)[: list(challenge.bugs).index(name)]:
+            if made[name] == made[other] != reference:
+                yield f"{name!r} is {other!r} once more: both come to the same code"
+
+
+def _run_rows(
+    sandbox: Sandbox,
+    challenge: Challenge,
+    golden: Golden,
+    rows: Sequence[_Row],
+    cases: Sequence[Case],
+) -> None:
+    """Run cases on each new entry planted alone, and add the results to its row."""
+    jobs = [
+        partial(run_cases, sandbox, challenge, golden, planted(challenge, row.bug.id), cases)
+        for row in rows
+    ]
+    for row, judged in zip(rows, _run(jobs, None), strict=True):
+        row.judged |= judged
+
+
+def _killers(rows: Sequence[_Row]) -> dict[str, list[str]]:
+    """Return the cases that fail on each new bug."""
+    return {row.bug.id: [r.id for r in row.failed] for row in rows if row.bug.kind == "bug"}
+
+
+def _alone(challenge: Challenge, golden: Golden, row: _Row) -> Iterator[str]:
+    """What speaks against an entry that was planted alone."""
+    if row.bug.kind == "decoy":
+        for result in row.failed[:NAMED]:
+            why = result.cause.rationale if result.cause else ""
+            yield f"fails {result.id!r} ({why}), and a decoy changes no result; add it without --decoy"
+        return
+    if not row.failed:
+        yield f"is caught by no case. {_advice(challenge, golden, row.bug)}"
+        return
+    if not row.kills("unit"):
+        yield f"is caught by no unit case, so nothing shows where it is. {_advice(challenge, golden, row.bug)}"
+    if not row.kills("scenario"):
+        yield (
+            "is caught by no scenario, so no user of the code would notice it."
+            f" `{command_line('case', 'new', challenge.id)}` begins a scenario, and --case FILE adds it with the bug"
+        )
+    for other in bug_ids(challenge):
+        if other != row.bug.id and _behaves_alike(challenge, golden, row, other):
+            yield f"gives the outputs of {other!r} in every case; add a case that tells them apart first"
+
+
+def _advice(challenge: Challenge, golden: Golden, bug: Bug) -> str:
+    """Say which unit case to add: one that asks the helper in which the edit stands."""
+    helpers = {name.rsplit(".", 1)[-1] for name in _functions(challenge, bug)} - {""}
+    new = command_line("case", "new", challenge.id)
+    about = [
+        case.id
+        for case in challenge.cases.values()
+        if case.kind == "unit"
+        and helpers & {need.rsplit(".", 1)[-1] for need in golden.cases[case.id].needs}
+    ]
+    where = " and ".join(f"`{name}`" for name in sorted(helpers)) or "the module itself"
+    if about:
+        names = ", ".join(about[:NAMED])
+        return (
+            f"Give a unit case about {where} with other sizes than {names}, which accept it:"
+            f" `{new}` begins one, and --case FILE adds it with the bug"
+        )
+    return (
+        f"Give a unit case about {where}, of which no unit case asks yet: `{new}` lists the verbs,"
+        " and --case FILE adds it with the bug"
+    )
+
+
+def _functions(challenge: Challenge, bug: Bug) -> list[str]:
+    """Return the qualified names of the functions in which an entry's edits stand."""
+    if not challenge.file.endswith(".py"):
+        return []
+    lines = sorted(_changed_lines(challenge, bug))
+    found = [function_at(challenge.reference_text, line + 1) for line in lines]
+    return list(dict.fromkeys(found))
+
+
+def _changed_lines(challenge: Challenge, bug: Bug) -> set[int]:
+    """Return the lines of the reference that an entry really changes: without what only makes its `find` unique."""
+    (entry,) = entries_in(challenge.reference_text, planted(challenge, bug.id).decode(), bug.id)
+    return {
+        line
+        for change in entry.changes
+        for line in range(change.start, max(change.end, change.start + 1))
+    }
+
+
+def _behaves_alike(challenge: Challenge, golden: Golden, row: _Row, other: str) -> bool:
+    """Whether every wrong output of a new bug is that of a known one, and no case tells them apart."""
+    if sorted(challenge.bugs[other].witnesses) != sorted(result.id for result in row.failed):
+        return False
+    compared = 0
+    for name, item in row.judged.items():
+        known, seen = golden.cases[name].symptoms.get(other), item.result.sketch
+        if (known is None) != (seen is None):
+            return False
+        if known is not None and seen is not None:
+            step, output, projections = known
+            compared += 1
+            if (step, output) != (seen.step, seen.output):
+                return False
+            if not nearly_equal(projections, seen.projections):
+                return False
+    return compared > 0
+
+
+def _beside(
+    sandbox: Sandbox,
+    challenge: Challenge,
+    golden: Golden,
+    rows: Sequence[_Row],
+    known: Mapping[str, Sequence[str]],
+    progress: Progress | None,
+) -> None:
+    """Plant each new bug with every other and in larger sets, and all decoys together."""
+    groups: list[tuple[_Row, tuple[str, ...]]] = []
+    for row in (row for row in rows if row.bug.kind == "bug"):
+        others = [name for name in bug_ids(challenge) if name != row.bug.id]
+        pairs = [(row.bug.id, other) for other in others]
+        groups += [(row, pair) for pair in pairs if compatible(challenge, pair)]
+        groups += [(row, group) for group in _sets(challenge, row.bug.id, others)]
+    loud = _loudest_first(challenge, known)
+    jobs = [
+        partial(
+            first_kill,
+            *(sandbox, challenge, golden, planted(challenge, *group)),
+            _first(loud, known, group),
+        )
+        for _, group in groups
+    ]
+    for (row, group), kill in zip(groups, _run(jobs, progress), strict=True):
+        names = [name for name in group if name != row.bug.id]
+        if kill is None:
+            shown = " and ".join(repr(name) for name in names)
+            offer = f'; if they undo each other: --excludes {names[0]} "..."' * (len(names) == 1)
+            row.objections.append(
+                f"passes every case beside {shown}; add a case that refuses both{offer}"
+            )
+        elif len(names) == 1:
+            row.partners += 1
+    decoys = tuple(decoy_ids(challenge))
+    if any(row.bug.kind == "decoy" for row in rows) and compatible(challenge, decoys):
+        source = planted(challenge, *decoys)
+        if kill := first_kill(sandbox, challenge, golden, source, loud):
+            rows[-1].objections.append(f"fails {kill.id!r} when all decoys are planted together")
+
+
+def _sets(challenge: Challenge, name: str, others: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Seeded sets of three or more bugs, the new one among them, that may be planted together."""
+    draw = random.Random(name)
+    for _ in range(SETS if len(others) > 1 else 0):
+        size = draw.randint(2, min(len(others), MOST - 1))
+        group = (name, *sorted(draw.sample(list(others), size)))
+        if compatible(challenge, group):
+            yield group
+
+
+def _loudest_first(challenge: Challenge, known: Mapping[str, Sequence[str]]) -> list[Case]:
+    counts = dict.fromkeys(challenge.cases, 0)
+    for cases in known.values():
+        for case in cases:
+            counts[case] = counts.get(case, 0) + 1
+    return sorted(challenge.cases.values(), key=lambda case: (-counts[case.id], case.id))
+
+
+def _first(
+    cases: Sequence[Case], known: Mapping[str, Sequence[str]], group: Sequence[str]
+) -> list[Case]:
+    """Put the cases first that catch the first of a group alone; which one refuses it makes no difference."""
+    telling = set(known.get(group[0], ()))
+    return sorted(cases, key=lambda case: case.id not in telling)
+
+
+def _run(jobs: Sequence[Callable[[], Any]], progress: Progress | None) -> list[Any]:
+    results = []
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        for result in pool.map(lambda job: job(), jobs):
+            results.append(result)
+            if progress:
+                progress(len(results), len(jobs))
+    return results
+
+
+def _value(challenge: Challenge, row: _Row) -> BugValue:
+    lines = sorted(line + 1 for line in _changed_lines(challenge, row.bug))
+    names = _functions(challenge, row.bug)
+    where = f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}"
+    places = (where, *(name for name in names if name))
+    return BugValue(
+        replace(row.bug, raises=_raises(row)),
+        places,
+        tuple(row.kills("unit")),
+        tuple(row.kills("scenario")),
+        row.partners,
+        tuple(row.objections),
+    )
+
+
+def _raises(row: _Row) -> bool:
+    """Whether the planted code raises on its ordinary path: in more than half of the scenarios."""
+    scenarios = [i.result for i in row.judged.values() if i.result.kind == "scenario"]
+    raised = [r for r in scenarios if r.cause and r.cause.kind in ("raised", "crashed")]
+    return row.bug.kind == "bug" and 2 * len(raised) > len(scenarios)
+
+
+def _told(golden: Golden, rows: Sequence[_Row]) -> Golden:
+    """Return the golden with the wrong outputs of the new bugs in its fault dictionary."""
+    cases = dict(golden.cases)
+    for row in (row for row in rows if row.bug.kind == "bug"):
+        for name, item in row.judged.items():
+            if item.result.sketch:
+                seen = {**cases[name].symptoms, row.bug.id: list(item.result.sketch)}
+                cases[name] = replace(cases[name], symptoms=seen)
+    return replace(golden, cases=cases)
