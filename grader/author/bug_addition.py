@@ -43,9 +43,12 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class BugValue:
-    """What the cases make of one new bug or decoy; `objections` are reasons not to add it, one line each.
+    """What the cases make of one new bug or decoy.
 
-    `places` says where the reference changes; `partners` counts the bugs beside which it is caught.
+    - `places`: where the reference changes, such as `("line 42", "CachedAttention._mask")`;
+    - `unit`, `scenario`: the cases that fail when it is planted alone;
+    - `partners`: the number of other bugs beside which some case refuses it;
+    - `objections`: reasons not to add it, one line each, to be read behind the id.
     """
 
     bug: Bug
@@ -58,7 +61,10 @@ class BugValue:
 
 @dataclass(frozen=True)
 class MeasuredBugs:
-    """New entries and their worth, with golden and witnesses as they are when these are added."""
+    """New entries and their value, with the golden and the witnesses as they are once they are added.
+
+    `against_cases` are objections to cases that come with them.
+    """
 
     values: tuple[BugValue, ...]
     against_cases: tuple[str, ...]
@@ -96,11 +102,15 @@ def read_entries(challenge: Challenge, edited: str, name: str) -> list[Marked]:
 
 
 def entry_document(
-    challenge: Challenge, marked: Marked, words: Mapping[str, Any], name: str
+    challenge: Challenge,
+    marked: Marked,
+    words: Mapping[str, Any],
+    name: str,
+    others: Sequence[Marked] = (),
 ) -> dict[str, Any]:
     """Return the JSON object of a new entry with its edits, in the order of the file; raises ContentError.
 
-    `words` are its other members, such as `id`, `kind` and `title`.
+    `words` are its other members, such as `id`, `kind` and `title`; `others` are entries that are added with it.
     """
     excluded = {pair["id"] for pair in words.get("excludes", ())}
     taken = {
@@ -109,6 +119,9 @@ def entry_document(
         if bug.id not in excluded
         for line in lines_of(challenge, bug)
     }
+    for other in others:
+        for change in other.changes if other is not marked else ():
+            taken |= dict.fromkeys(range(change.start, change.end), other.id)
     edits = edits_of(challenge.reference_text, marked.changes, taken, name)
     made = {**words, "edits": [{"find": edit.find, "replace": edit.replace} for edit in edits]}
     return {key: made[key] for key in ORDER if key in made}

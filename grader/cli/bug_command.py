@@ -246,7 +246,9 @@ def _documents(
     from grader.author.bug_addition import entry_document, text_faults
 
     made = [
-        entry_document(challenge, entry, bug_questions.entry_words(words, kind), shown(file))
+        entry_document(
+            challenge, entry, bug_questions.entry_words(words, kind), shown(file), entries
+        )
         for entry, words, kind in zip(entries, told, kinds, strict=True)
     ]
     if lines := text_faults(challenge, made):
