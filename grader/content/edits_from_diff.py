@@ -96,19 +96,42 @@ def edits_of(
     makes a `find` unique; then ContentError is raised.
     """
     old = reference.splitlines(keepends=True)
-    spans = [_grown(reference, old, change, taken.keys()) for change in changes]
+    spans = [_grown(reference, old, _Span((change,)), taken.keys()) for change in changes]
     while any(first.end > second.start for first, second in pairwise(spans)):
         at = next(i for i, (a, b) in enumerate(pairwise(spans)) if a.end > b.start)
-        joined = _joined(old, spans[at], spans[at + 1], changes)
-        spans[at : at + 2] = [_grown(reference, old, joined, taken.keys())]
+        both = spans[at].joined(spans[at + 1])
+        spans[at : at + 2] = [_grown(reference, old, both, taken.keys())]
     own = {line for change in changes for line in range(change.start, change.end)}
     for span in spans:
         for line in sorted(set(range(span.start, span.end)) & taken.keys() - own):
             raise ContentError(
-                f"{name}: the change at {span.where} cannot be told from other text without line {line + 1},"
-                f" which {taken[line]!r} edits; change a line that stands only once"
+                f"{name}: the change at {span.changes[0].where} cannot be told from other text without"
+                f" line {line + 1}, which {taken[line]!r} edits; change a line that stands only once"
             )
-    return tuple(Edit("".join(old[s.start : s.end]), "".join(s.lines)) for s in spans)
+    return tuple(Edit("".join(old[s.start : s.end]), s.text(old)) for s in spans)
+
+
+class _Span:
+    """Lines `[start, end)` of the reference that one edit replaces: those of its changes, and lines around them."""
+
+    def __init__(self, changes: tuple[Change, ...], start: int = -1, end: int = -1) -> None:
+        self.changes = changes
+        self.start = changes[0].start if start < 0 else start
+        self.end = changes[-1].end if end < 0 else end
+
+    def joined(self, other: _Span) -> _Span:
+        """Return a span of both, of which `other` begins later."""
+        changes = (*self.changes, *other.changes)
+        return _Span(changes, min(self.start, other.start), max(self.end, other.end))
+
+    def text(self, old: Sequence[str]) -> str:
+        """Return what the lines become."""
+        made: list[str] = []
+        at = self.start
+        for change in self.changes:
+            made += [*old[at : change.start], *change.lines]
+            at = change.end
+        return "".join([*made, *old[at : self.end]])
 
 
 def _without_marks(text: str) -> tuple[list[str], dict[int, tuple[str, str]]]:
@@ -189,41 +212,24 @@ def _refuse_much(found: Sequence[Marked], name: str) -> None:
             )
 
 
-def _grown(text: str, old: Sequence[str], change: Change, taken: Collection[int]) -> Change:
-    """Take in lines behind and before the change in turn until the old text stands once; others' lines come last."""
-    behind = True
-    while change.start == change.end or not _stands_once(text, old, change):
-        after, before = change.end < len(old), change.start > 0
+def _grown(text: str, old: Sequence[str], span: _Span, taken: Collection[int]) -> _Span:
+    """Take in lines behind and before in turn until the old text stands once; lines of other entries come last."""
+    start, end, behind = span.start, span.end, True
+    while start == end or not _stands_once(text, old, start, end):
+        after, before = end < len(old), start > 0
         if not after and not before:
-            raise ContentError("the reference is one line, and it changes")
-        free_after = after and change.end not in taken
-        free_before = before and change.start - 1 not in taken
+            raise ContentError("the reference is empty")
+        free_after = after and end not in taken
+        free_before = before and start - 1 not in taken
         forward = after and (behind or not before)
         if free_after != free_before:
             forward = free_after
-        if forward:
-            line = old[change.end]
-            change = replace(change, end=change.end + 1, lines=(*change.lines, line))
-        else:
-            line = old[change.start - 1]
-            change = replace(change, start=change.start - 1, lines=(line, *change.lines))
+        start, end = (start, end + 1) if forward else (start - 1, end)
         behind = not behind
-    return change
+    return _Span(span.changes, start, end)
 
 
-def _stands_once(text: str, old: Sequence[str], change: Change) -> bool:
-    """Whether the old lines of a change stand once in the text, and there: blank ones may be found within others."""
-    find = "".join(old[change.start : change.end])
-    return text.count(find) == 1 and text.index(find) == sum(map(len, old[: change.start]))
-
-
-def _joined(old: Sequence[str], one: Change, two: Change, changes: Sequence[Change]) -> Change:
-    """Make one change of two whose lines have come to overlap, from what was changed to begin with."""
-    start, end = min(one.start, two.start), max(one.end, two.end)
-    lines: list[str] = []
-    at = start
-    for change in changes:
-        if start <= change.start and change.end <= end:
-            lines += [*old[at : change.start], *change.lines]
-            at = change.end
-    return Change(start, end, (*lines, *old[at:end]), one.kind, one.id)
+def _stands_once(text: str, old: Sequence[str], start: int, end: int) -> bool:
+    """Whether some lines stand once in the text, and there: blank ones may be found within others."""
+    find = "".join(old[start:end])
+    return text.count(find) == 1 and text.index(find) == sum(map(len, old[:start]))

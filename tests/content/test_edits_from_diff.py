@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from grader.content import ContentError, challenge_ids, load_challenge
@@ -43,10 +43,16 @@ def test_every_shipped_entry_is_found_again(name: str) -> None:
 LINES = st.lists(st.sampled_from(["a\n", "b\n", "c\n", "\n"]), min_size=2, max_size=12)
 
 
-@given(LINES, LINES)
-def test_whatever_is_edited_comes_out_again(old: list[str], new: list[str]) -> None:
-    reference, edited = "".join(old), "".join(new)
-    assume(reference != edited)
+@settings(max_examples=500, suppress_health_check=[HealthCheck.filter_too_much])
+@example(["\n", "a\n", "b\n"], ["a\n", "\n", "b\n", "a\n", "c\n", "b\n"], False, False)
+@example(["a\n", "\n", "\n"], ["b\n", "a\n"], False, False)
+@given(LINES, LINES, st.booleans(), st.booleans())
+def test_whatever_is_edited_comes_out_again(
+    old: list[str], new: list[str], cut_old: bool, cut_new: bool
+) -> None:
+    reference = "".join(old)[: -1 if cut_old else None]
+    edited = "".join(new)[: -1 if cut_new else None]
+    assume(reference and reference != edited)
     try:
         (entry,) = entries_in(reference, edited, "mine.py")
     except ContentError:
