@@ -31,9 +31,9 @@ class Here:
     def __init__(self) -> None:
         from grader.sandbox.worker.host import WorkerHost
 
-        self.desk = WorkerHost(CHALLENGE.file, isolated=False)
+        self.host = WorkerHost(CHALLENGE.file, isolated=False)
         self.loaded = reply(
-            self.desk.load(SUBMISSION.read_bytes(), codec.pack_driver(CHALLENGE.driver))
+            self.host.load(SUBMISSION.read_bytes(), codec.pack_driver(CHALLENGE.driver))
         )
 
     def pipeline(self, requests: object) -> int:
@@ -45,7 +45,7 @@ class Here:
 
     def ask(self, request: Request, *, max_reply_bytes: int) -> Reply:
         """Call one verb."""
-        return reply(self.desk.answer(codec.pack_request(request, max_reply_bytes)))
+        return reply(self.host.answer(codec.pack_request(request, max_reply_bytes)))
 
 
 def reply(blob: bytes) -> Reply:

@@ -1,1 +1,1 @@
-"""Tools for authors: record goldens, measure what each case is worth, and the gate that content must pass."""
+"""For authors: record goldens, add cases and bugs, measure what each case is worth, and the gate for content."""

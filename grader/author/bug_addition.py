@@ -25,7 +25,7 @@ from grader.content import Bug, Case, Challenge, ContentError
 from grader.content.cases_schema import cases_digest
 from grader.content.edits_from_diff import Marked, edits_of, entries_in
 from grader.content.entries import bug_of
-from grader.content.entries_file import with_entries
+from grader.content.jsonfile import with_entries
 from grader.content.statements import statements
 from grader.content.validation import load_schema, schema_errors
 from grader.ground.invocation import command_line
@@ -228,7 +228,7 @@ def _compiles(challenge: Challenge, edited: str, name: str) -> None:
 
 
 def _twins(challenge: Challenge, ids: Sequence[str]) -> Iterator[str]:
-    """Entries that come to the same statements as another one, or as the reference itself."""
+    """Yield the new entries that come to the same statements as another one, or as the reference itself."""
     reference = statements(challenge.reference_text)
     made = {name: statements(planted(challenge, name).decode()) for name in challenge.bugs}
     for name in ids:
@@ -261,7 +261,7 @@ def _killers(rows: Sequence[_Row]) -> dict[str, list[str]]:
 
 
 def _alone(challenge: Challenge, golden: Golden, row: _Row) -> Iterator[str]:
-    """What speaks against an entry that was planted alone."""
+    """Yield what speaks against an entry, from its results when it is planted alone."""
     if row.bug.kind == "decoy":
         for result in row.failed[:NAMED]:
             why = result.cause.rationale if result.cause else ""
@@ -283,7 +283,7 @@ def _alone(challenge: Challenge, golden: Golden, row: _Row) -> Iterator[str]:
 
 
 def _advice(challenge: Challenge, golden: Golden, bug: Bug) -> str:
-    """Say which unit case to add: one that asks the helper in which the edit stands."""
+    """Return the advice which unit case to add: one about the helper in which the edit stands."""
     helpers = {name.rsplit(".", 1)[-1] for name in _functions(challenge, bug)} - {""}
     new = command_line("case", "new", challenge.id)
     about = [
@@ -351,7 +351,7 @@ def _beside(
     known: Mapping[str, Sequence[str]],
     progress: Progress | None,
 ) -> None:
-    """Plant each new bug with every other and in larger sets, and all decoys together."""
+    """Plant each new bug with every other and in larger sets, and all decoys together; add what speaks against it."""
     groups: list[tuple[_Row, tuple[str, ...]]] = []
     for row in (row for row in rows if row.bug.kind == "bug"):
         others = [name for name in bug_ids(challenge) if name != row.bug.id]
@@ -385,7 +385,7 @@ def _beside(
 
 
 def _sets(challenge: Challenge, name: str, others: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """Seeded sets of three or more bugs, the new one among them, that may be planted together."""
+    """Yield seeded sets of three or more bugs, the new one among them, that may be planted together."""
     draw = random.Random(name)
     for _ in range(SETS if len(others) > 1 else 0):
         size = draw.randint(2, min(len(others), MOST - 1))
@@ -405,7 +405,7 @@ def _loudest_first(challenge: Challenge, known: Mapping[str, Sequence[str]]) -> 
 def _first(
     cases: Sequence[Case], known: Mapping[str, Sequence[str]], group: Sequence[str]
 ) -> list[Case]:
-    """Put the cases first that catch the first of a group alone; which one refuses it makes no difference."""
+    """Return the cases, first those that catch the new bug of a group: most likely one of them refuses the group."""
     telling = set(known.get(group[0], ()))
     return sorted(cases, key=lambda case: case.id not in telling)
 

@@ -1,4 +1,4 @@
-"""Add one case to a challenge: measure it on everything that is known to be wrong, then write all that follows from it.
+"""Add one case to a challenge: measure it on all that is known to be wrong, then write it and what follows from it.
 
 The files change together or not at all, and are those that recording the challenge anew would make.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 from grader.author.case_value import CaseValue, case_value
 from grader.author.kill_matrix import kill_matrix
-from grader.author.recording import caught_up, recorded, refuse_other_release, with_symptoms
+from grader.author.recording import agree, caught_up, recorded, refuse_other_release, with_symptoms
 from grader.author.wrong_variants import decoy_ids, planted
 from grader.content import Case, Challenge, ContentError
 from grader.content.cases_schema import cases_digest
@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Measured:
-    """A case and its worth, with the golden and the witnesses of each bug as they are when it is added."""
+    """A case and its value, with the golden and the witnesses of each bug as they are once it is added."""
 
     case: Case
     golden: Golden
@@ -70,7 +70,7 @@ def expect(sandbox: Sandbox, challenge: Challenge, case: Case) -> CaseGolden:
     for _ in range(2):
         with Oracle(sandbox, challenge) as oracle:
             twice.append(oracle.expect(case))
-    if not _same(*twice):
+    if not agree(*twice, exactly=True):
         raise ContentError(
             f"case {case.id!r}: the reference answers differently when it is asked again;"
             " a case must not depend on time, chance or what ran before"
@@ -109,7 +109,7 @@ def locking(
 
 
 def _honest(sandbox: Sandbox, challenge: Challenge, case: Case, made: CaseGolden) -> None:
-    """The reference and every decoy must pass, or the case judges something else than its contract."""
+    """Raise ContentError unless the reference and every decoy pass the case: they are right."""
     sources = {"the reference": challenge.reference.read_bytes()}
     sources |= {f"the decoy {name!r}": planted(challenge, name) for name in decoy_ids(challenge)}
     for name, source in sources.items():
@@ -119,17 +119,3 @@ def _honest(sandbox: Sandbox, challenge: Challenge, case: Case, made: CaseGolden
             raise ContentError(
                 f"case {case.id!r}: {name} is right and fails it: {result.cause.rationale}"
             )
-
-
-def _same(one: CaseGolden, other: CaseGolden) -> bool:
-    if (one.fingerprint, one.needs) != (other.fingerprint, other.needs):
-        return False
-    return all(
-        (a.raised, dict(a.values), dict(a.dtypes)) == (b.raised, dict(b.values), dict(b.dtypes))
-        and a.tensors.keys() == b.tensors.keys()
-        and all(
-            item.values.tobytes() == b.tensors[name].values.tobytes()
-            for name, item in a.tensors.items()
-        )
-        for a, b in zip(one.steps, other.steps, strict=True)
-    )

@@ -1,4 +1,4 @@
-"""What one case is worth: the bugs it catches, those only it catches, the cases it replaces, and what is against it.
+"""The value of one case: the bugs it catches, those only it catches, the cases it replaces, and what is against it.
 
 Judged from results; runs nothing.
 """
@@ -21,7 +21,15 @@ MOST = 0.9  # of the scenarios: a trivial solution that so many refuse needs no 
 
 @dataclass(frozen=True)
 class CaseValue:
-    """The findings on one case; `objections` are reasons not to add it, one line each."""
+    """The findings on one case.  All names are ids of bugs, but for `refused` and `accepted` (trivial solutions) and
+    `replaces` and `covered_by` (cases of the same kind).
+
+    - `kills`: the bugs that it catches; `alone`: those that no other case catches; `new_kind`: those that only cases of
+      the other kind caught, so that it is the first unit case or the first scenario to do so;
+    - `replaces`: cases that catch nothing that it does not; `covered_by`: cases that catch all that it does;
+    - `nearest`: the trivial solution that came nearest to being accepted, and by how many tolerances it missed;
+    - `objections`: reasons not to add the case, one line each.
+    """
 
     case: Case
     price: Cost
@@ -46,9 +54,10 @@ def case_value(
     price: Cost,
     witnesses: Mapping[str, Sequence[str]],
 ) -> CaseValue:
-    """Weigh a case whose results on every bug and trivial solution are `matrix`.
+    """Return the value of a case; `matrix` holds its results on every bug and trivial solution.
 
-    `golden` is that of the cases there are, and `witnesses` says which of these catch each bug.
+    `golden` is that of the cases there are, `made` that of the new one, and `witnesses` says which of the cases there
+    are catch each bug.
     """
     known = catches(challenge, witnesses)
     kills = tuple(name for name in bug_ids(challenge) if name in matrix.kills(case.id))
@@ -82,7 +91,7 @@ def case_value(
 
 
 def _newly_redundant(rows: Mapping[str, set[str]], kills: set[str]) -> list[str]:
-    """Return the cases that catch nothing beyond the new one, and that no case before covered."""
+    """Return the cases that the new one makes redundant, and that no other case made so already."""
     return [
         name
         for name, row in rows.items()
@@ -102,7 +111,7 @@ def catches(challenge: Challenge, witnesses: Mapping[str, Sequence[str]]) -> dic
 def _margins(
     made: CaseGolden, matrix: KillMatrix, case: Case, refused: Sequence[str]
 ) -> dict[str, float]:
-    """How many tolerances the answers miss by that are refused for their numbers."""
+    """Return by how many tolerances each trivial answer missed that was refused for its numbers."""
     seen = {
         name: matrix.excess[name][case.id] for name in refused if matrix.rows[name][case.id].sketch
     }
@@ -110,7 +119,7 @@ def _margins(
 
 
 def _copied(challenge: Challenge, case: Case) -> list[str]:
-    """A case with the sizes and steps of another one asks nothing new, whatever its seed."""
+    """Object to a case with the sizes and steps of another one: whatever its seed, it asks nothing new."""
     return [
         f"{case.id!r} has the sizes and steps of {other.id!r}: only its numbers differ."
         " Change sizes or steps."
@@ -163,7 +172,7 @@ def _trivial(
 
 
 def _thoughtless(challenge: Challenge, golden: Golden) -> list[str]:
-    """Trivial solutions that nearly every scenario refuses for their numbers, so that each new one should."""
+    """Return the trivial solutions that nearly every scenario refuses for their numbers: each new one should too."""
     scenarios = [
         golden.cases[case.id].symptoms
         for case in challenge.cases.values()

@@ -1,4 +1,4 @@
-"""Check that a challenge's points.json speaks of things that exist: methods, families, bugs, points.
+"""Check that a challenge's points.json names what exists: methods, families of bugs, bugs, points.
 
 Whether its points tell mistakes apart is measured by `benchmarks.diagnosis`, not here.
 """

@@ -1,4 +1,7 @@
-"""Answers that need no thought: zeros, NaN, and the previous output again, held against a golden."""
+"""Answers that need no thought, compared with a golden: zeros, NaN, and the previous step's output again.
+
+They need no run: a case whose golden is near zero would pass a file that returns zeros.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ CLOSE = 0.1  # two steps may rightly give the same output; then the previous one
 
 
 def constant_answers(golden: CaseGolden) -> dict[str, float]:
-    """Return by how many tolerances each such answer would miss; none where no floating-point output is judged."""
+    """Return by how many tolerances zeros and the previous output would miss.
+
+    For example `{"zeros": 3400.0, "previous output": 12.5}`; empty where no floating-point output is judged.
+    """
     ratios = {"zeros": _zeros(golden)}
     if (previous := _previous(golden)) >= CLOSE:
         ratios["previous output"] = previous
@@ -33,7 +39,7 @@ def accepts_nan(golden: CaseGolden) -> bool:
 
 
 def _zeros(golden: CaseGolden) -> float:
-    """The best that can be said against zeros: their worst number."""
+    """Return by how many tolerances the worst number of all outputs would miss: one wrong number fails a case."""
     gaps = [
         ratio(item.values, step, name)
         for step in golden.steps
@@ -43,7 +49,7 @@ def _zeros(golden: CaseGolden) -> float:
 
 
 def _previous(golden: CaseGolden) -> float:
-    """The least that can be said against the previous step's output."""
+    """Return the least by which a step's output differs from the one before, in tolerances."""
     before: dict[str, Array] = {}
     least = np.inf
     for step in golden.steps:
@@ -55,7 +61,7 @@ def _previous(golden: CaseGolden) -> float:
 
 
 def ratio(gap: Any, step: Expected, name: str) -> float:
-    """Return the size of a gap in tolerances of an output."""
+    """Return the largest number of a difference, in tolerances of an output."""
     return float(np.abs(gap).max()) / max(step.tolerances[name], 1e-30)
 
 

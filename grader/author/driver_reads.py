@@ -26,14 +26,14 @@ _opened: ContextVar[list[str] | None] = ContextVar("opened files", default=None)
 def undeclared_reads(challenge: Challenge) -> list[str]:
     """Return the files of the checkout that the driver opens undeclared, by path from the root."""
     known = {*challenge.declared, _name(challenge.root, str(challenge.folder / "driver.py"))}
-    cases = list(challenge.cases.values())  # read now: what the engine itself opens is no matter
-    forget_drivers()  # what a module reads when it is loaded would not be seen again
+    cases = list(challenge.cases.values())  # read now, so that only what the driver opens is noted
+    forget_drivers()  # a module that is loaded already would not read its files again
     with files_opened() as opened:
         for case in cases:
             try:
                 estimate_cost(challenge, case)
             except ContentError:
-                continue  # told by the check of the recipes
+                continue  # reported by the check of the recipes
     names = {_name(challenge.root, path) for path in opened}
     return sorted(name for name in names - known if name)
 

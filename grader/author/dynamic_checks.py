@@ -1,4 +1,8 @@
-"""Checks that run a challenge's content: reference, decoys, bugs alone and together, impostors, goldens."""
+"""The part of the author's gate that runs things.
+
+Reference and decoys must pass every case; every bug, pair and set of bugs and every trivial solution must fail one, by
+a clear margin; and the goldens must come out again.  All of them take the path of a submission.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from grader.author.case_value import MARGIN
 from grader.author.constant_answers import accepts_nan, constant_answers
 from grader.author.kill_matrix import KillMatrix, first_kill, kill_matrix, loudest_first, run_cases
+from grader.author.recording import agree
 from grader.author.violation import Violation
 from grader.author.wrong_variants import bug_ids, compatible, decoy_ids, pairs, planted, sample
 from grader.content import Case, Challenge, ContentError
 from grader.ground.invocation import command_line
-from grader.judge.golden import CaseGolden, Expected, Golden
+from grader.judge.golden import Golden
 from grader.judge.grading import PARALLEL
 from grader.judge.oracle import Oracle
 from grader.judge.result import CaseResult
@@ -28,7 +31,7 @@ Faults = Iterator[tuple[str, str]]
 
 @dataclass
 class DynamicChecks:
-    """The running checks of one challenge."""
+    """Checks of one challenge; `margin` is the least by which a wrong answer missed, and the name of that answer."""
 
     sandbox: Sandbox
     challenge: Challenge
@@ -37,7 +40,7 @@ class DynamicChecks:
     _margins: list[tuple[float, str]] = field(default_factory=list)
 
     def check(self, sets: int, say: Callable[[str], None]) -> list[Violation]:
-        """Run everything and return the breaches; `sets` larger sets of bugs are tried."""
+        """Run everything and return the violations; `sets` seeded sets of three or more bugs are tried."""
         found: list[tuple[str, str]] = []
         say("reference and decoys")
         found += self._honest()
@@ -48,8 +51,8 @@ class DynamicChecks:
         say("pairs and sets of bugs")
         order = loudest_first(self.challenge, matrix)
         found += self._together([*pairs(self.challenge), *sample(self.challenge, sets)], order)
-        say("impostors")
-        found += self._impostors(matrix)
+        say("trivial solutions")
+        found += self._trivial_solutions(matrix)
         say("goldens")
         found += self._reproducible()
         self.margin = min(self._margins, default=(None, ""), key=lambda pair: pair[0])
@@ -107,7 +110,7 @@ class DynamicChecks:
                 text = "pass every case together; add a case, or exclude the pair in bugs.json"
                 yield " + ".join(group), text
 
-    def _impostors(self, matrix: KillMatrix) -> Faults:
+    def _trivial_solutions(self, matrix: KillMatrix) -> Faults:
         scenarios = [case for case in self.challenge.cases.values() if case.kind == "scenario"]
         for case in self.challenge.cases.values():
             if accepts_nan(self.golden.cases[case.id]):
@@ -136,7 +139,7 @@ class DynamicChecks:
             yield result.id, f"accepts {name!r}, which is off by {excess:.2g} tolerances; {LARGER}"
 
     def _constant_answers(self, case: Case) -> Faults:
-        """Zeros, and the previous step's output, against the golden itself."""
+        """Compare zeros and the previous step's output with the golden itself."""
         for answer, ratio in constant_answers(self.golden.cases[case.id]).items():
             self._margins.append((ratio, f"{answer} in {case.id}"))
             if ratio < MARGIN and not case.keep_because:
@@ -153,7 +156,7 @@ class DynamicChecks:
                 except ContentError as error:
                     yield case.id, str(error)
                     continue
-                if not _agree(made, self.golden.cases[case.id]):
+                if not agree(made, self.golden.cases[case.id], exactly=False):
                     again = command_line("check", self.challenge.id, "--record")
                     yield (
                         case.id,
@@ -163,19 +166,3 @@ class DynamicChecks:
     def _map(self, function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
         with ThreadPoolExecutor(PARALLEL) as pool:
             return list(pool.map(function, jobs))
-
-
-def _agree(a: CaseGolden, b: CaseGolden) -> bool:
-    """Equal but for the last bits, which another processor may round otherwise."""
-    if (a.recipe, a.fingerprint, a.needs) != (b.recipe, b.fingerprint, b.needs):
-        return False
-    return all(_same(x, y) for x, y in zip(a.steps, b.steps, strict=True))
-
-
-def _same(x: Expected, y: Expected) -> bool:
-    plain = (x.raised, dict(x.values), dict(x.dtypes)) == (y.raised, dict(y.values), dict(y.dtypes))
-    return plain and all(
-        x.tensors[name].shape == want.shape
-        and np.allclose(x.tensors[name].values, want.values, rtol=1e-8, atol=1e-9)
-        for name, want in y.tensors.items()
-    )

@@ -1,4 +1,4 @@
-"""Which mutants mean the same as the original: by a rule, or by a reviewed entry with its reason.
+"""Mutants that mean the same as the original: by a rule, or by a reviewed entry with its reason.
 
 Two rules need no entry. The text of an exception is not part of any contract, its type is; and docstrings and
 annotations are not executed. Everything else stands in `challenges/<id>/equivalent.json`, found again by the function,

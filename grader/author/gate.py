@@ -1,7 +1,7 @@
-"""The author's gate: everything a challenge must be before learners see it.
+"""The author's gate: all that must hold of a challenge before learners see it.
 
-Static checks read files only; the others run the reference, every bug, pairs and seeded sets of bugs, every decoy and
-every trivial solution through the same path as a submission.  Each violation names a file, an id and the mend.
+The static checks only read files.  The others run the reference, every bug, pairs and seeded sets of bugs, every decoy
+and every trivial solution through the same path as a submission.  Each violation names a file, an id and the mend.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The kill matrix: which case catches which known wrong answer, each planted alone."""
+"""The kill matrix: which case catches which known fault, each planted alone.
+
+A fault is a bug or a trivial solution.  In the words of mutation testing, a case *kills* a fault when it fails on it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Judged:
-    """A result, and by how many tolerances the worst number missed."""
+    """A result, and by how many tolerances the worst number missed, 0.0 where none was compared."""
 
     result: CaseResult
     excess: float
@@ -28,17 +31,17 @@ class Judged:
 
 @dataclass(frozen=True)
 class KillMatrix:
-    """Results by fault id and case id; faults are the bugs and then the impostors."""
+    """Results and excesses by fault id and case id; the bugs come first, then the trivial solutions."""
 
     rows: Mapping[str, Mapping[str, CaseResult]]
     excess: Mapping[str, Mapping[str, float]]
 
     def witnesses(self, fault: str) -> list[str]:
-        """Cases that catch a fault."""
+        """Return the ids of the cases that catch a fault, in the order of the cases."""
         return [name for name, result in self.rows[fault].items() if result.status == "failed"]
 
     def kills(self, case: str) -> list[str]:
-        """Faults that a case catches."""
+        """Return the ids of the faults that a case catches."""
         return [fault for fault, row in self.rows.items() if row[case].status == "failed"]
 
 
@@ -77,7 +80,7 @@ def run_cases(
     source: bytes,
     cases: Sequence[Case],
 ) -> dict[str, Judged]:
-    """Run the cases one after the other on one source."""
+    """Run cases one after the other on one source; return the results by case id."""
     judged = {}
     with SubmissionRunner(sandbox, challenge, source) as runner:
         for case in cases:
@@ -100,5 +103,5 @@ def first_kill(
 
 
 def loudest_first(challenge: Challenge, matrix: KillMatrix) -> list[Case]:
-    """Order the cases by how many faults they catch."""
+    """Return the cases, those that catch most faults first: they settle most quickly that a file is refused."""
     return sorted(challenge.cases.values(), key=lambda case: (-len(matrix.kills(case.id)), case.id))

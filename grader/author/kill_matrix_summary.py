@@ -1,4 +1,13 @@
-"""What a kill matrix says: which case catches which bug, what each is needed for, and which bugs hide one another."""
+"""What a kill matrix says: which case catches which bug, which cases are needed, and which bugs mask one another.
+
+A bug masks another one when every case that catches the other also fails on it: while it is in the file, mending the
+other changes the status of no case.  Example, with the cases a, b, c:
+
+    bug      killed by   masked by
+    scale    a b         mask
+    mask     a b c       (none)
+    append   c           mask
+"""
 
 from __future__ import annotations
 
@@ -18,7 +27,10 @@ KILLS = STATES[:3]
 
 @dataclass(frozen=True)
 class FaultRow:
-    """A bug or a trivial answer: the cases that catch it, and bugs beside which its repair would change no verdict."""
+    """A bug or a trivial solution: the cases that catch it, and the bugs that mask it.
+
+    `kind` is `bug` or `impostor`, the word of `kvdojo/matrix/v1` for a trivial solution.
+    """
 
     id: str
     title: str
@@ -29,7 +41,7 @@ class FaultRow:
 
 @dataclass(frozen=True)
 class CaseColumn:
-    """A case: the bugs it catches, and those no other case catches."""
+    """A case: the bugs that it catches, and those that it alone catches."""
 
     id: str
     title: str
@@ -40,7 +52,7 @@ class CaseColumn:
 
 @dataclass(frozen=True)
 class KillMatrixSummary:
-    """A kill matrix, read."""
+    """The summary of a kill matrix; `cells` says per fault and case how the case ended (one of `STATES`)."""
 
     challenge: str
     title: str
@@ -51,17 +63,17 @@ class KillMatrixSummary:
 
     @property
     def bugs(self) -> list[FaultRow]:
-        """The faults that are planted bugs."""
+        """The rows of planted bugs."""
         return [fault for fault in self.faults if fault.kind == "bug"]
 
     @property
     def trivial_solutions(self) -> list[FaultRow]:
-        """The faults that are trivial answers."""
+        """The rows of trivial solutions."""
         return [fault for fault in self.faults if fault.kind == "impostor"]
 
     @property
     def twins(self) -> list[list[str]]:
-        """Bugs that hide each other: exactly the same cases catch them."""
+        """Groups of bugs that mask each other: exactly the same cases catch them."""
         groups: dict[tuple[str, ...], list[str]] = {}
         for bug in self.bugs:
             groups.setdefault(bug.witnesses, []).append(bug.id)
@@ -69,7 +81,7 @@ class KillMatrixSummary:
 
 
 def summarize(challenge: Challenge, matrix: KillMatrix) -> KillMatrixSummary:
-    """Read the matrix of a challenge."""
+    """Return the summary of a challenge's kill matrix."""
     bugs = bug_ids(challenge)
     caught = {name: matrix.witnesses(name) for name in matrix.rows}
     faults = [
@@ -146,5 +158,5 @@ def summary_document(found: KillMatrixSummary) -> dict[str, Any]:
 
 
 def _hides(caught: Mapping[str, list[str]], other: str, name: str) -> bool:
-    """While `other` is in the file, every case that catches `name` fails anyway."""
+    """Whether `other` masks `name`: every case that catches `name` fails on `other` as well."""
     return bool(caught[name]) and set(caught[name]) <= set(caught[other])

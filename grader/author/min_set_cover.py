@@ -1,4 +1,7 @@
-"""The smallest set of cases that still catches every bug: an exact minimum, as a rule, by branch and bound."""
+"""The smallest set of cases that still catches every bug: a minimum set cover, by branch and bound.
+
+The result is exact unless the search is given up after `NODES` branches.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ Rows = dict[str, frozenset[str]]
 
 @dataclass(frozen=True)
 class SetCover:
-    """Cases that together catch every bug; `smallest` unless the search was given up."""
+    """Cases that together catch every bug; `smallest` is false where the search was given up."""
 
     cases: tuple[str, ...]
     smallest: bool
@@ -26,7 +29,7 @@ def min_set_cover(witnesses: Mapping[str, Collection[str]]) -> SetCover:
 
 
 class _Search:
-    """Tries each case of the bug that the fewest cases catch, and leaves branches that cannot win."""
+    """Branches over the cases of the bug that the fewest cases catch; cuts what cannot beat the best set so far."""
 
     def __init__(self, start: tuple[str, ...]) -> None:
         self.best, self.nodes = start, 0
@@ -47,7 +50,7 @@ class _Search:
 
 
 def _least(rows: Rows) -> int:
-    """Bugs that share no case need a case each."""
+    """Return a lower bound of the cases still needed: bugs that share no case need one each."""
     seen: set[str] = set()
     count = 0
     for row in sorted(rows.values(), key=len):
@@ -58,7 +61,7 @@ def _least(rows: Rows) -> int:
 
 
 def _minimal(rows: Rows) -> Rows:
-    """Leave out every bug that is caught whenever another one is."""
+    """Leave out every bug whose cases include all cases of another one: it is caught whenever that is."""
     kept: Rows = {}
     for bug, row in sorted(rows.items(), key=lambda pair: (len(pair[1]), pair[0])):
         if not any(other <= row for other in kept.values()):

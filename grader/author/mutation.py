@@ -51,7 +51,7 @@ class Score:
 
 
 class Order:
-    """Puts the cases first that refused mutants of the same function, then those that refuse most."""
+    """The order of the cases: those that refused mutants of the same function, then those that refuse most."""
 
     def __init__(self, challenge: Challenge) -> None:
         self._cases = list(challenge.cases.values())

@@ -1,4 +1,4 @@
-"""Record what follows from content: golden, fault dictionary, witnesses, the schema of the cases and the starter.
+"""Record what follows from content: golden, fault dictionary, witnesses, the schema of the cases, the starter.
 
 Everything is computed first and written last, together; equal content gives equal bytes.
 """
@@ -11,6 +11,8 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
+import numpy as np
+
 from grader.author.kill_matrix import KillMatrix, kill_matrix, run_cases
 from grader.author.wrong_variants import bug_ids, planted
 from grader.content import Catalogue, Challenge, ContentError
@@ -21,7 +23,7 @@ from grader.content.planting import plant
 from grader.content.witnesses import witnesses_bytes
 from grader.ground.invocation import command_line
 from grader.ground.transaction import replace_files
-from grader.judge.golden import CaseGolden, Golden, oracle_digest, save_golden
+from grader.judge.golden import CaseGolden, Expected, Golden, oracle_digest, save_golden
 from grader.judge.golden_check import usable_golden
 from grader.judge.oracle import Oracle
 from grader.sandbox import Sandbox
@@ -30,7 +32,7 @@ Progress = Callable[[int, int], None]
 
 
 def make_golden(sandbox: Sandbox, challenge: Challenge) -> Golden:
-    """Compute the golden of every case, without the fault dictionary."""
+    """Return the golden of every case, without the fault dictionary."""
     with Oracle(sandbox, challenge) as oracle:
         cases = {case.id: oracle.expect(case) for case in challenge.cases.values()}
     versions = {name: str(sandbox.versions[name]) for name in ("torch", "python")}
@@ -40,7 +42,7 @@ def make_golden(sandbox: Sandbox, challenge: Challenge) -> Golden:
 def record(
     sandbox: Sandbox, challenge: Challenge, progress: Progress | None = None
 ) -> tuple[Golden, KillMatrix]:
-    """Record a challenge; returns what was recorded."""
+    """Record a challenge in its `recorded/`; return the golden and the kill matrix."""
     golden = make_golden(sandbox, challenge)
     matrix = kill_matrix(sandbox, challenge, golden, progress=progress)
     cases = {name: with_symptoms(case, name, matrix) for name, case in golden.cases.items()}
@@ -119,19 +121,39 @@ def refuse_other_release(sandbox: Sandbox, challenge: Challenge, golden: Golden)
         )
 
 
+def agree(one: CaseGolden, other: CaseGolden, *, exactly: bool) -> bool:
+    """Whether two goldens of a case say the same: to the bit, or but for what another processor may round otherwise."""
+    if (one.recipe, one.fingerprint, one.needs) != (other.recipe, other.fingerprint, other.needs):
+        return False
+    return all(_agree(a, b, exactly) for a, b in zip(one.steps, other.steps, strict=True))
+
+
+def _agree(one: Expected, other: Expected, exactly: bool) -> bool:
+    plain = [(s.raised, dict(s.values), dict(s.dtypes), list(s.tensors)) for s in (one, other)]
+    if plain[0] != plain[1]:
+        return False
+    pairs = [(item.values, other.tensors[name].values) for name, item in one.tensors.items()]
+    if exactly:
+        return all(a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in pairs)
+    return all(
+        a.shape == b.shape and np.allclose(a, b, rtol=1e-8, atol=1e-9, equal_nan=True)
+        for a, b in pairs
+    )
+
+
 def starter_bytes(challenge: Challenge) -> bytes:
-    """The starter that the default preset makes."""
+    """Return the starter that the default preset makes."""
     preset = challenge.presets["default"]
     return plant(challenge, [*preset.bugs, *preset.decoys]).encode()
 
 
 def schema_bytes(challenge: Challenge) -> bytes:
-    """The schema that editors use for `cases.json`."""
+    """Return the schema that editors use for `cases.json`."""
     return _json(cases_schema(challenge))
 
 
 def with_symptoms(golden: CaseGolden, name: str, matrix: KillMatrix) -> CaseGolden:
-    """Return a case's golden with its fault dictionary."""
+    """Return a case's golden with its fault dictionary: a sketch of the wrong output of each known fault."""
     faults: dict[str, Any] = {}
     for fault, row in matrix.rows.items():
         if row[name].sketch:

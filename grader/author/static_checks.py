@@ -1,4 +1,4 @@
-"""Checks that read a challenge's files and run nothing."""
+"""The part of the author's gate that only reads files, and follows the plans of cases; no submission is run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check(challenge: Challenge) -> list[Violation]:
         _references,
         _generated,
         _brief,
-        _impostors,
+        _trivial_solutions,
         _recipes,
         _reads,
         checkpoint_faults,
@@ -77,7 +77,7 @@ def _edits(challenge: Challenge) -> Faults:
 
 
 def _disjoint(challenge: Challenge) -> Faults:
-    """Entries change different lines, unless they exclude each other."""
+    """Check that entries change different lines, unless they exclude each other."""
     owners: dict[int, list[Bug]] = {}
     for bug in challenge.bugs.values():
         for line in sorted(lines_of(challenge, bug)):
@@ -130,7 +130,7 @@ def _plain(text: str) -> str:
 
 
 def _added_lines(challenge: Challenge, bug: Bug) -> list[str]:
-    """The right lines that planting takes away: what a learner has to write."""
+    """Return the right lines that planting takes away: what a learner has to write."""
     wrong = {line.strip() for line in plant(challenge, [bug.id]).splitlines()}
     lines = [line.strip() for edit in bug.edits for line in edit.find.splitlines()]
     return [line for line in lines if len(line) > 12 and line not in wrong]
@@ -174,7 +174,7 @@ def _within(challenge: Challenge, path: Path) -> str:
 
 
 def _recipes(challenge: Challenge) -> Faults:
-    """Every case is affordable, and names nothing that no step saved."""
+    """Check that every case is affordable, and that it names nothing that no step saved."""
     for case in challenge.cases.values():
         for text in semantic_errors(case):
             yield case.id, text.removeprefix(".")
@@ -192,7 +192,7 @@ def _recipes(challenge: Challenge) -> Faults:
 
 
 def _reads(challenge: Challenge) -> Faults:
-    """The driver reads nothing but what `challenge.json` declares."""
+    """Check that the driver reads nothing but what `challenge.json` declares."""
     _ = challenge.reads_digest  # raises for a file that cannot be read
     for name in undeclared_reads(challenge):
         yield (
@@ -202,7 +202,7 @@ def _reads(challenge: Challenge) -> Faults:
 
 
 def _brief(challenge: Challenge) -> Faults:
-    """Names the brief speaks of exist in the reference."""
+    """Check that the names of which the brief and challenge.json speak exist in the reference."""
     words = set(re.findall(r"[A-Za-z_][A-Za-z0-9_]*", challenge.reference_text))
     for name in challenge.provides:
         if name not in words:
@@ -219,7 +219,7 @@ def _brief(challenge: Challenge) -> Faults:
             yield "driver.py", f"a verb looks up `{name}`, which the reference lacks"
 
 
-def _impostors(challenge: Challenge) -> Faults:
+def _trivial_solutions(challenge: Challenge) -> Faults:
     for name in challenge.trivial_solutions:
         try:
             ast.parse(trivial_solution(challenge, name))

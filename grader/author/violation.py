@@ -1,4 +1,4 @@
-"""One thing wrong with a challenge."""
+"""One rule of the gate that a challenge breaks, and the file in which that is to be mended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Known wrong answers to a challenge: planted bugs, impostors, and sets of bugs, as source text."""
+"""Known wrong answers to a challenge as source text: planted bugs, sets of bugs, trivial solutions."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ MOST = 11  # bugs in one set, as many as the largest preset holds
 
 
 def planted(challenge: Challenge, *ids: str) -> bytes:
-    """The reference with entries planted."""
+    """Return the reference with entries planted."""
     return plant(challenge, ids).encode()
 
 
 def trivial_solution(challenge: Challenge, name: str) -> bytes:
-    """The reference turned into a trivial answer."""
+    """Return the reference turned into a trivial solution."""
     entry = challenge.trivial_solutions[name]
     edits = [(entry.id, edit) for edit in entry.edits]
     return apply_edits(challenge.reference_text, edits).encode()
 
 
 def bug_ids(challenge: Challenge) -> list[str]:
-    """Ids of the bugs, in file order."""
+    """Return the ids of the bugs, in file order."""
     return [bug.id for bug in challenge.bugs.values() if bug.kind == "bug"]
 
 
 def decoy_ids(challenge: Challenge) -> list[str]:
-    """Ids of the decoys, in file order."""
+    """Return the ids of the decoys, in file order."""
     return [bug.id for bug in challenge.bugs.values() if bug.kind == "decoy"]
 
 
@@ -40,7 +40,7 @@ def compatible(challenge: Challenge, ids: tuple[str, ...]) -> bool:
 
 
 def pairs(challenge: Challenge) -> Iterator[tuple[str, ...]]:
-    """Every pair of bugs that may be planted together."""
+    """Return every pair of bugs that may be planted together."""
     found = combinations(bug_ids(challenge), 2)
     return (pair for pair in found if compatible(challenge, pair))
 
@@ -48,7 +48,7 @@ def pairs(challenge: Challenge) -> Iterator[tuple[str, ...]]:
 def sample(
     challenge: Challenge, count: int, seed: int = 1, least: int = 3
 ) -> list[tuple[str, ...]]:
-    """Seeded random sets of `least` or more bugs that may be planted together; fewer if there are not enough."""
+    """Return `count` seeded sets of `least` or more bugs that may be planted together; fewer where there are fewer."""
     draw, ids = random.Random(seed), bug_ids(challenge)
     sets: list[tuple[str, ...]] = []
     for _ in range(20 * count if len(ids) >= least else 0):

@@ -75,15 +75,28 @@ def folder_entries(root: Path, skip: Path) -> list[FileEntry]:
         folders[:] = [
             name
             for name in folders
-            if name not in links and not is_junk((name,)) and here / name != skip
+            if name not in links and not is_junk((name,)) and not _is_left_out(here / name, skip)
         ]
         kept = [_file(here / name, root) for name in files if not is_junk((name,))]
         if not kept and not folders and not links and here != root:
             # a learner who handed in nothing must not be missing from the list
-            empty = _refused(here.relative_to(root).parts, "is an empty folder")
-            kept = [replace(empty, parts=(*empty.parts, "(nothing)"))]
+            kept = [_empty(here.relative_to(root).parts)]
         found += kept
     return sorted(found, key=lambda entry: entry.parts)
+
+
+def _is_left_out(folder: Path, skip: Path) -> bool:
+    """Whether a folder is `skip`, or the results of an earlier batch, whatever its name."""
+    if folder == skip:
+        return True
+    files = [folder / "batch.json", folder / "journal.jsonl"]
+    if not (all(file.is_file() for file in files) and (folder / "results").is_dir()):
+        return False
+    try:
+        beginning = read_beginning(files[0], 200)
+    except OSError:
+        return False
+    return b'"kvdojo/batch/v1"' in beginning
 
 
 def archive_entries(data: bytes | Path, *, bulk: bool = False) -> list[FileEntry]:
@@ -95,7 +108,8 @@ def archive_entries(data: bytes | Path, *, bulk: bool = False) -> list[FileEntry
         archive = zipfile.ZipFile(io.BytesIO(data) if isinstance(data, bytes) else data)
     except BROKEN as error:
         raise SubmissionRefused(f"the archive is damaged: {error}") from None
-    members = [info for info in archive.infolist() if not info.filename.endswith("/")]
+    everything = archive.infolist()
+    members = [info for info in everything if not info.filename.endswith("/")]
     kept = [info for info in members if not is_junk(_parts(info.filename))]
     if not bulk:
         if len(members) > MAX_MEMBERS:
@@ -112,7 +126,16 @@ def archive_entries(data: bytes | Path, *, bulk: bool = False) -> list[FileEntry
         for entry in entries:
             if entry.poisons_archive:
                 raise SubmissionRefused(f"the archive's member {entry.refusal}")
-    return sorted(entries, key=lambda entry: entry.parts)
+    return sorted(entries + _empty_folders(everything), key=lambda entry: entry.parts)
+
+
+def _empty_folders(members: list[zipfile.ZipInfo]) -> list[FileEntry]:
+    """Return an entry for each folder that an archive names and that holds nothing, as `folder_entries` does."""
+    paths = {path for info in members if (path := _parts(info.filename))}
+    folders = {_parts(info.filename) for info in members if info.filename.endswith("/")}
+    kept = {path for path in paths if not is_junk(path)}
+    filled = {path[:depth] for path in kept for depth in range(1, len(path))}
+    return [_empty(path) for path in folders & kept if path not in filled]
 
 
 def _member(
@@ -182,6 +205,11 @@ def _refused(parts: tuple[str, ...], why: str) -> FileEntry:
         raise SubmissionRefused(f"{parts[-1]!r} {why}")
 
     return FileEntry(parts, read, f"{parts[-1]!r} {why}")
+
+
+def _empty(folder: tuple[str, ...]) -> FileEntry:
+    empty = _refused(folder, "is an empty folder")
+    return replace(empty, parts=(*folder, "(nothing)"))
 
 
 def without_first_folder(entries: list[FileEntry]) -> Iterator[FileEntry]:

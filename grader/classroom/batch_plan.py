@@ -34,7 +34,7 @@ class PlannedSubmission:
 
     `id` names its files in the batch folder and is unique there, also where letters differ only in case.  `origin` is
     where it lay below the searched folder, `file` the name that the learner gave to it.  `refusal` says why it is not
-    run; None for one that is.
+    run; None for one that is.  `note` is what the instructor should know, such as which of several attempts counts.
     """
 
     id: str
@@ -44,6 +44,7 @@ class PlannedSubmission:
     file: str
     sha256: str
     refusal: str | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def planned(found: FoundSubmission, taken: set[str]) -> PlannedSubmission:
         found.file or Path(found.origin).name or "submission.py",
         sha256(found.source).hexdigest(),
         found.refusal,
+        found.note,
     )
 
 

@@ -32,6 +32,17 @@ MOODLE = re.compile(
 )
 # "doejane_LATE_12345_678901_kv_attention-1.py"
 CANVAS = re.compile(r"(?P<name>[^_]+)_(?:LATE_)?(?P<number>\d+)_\d+_(?P<rest>.+)")
+# "Homework 1_jdoe_attempt_2026-11-28-10-15-22_kv_attention.py", and a text file of that name without the last part
+BLACKBOARD = re.compile(
+    r"(?P<task>.+?)_(?P<name>[^_]+)_attempt_(?P<when>\d{4}(?:-\d\d){5})(?:_(?P<rest>.+)|\.txt)?"
+)
+# "123456-789012 - Jane Doe - Nov 28, 2026 1015 AM": a folder of files, or one file, with " - kv_attention.py" behind it
+BRIGHTSPACE = re.compile(
+    r"(?P<number>\d+)-\d+ - (?P<name>.+?) - "
+    r"(?:(?P<month>[A-Z][a-z]{2})[a-z]* (?P<day>\d{1,2})|(?P<day2>\d{1,2}) (?P<month2>[A-Z][a-z]{2})[a-z]*),? "
+    r"(?P<year>\d{4}),? (?P<hour>\d{1,2})[:.]?(?P<minute>\d\d)(?: ?(?P<half>[AaPp][Mm]))?(?: - (?P<rest>.+))?"
+)
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 @dataclass(frozen=True, order=True)
@@ -44,13 +55,17 @@ class Learner:
 
 @dataclass(frozen=True)
 class FoundSubmission:
-    """One learner's file, or why there is none; `origin` is where it lies below what was searched."""
+    """One learner's file, or why there is none; `origin` is where it lies below what was searched.
+
+    `note` says which of several attempts counts.
+    """
 
     learner: Learner
     origin: str
     file: str = ""
     source: bytes = b""
     refusal: str | None = None
+    note: str = ""
 
 
 def find_submissions(root: Path, file: str, skip: Path) -> Iterator[FoundSubmission]:
@@ -122,12 +137,46 @@ def _submission(learner: Learner, group: list[FileEntry], file: str) -> FoundSub
     origin = str(PurePosixPath(*group[0].parts[: max(1, len(group[0].parts) - 1)]))
     found = FoundSubmission(learner, origin)
     try:
-        entry = _pick(_with_archives_opened(group), file)
+        latest, earlier = _newest_attempt(group)
+        entry, left = _pick(_with_archives_opened(latest), file)
         origin = str(PurePosixPath(*entry.parts))
         found = replace(found, origin=origin, file=learner_of_file(entry.name)[1])
+        if earlier or left:
+            older = ", ".join(repr(name) for name in [*earlier, *left][:4])
+            found = replace(found, note=f"the newest attempt counts, {entry.name!r}; not {older}")
         return replace(found, source=_read_within(entry, MAX_SOURCE_BYTES, "a submission"))
     except SubmissionRefused as refused:
         return replace(found, refusal=str(refused))
+
+
+def _newest_attempt(group: list[FileEntry]) -> tuple[list[FileEntry], list[str]]:
+    """Return the files of the newest dated attempt, and the names of the earlier attempts."""
+    dated: dict[tuple[int, ...], list[FileEntry]] = {}
+    for entry in group:
+        dated.setdefault(attempt_time(entry.parts[0]), []).append(entry)
+    newest = max(dated)
+    return dated[newest], sorted(
+        {entry.parts[0] for when, entries in dated.items() if when != newest for entry in entries}
+    )
+
+
+def attempt_time(name: str) -> tuple[int, ...]:
+    """Return when a course system says that this was handed in, year first; empty where it does not say.
+
+    >>> attempt_time("123-456 - Jane Doe - Nov 28, 2026 115 PM")
+    (2026, 11, 28, 13, 15)
+    """
+    if match := BLACKBOARD.fullmatch(name):
+        return tuple(int(part) for part in match["when"].split("-"))
+    if match := BRIGHTSPACE.fullmatch(name):
+        month = match["month"] or match["month2"]
+        hour = int(match["hour"])
+        if half := match["half"]:
+            hour = hour % 12 + 12 * (half.lower() == "pm")
+        number = MONTHS.index(month) + 1 if month in MONTHS else 0
+        day = int(match["day"] or match["day2"])
+        return int(match["year"]), number, day, hour, int(match["minute"])
+    return ()
 
 
 def _with_archives_opened(group: list[FileEntry]) -> list[FileEntry]:
@@ -153,24 +202,43 @@ def _read_within(entry: FileEntry, most: int, what: str) -> bytes:
     return data
 
 
-def _pick(entries: list[FileEntry], file: str) -> FileEntry:
-    """Choose the file to grade: by its name, else the only one of its kind."""
+def _pick(entries: list[FileEntry], file: str) -> tuple[FileEntry, list[str]]:
+    """Choose the file to grade, and name the older uploads of it: by its name, else the only one of its kind.
+
+    Course systems and browsers number what is handed in again: "name-1.py", "name (1).py".  The highest number is the
+    newest, and the name without a number the oldest.
+    """
     stem, kind = Path(file).stem, Path(file).suffix
     fitting = [entry for entry in entries if entry.name.lower().endswith(kind)]
-    # course systems and browsers number what is handed in twice: "name-1.py", "name (1).py"
-    pattern = rf"(?:.*_)?{re.escape(stem)}(?:[-_ ]?\(?\d+\)?)?{re.escape(kind)}"
-    numbered = re.compile(pattern, re.IGNORECASE)
+    uploads: dict[int, list[FileEntry]] = {}
+    for entry in fitting:
+        number = _upload_number(entry, stem, kind)
+        if number is not None:
+            uploads.setdefault(number, []).append(entry)
     exact = [entry for entry in fitting if learner_of_file(entry.name)[1] == file]
-    near = [entry for entry in fitting if numbered.fullmatch(entry.name)]
+    if uploads and len({len(entry.parts) for group in uploads.values() for entry in group}) == 1:
+        newest = uploads[max(uploads)]
+        if len(newest) == 1:
+            older = [entry.name for at in sorted(uploads) for entry in uploads[at]]
+            return newest[0], [name for name in older if name != newest[0].name]
+    near = [entry for group in uploads.values() for entry in group]
     for choice in (_shallowest(exact), near, fitting):
         if len(choice) == 1:
-            return choice[0]
+            return choice[0], []
     if fitting:
         shown = ", ".join(sorted(entry.name for entry in (exact or fitting))[:4])
         raise SubmissionRefused(
             f"it is not clear which of {len(exact or fitting)} {kind_of_file(file)} files counts: {shown}"
         )
     raise SubmissionRefused(_why_none(entries, file))
+
+
+def _upload_number(entry: FileEntry, stem: str, kind: str) -> int | None:
+    """Return 0 for a file of the challenge's name, N for one that was numbered, None for any other."""
+    name = learner_of_file(entry.name)[1]
+    pattern = rf"(?:.*_)?{re.escape(stem)}(?:[-_ ]?\(?(?P<number>\d{{1,9}})\)?)?{re.escape(kind)}"
+    match = re.fullmatch(pattern, name, re.IGNORECASE | re.ASCII)
+    return int(match["number"] or 0) if match else None
 
 
 def kind_of_file(file: str) -> str:
@@ -194,14 +262,18 @@ def _why_none(entries: list[FileEntry], file: str) -> str:
 
 def learner_of_folder(name: str) -> Learner:
     """Return whose folder this is: Moodle's names, else the folder's own (Gradescope, Classroom, by hand)."""
-    match = MOODLE.fullmatch(name)
-    return Learner(match["name"], match["number"]) if match else Learner(name)
+    if match := MOODLE.fullmatch(name) or BRIGHTSPACE.fullmatch(name):
+        return Learner(match["name"], match["number"])
+    match = BLACKBOARD.fullmatch(name)
+    return Learner(match["name"]) if match else Learner(name)
 
 
 def learner_of_file(name: str) -> tuple[Learner, str]:
     """Return whose file this is, and the name that the learner gave to it."""
-    for pattern in (MOODLE, CANVAS):
+    for pattern in (MOODLE, BRIGHTSPACE, BLACKBOARD, CANVAS):
         match = pattern.fullmatch(name)
+        if match and pattern is BLACKBOARD:
+            return Learner(match["name"]), match["rest"] or f"{match['when']}.txt"
         if match and match["rest"]:
             return Learner(match["name"], match["number"]), match["rest"]
     return Learner(os.path.splitext(name)[0]), name
@@ -209,7 +281,7 @@ def learner_of_file(name: str) -> tuple[Learner, str]:
 
 def is_one_learners_folder(name: str) -> bool:
     """Whether a folder's name can only be one learner's."""
-    return MOODLE.fullmatch(name) is not None
+    return any(form.fullmatch(name) for form in (MOODLE, BRIGHTSPACE, BLACKBOARD))
 
 
 def common_folder_prefix(folders: Iterable[str]) -> str:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Entry = dict[str, Any]
 Cases = Sequence[tuple[Entry, Case]]
-PLACEHOLDER = "-"  # for words that are asked for when the cases have been run
+PLACEHOLDER = "-"  # stands for words that are asked for once the cases have been run
 
 
 @click.group("bug")
@@ -170,7 +170,7 @@ def _read(file: Path, challenge: Challenge) -> list[Marked]:
 
 
 def _chosen(entries: list[Marked], file: Path, name: str | None) -> list[Marked]:
-    """Keep the marked entry that is asked for; an unmarked one has no id of its own yet."""
+    """Return the marked entry that `--id` names; a file without marks holds one entry, to which `--id` gives its id."""
     marked = [entry.id for entry in entries if entry.id]
     if name is None or not marked:
         return entries
@@ -226,7 +226,7 @@ def _refuse_gaps(told: Sequence[Words], dry_run: bool) -> None:
 
 
 def _filled(words: Words) -> Words:
-    """Stand something in for what is asked for later, so that the rest can be checked now."""
+    """Return the words with stand-ins for what is asked for later, so that the edits can be checked now."""
     gaps = bug_questions.missing(words)
     stand_in: Words = {key: f"{PLACEHOLDER}{number}" for number, key in enumerate(gaps)}
     stand_in |= {"id": words.get("id") or "new-entry", "difficulty": words.get("difficulty") or 1}
@@ -268,7 +268,7 @@ def _again(challenge: Challenge, file: Path, words: Words) -> str:
 
 @contextmanager
 def _running(challenge: Challenge) -> Iterator[Sandbox]:
-    """Start a sandbox for the challenge; what goes wrong in it is our fault."""
+    """Start a sandbox for the challenge; raises GraderError for what fails in it."""
     from grader.judge import start_sandbox
     from grader.sandbox import SandboxError
 
@@ -293,7 +293,7 @@ def _measure(
 
 
 def _complete(challenge: Challenge, words: Words, draft: Entry, in_editor: bool) -> Words:
-    """Ask for what is missing, the change in view."""
+    """Return the words of an entry after asking for those that are missing, with the change in view."""
     change = "".join(
         line if line.endswith("\n") else f"{line}\n"
         for edit in draft["edits"]
@@ -337,7 +337,7 @@ def _write(
 
 
 def _state(challenge: Challenge) -> str:
-    """Digest of what a measurement depends on, as it is on the disk."""
+    """Return a digest of the files that a measurement depends on, as they are on the disk now."""
     names = [challenge.folder / name for name in ("bugs.json", "cases.json", "driver.py")]
     total = sha256(challenge.reads_digest)
     for path in (*names, challenge.reference, challenge.golden, challenge.witnesses):
@@ -385,4 +385,4 @@ def _others() -> Iterator[Challenge]:
         try:
             yield known.load(name)
         except ContentError:
-            continue  # another challenge's fault is told by its own commands
+            continue  # a challenge that is broken is reported when it is used

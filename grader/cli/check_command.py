@@ -82,7 +82,7 @@ def _say(name: str, text: str) -> None:
 
 
 def _line(text: str) -> None:
-    """Rewrite the progress line; nothing where nobody watches."""
+    """Rewrite the progress line, where standard error is a terminal."""
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()

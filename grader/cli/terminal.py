@@ -21,15 +21,50 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+NARROWEST = 20  # columns; below that a line cannot be read, and the width is not believed
+USUAL = 80
+
 _dropped: set[str] = set()
 
 
 def make_streams_robust() -> None:
-    """Let a terminal without Unicode show an escape instead of raising."""
+    """Make the three streams usable however the program was started.
+
+    A stream that was closed (cron jobs and daemons start programs so) or that cannot be written is the null device, so
+    that the exit code is the verdict's.  A terminal without Unicode is shown an escape.  Sizes in the environment that
+    no terminal has, such as `COLUMNS=0`, are forgotten.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if _is_unusable(number, mode):
+            # a file opened later would otherwise get this number, and with it what others write there
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    for name in ("COLUMNS", "LINES"):
+        if not _is_a_size(os.environ.get(name, "1")):
+            del os.environ[name]
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+
+
+def _is_unusable(number: int, mode: str) -> bool:
+    """Whether a standard descriptor is closed, or open for reading where it is to be written."""
+    try:
+        os.fstat(number)
+        if mode == "r" or sys.platform == "win32":
+            return False
+        from fcntl import F_GETFL, fcntl
+
+        return fcntl(number, F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+    except OSError:
+        return True
+
+
+def _is_a_size(text: str) -> bool:
+    """Whether this is a number of columns or lines; the libraries take `0` and break on `²`."""
+    return text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0
 
 
 def out(text: str) -> None:
@@ -92,7 +127,10 @@ def flush() -> None:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return the console for coloured text: as wide as the terminal, at most `WIDEST` columns."""
+    """Return the console for coloured text: as wide as the terminal, at most `WIDEST` columns.
+
+    A width below `NARROWEST` is not believed: the lines are then `USUAL` columns long, and the terminal breaks them.
+    """
     from rich.console import Console
 
     class Quiet(Console):
@@ -103,7 +141,7 @@ def console(*, stderr: bool = False) -> Console:
             _drop("stderr" if stderr else "stdout")
 
     made = Quiet(stderr=stderr, highlight=False, markup=False, emoji=False, **_colours())
-    made.width = min(made.width, WIDEST)
+    made.width = min(made.width, WIDEST) if made.width >= NARROWEST else USUAL
     return made
 
 

@@ -1,7 +1,19 @@
-"""Undo the renaming of parameters and local variables within one function.
+"""Undo the renaming of parameters and local variables within one function (in the field: alpha conversion).
 
-The function's statements are laid over those a file of ours can have there.  Two statements fit when they differ in
-local names alone; the one-to-one renaming under which most of them fit is applied.  Works on dumped syntax trees.
+Two statements fit when they differ in local names alone.  Each statement of the file's function is compared with all
+statements that the function can have in the reference or a planted variant of it (its vocabulary), and the one-to-one
+renaming under which most statements fit is applied.
+
+Example, with the vocabulary `s = q @ k`, `w = softmax(s)`, `return w @ v`:
+
+    the file's function        the names, as found       what is returned
+    scores = query @ key       scores -> s, query -> q   s = q @ k
+    p = softmax(scores)        p -> w                    w = softmax(s)
+    return p @ query           no renaming fits          return w @ q
+
+The last line is not made right: `query` is already `q`, and a renaming maps one name to one name.
+
+Works on dumped syntax trees, the form in which `statements` returns a function.
 """
 
 from __future__ import annotations
@@ -11,8 +23,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-MOST_STATEMENTS = 400  # of one function; a longer one is not ours
-PATIENCE = 4000  # partial renamings tried
+MOST_STATEMENTS = 400  # a longer function is left as it is; no reference has one
+PATIENCE = 4000  # partial renamings tried before the best one so far is taken
 _NAME = re.compile(r"((?:Name\(id=|\barg\(arg=)')(\w+)(')")
 _BOUND = re.compile(r"(?:Name\(id='(\w+)', ctx=Store\(\)\)|\barg\(arg='(\w+)')")
 
@@ -21,7 +33,11 @@ Names = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The statements that a function can have in a file of ours, by their form without local names."""
+    """The statements that a function can have in the reference or a planted variant.
+
+    `all` are these statements, `locals` the local names in them.  `forms` maps a statement with its local names
+    numbered to the names it can have: `<1> = softmax(<2>)` to `[("w", "s")]`.
+    """
 
     all: frozenset[str]
     locals: frozenset[str]
@@ -30,13 +46,13 @@ class Vocabulary:
 
 @dataclass
 class _Renaming:
-    """Pairs of names, one to one; `count` is how many statements fit."""
+    """A one-to-one renaming: each of their names has one of ours, and none of ours is given twice."""
 
-    ours: dict[str, str] = field(default_factory=dict)  # by their name
-    theirs: dict[str, str] = field(default_factory=dict)  # by ours
+    ours: dict[str, str] = field(default_factory=dict)  # our name by theirs
+    theirs: dict[str, str] = field(default_factory=dict)  # their name by ours
 
     def joined(self, left: Names, right: Names) -> _Renaming | None:
-        """Return this renaming with further pairs, or None when they contradict it."""
+        """Return this renaming with the pairs of two equal forms added, or None where they contradict it."""
         ours, theirs = dict(self.ours), dict(self.theirs)
         for a, b in zip(left, right, strict=True):
             if ours.setdefault(a, b) != b or theirs.setdefault(b, a) != a:
@@ -56,7 +72,11 @@ def vocabulary_of(variants: Iterable[list[str]]) -> Vocabulary:
 
 
 def alpha_rename(mine: list[str], words: Vocabulary) -> list[str]:
-    """Return the statements with our names for local variables, as far as they can be told."""
+    """Return the file's statements of a function under our names for local variables.
+
+    What fits nowhere keeps its names, but for one that is spelt like a name of ours and means something else: it gets
+    an underscore, so that it cannot be mistaken.
+    """
     if len(mine) > MOST_STATEMENTS or words.all.issuperset(mine):
         return mine
     bound = _bound(mine)
@@ -64,16 +84,15 @@ def alpha_rename(mine: list[str], words: Vocabulary) -> list[str]:
     fitting = [(names, words.forms[shape]) for shape, names in forms if shape in words.forms]
     renaming = _Search([entry for entry in fitting if entry[0]]).best()
     taken = set(renaming.theirs)
-    # a name of the learner's own that is spelt like one of ours must not be mistaken for it
     spare = {name: f"{name}_" for name in bound if name in taken and name not in renaming.ours}
     return [_renamed(statement, {**renaming.ours, **spare}) for statement in mine]
 
 
 class _Search:
-    """Depth first over statements, most promising candidate first, until all fit or patience ends."""
+    """Depth-first search for the renaming under which most statements fit, the most likely candidates first."""
 
     def __init__(self, statements: list[tuple[Names, list[Names]]]) -> None:
-        # statements that can mean one thing only settle the names for the others
+        # statements with one candidate come first: they fix names that decide the others
         self.statements = sorted(statements, key=lambda entry: (len(entry[1]), -len(entry[0])))
         self.found, self.most, self.tried = _Renaming(), -1, 0
 
@@ -107,7 +126,7 @@ def _bound(statements: Iterable[str]) -> frozenset[str]:
 
 
 def _form(statement: str, bound: frozenset[str]) -> tuple[str, Names]:
-    """Return a statement with its local names numbered, and the names in that order."""
+    """Return a statement with its local names numbered, and these names in the order of their numbers."""
     order: Counter[str] = Counter()
 
     def number(match: re.Match[str]) -> str:

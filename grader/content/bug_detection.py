@@ -1,13 +1,26 @@
-"""Read off a file itself which planted bugs it still holds.  Nothing is run.
+"""Find out which planted bugs a file still holds, from its text alone.  Nothing is run.
 
-Bugs that change the same statements of a function are decided together; they form a conflict group.  For each subset
-of a group it is known how often each of these statements must stand in the function, and the subset whose counts are
-those of the file is what the file holds.  For example, one bug turns `a = x + 1` into `a = x` and another turns
-`b = y` into `b = y + 1`, in one function; they touch no common statement, so each is a group of its own.  A third that
-turns `a = x + 1` into `a = x + 2` shares a statement with the first: these two form one group.
+A bug is recognized by how often certain statements stand in the function that it changes.  Entries (bugs and decoys)
+that change a common statement of a function cannot be decided one by one; they form a *conflict group* and are
+decided together.  For each set of entries of a group that may be planted together it is known, from the planted text,
+how often each of these statements must stand in the function; the set whose counts are those of the file is what the
+file holds.
 
-A bug that only moves statements is recognized by their order.  Layout, prints, the order of methods and the names of
-local variables do not matter: see `statements.normalize` and `alpha_rename`.
+Example: a function of the reference holds `x = x + 1` twice.  The bug `first` turns the first of them into `x = x`, and
+`second` turns the second into `x = x + 2`.  Both change how often `x = x + 1` stands there, so they are one group:
+
+    planted          x = x + 1   x = x   x = x + 2
+    nothing              2         0         0
+    first                1         1         0
+    second               1         0         1
+    first, second        0         1         1
+
+A file with the counts 1, 1, 0 holds `first` and has `second` fixed.  A file with 1, 0, 0 fits no line; both bugs are
+then `changed`, or `unknown` when most of the function's statements are not those of the reference.
+
+A bug that only moves statements leaves every count as it was and is recognized by their order.  Layout, comments,
+prints, the order of methods and the names of local variables play no part: see `statements.normalize` and
+`alpha_rename`.
 """
 
 from __future__ import annotations
@@ -22,16 +35,17 @@ from grader.content.catalogue import Challenge
 from grader.content.planting import plant
 from grader.content.statements import Scope, Statements, statements
 
-MAX_GROUP = 6  # bugs and decoys told apart together; of a larger group each is told alone
+MAX_GROUP = 6  # entries decided together; those of a larger group are decided one by one
 Ids = frozenset[str]
 
 
 @dataclass(frozen=True)
 class ConflictGroup:
-    """Entries that touch the same statements of one function.
+    """Entries that change common statements of one function, `scope`.
 
-    `counts` says per set of planted entries how often each of these statements stands there; `moves` lists, for an
-    entry that only moves statements, pairs of them in the order in which the planted file has them.
+    `counts` are the lines of the table above: a set of planted entries, and how often each statement then stands in
+    the function.  The first line is that of the reference.  For an entry that only moves statements, `counts` is empty
+    and `moves` lists pairs of statements that stand the other way round in the reference.
     """
 
     scope: Scope
@@ -42,34 +56,38 @@ class ConflictGroup:
 
 @dataclass(frozen=True)
 class Detector:
-    """What is worked out once per challenge.
+    """What is worked out once for a challenge, and then compared with any number of files.
 
-    `words` are, by function, all statements it has in files of ours; `told` the entries that change more than comments.
+    `vocabularies` holds, by function, all statements that it can have with any entries planted.  `entries` are the ids
+    whose status is told: all bugs, and the decoys that change more than comments.
     """
 
     reference: Statements
     groups: tuple[ConflictGroup, ...]
-    words: dict[Scope, Vocabulary]
-    told: tuple[str, ...]
+    vocabularies: dict[Scope, Vocabulary]
+    entries: tuple[str, ...]
 
 
 def bug_status(challenge: Challenge, source: str) -> dict[str, str]:
-    """Per bug id: `present`, `fixed`, `changed` (neither right nor as planted) or `unknown`.
+    """Return the status of each bug by id: `present`, `fixed`, `changed` or `unknown`.
 
-    `unknown` is said of code that was written anew: most of the function's statements are not ours.
+    `changed` is neither right nor as planted.  `unknown` means that the function was written anew: most of its
+    statements are not those of the reference, or the file does not have it, or cannot be parsed.
     """
     found = entry_status(challenge, source)
     return {name: found[name] for name, bug in challenge.bugs.items() if bug.kind == "bug"}
 
 
 def entry_status(challenge: Challenge, source: str) -> dict[str, str]:
-    """The same for every bug, and for every decoy that changes more than comments."""
+    """Return the same for every bug and for every decoy that changes more than comments."""
     known = detector_of(challenge)
-    found = statements(source, known.words)
+    found = statements(source, known.vocabularies)
     if found is None:
-        return dict.fromkeys(known.told, "unknown")
-    found = {scope: _with_our_names(mine, known.words.get(scope)) for scope, mine in found.items()}
-    states: dict[str, set[str]] = {name: set() for name in known.told}
+        return dict.fromkeys(known.entries, "unknown")
+    found = {
+        scope: _with_our_names(mine, known.vocabularies.get(scope)) for scope, mine in found.items()
+    }
+    states: dict[str, set[str]] = {name: set() for name in known.entries}
     for group in known.groups:
         for name, state in _judge(group, found, known).items():
             states[name].add(state)
@@ -78,7 +96,7 @@ def entry_status(challenge: Challenge, source: str) -> dict[str, str]:
 
 
 def detector_of(challenge: Challenge) -> Detector:
-    """Return the knots of a challenge; kept with it, so that a second file costs nothing."""
+    """Return the detector of a challenge; it is made once and kept with the challenge."""
     known: Detector | None = challenge.__dict__.get("_known_bugs")
     if known is None:
         variants = Variants(challenge)
@@ -89,18 +107,19 @@ def detector_of(challenge: Challenge) -> Detector:
             name for name, bug in challenge.bugs.items() if bug.kind == "bug" or name in seen
         )
         known = challenge.__dict__["_known_bugs"] = Detector(
-            reference, groups, variants.words(), told
+            reference, groups, variants.vocabularies(), told
         )
     return known
 
 
 def _with_our_names(mine: list[str], words: Vocabulary | None) -> list[str]:
-    """Undo renames in a function that files of ours have too; names in a class body are no local ones."""
+    """Undo renames in a function that the reference or a variant has too; a class body has no local names."""
     function = mine[0].startswith(("FunctionDef(", "AsyncFunctionDef("))
     return alpha_rename(mine, words) if words and function else mine
 
 
 def _judge(group: ConflictGroup, found: Statements, known: Detector) -> dict[str, str]:
+    """Return the status of each entry of a group; `found` are the file's statements under our names."""
     mine, reference = found.get(group.scope), known.reference
     if mine is None:
         return dict.fromkeys(group.ids, "unknown")
@@ -115,13 +134,13 @@ def _judge(group: ConflictGroup, found: Statements, known: Detector) -> dict[str
             continue
         # that something is absent shows a bug only where nothing else was written in its place
         added = any(count > right[statement] for statement, count in counts.items())
-        if added or not planted or known.words[group.scope].all.issuperset(mine):
+        if added or not planted or known.vocabularies[group.scope].all.issuperset(mine):
             return {name: "present" if name in planted else "fixed" for name in group.ids}
     return dict.fromkeys(group.ids, _otherwise(mine, reference.get(group.scope, [])))
 
 
 def _order(group: ConflictGroup, mine: list[str]) -> str | None:
-    """Tell by the first pair of statements that are both there."""
+    """Decide an entry that moves statements by the first pair of which the file has both; None without one."""
     for first, second in group.moves:
         if first in mine and second in mine:
             return "present" if mine.index(first) < mine.index(second) else "fixed"
@@ -129,7 +148,7 @@ def _order(group: ConflictGroup, mine: list[str]) -> str | None:
 
 
 def _otherwise(mine: list[str], reference: list[str]) -> str:
-    """Neither right nor as planted: edited here when most of the function is ours, else written anew."""
+    """Return `changed` when at least half of the reference's statements are still there, else `unknown`."""
     shared = (Counter(mine) & Counter(reference)).total()
     return "changed" if 2 * shared >= len(reference) else "unknown"
 
@@ -148,7 +167,7 @@ class Variants:
             self._parsed[key] = statements(plant(self.challenge, ids)) or {}
         return self._parsed[key]
 
-    def words(self) -> dict[Scope, Vocabulary]:
+    def vocabularies(self) -> dict[Scope, Vocabulary]:
         """Return, by function, the statements it has in any variant made so far."""
         scopes = {scope for parsed in self._parsed.values() for scope in parsed}
         return {
@@ -174,14 +193,14 @@ def _conflict_groups(variants: Variants, reference: Statements) -> Iterable[Conf
             elif before != after:
                 yield ConflictGroup(scope, frozenset({name}), (), _moves(before, after))
     for scope, changes in sorted(touched.items()):
-        for ids in _tied(changes):
+        for ids in _grouped(changes):
             yield _conflict_group(
                 variants, scope, ids, set().union(*(changes[name] for name in ids))
             )
 
 
-def _tied(changes: dict[str, set[str]]) -> list[list[str]]:
-    """Group the entries that touch a common statement."""
+def _grouped(changes: dict[str, set[str]]) -> list[list[str]]:
+    """Group entries by the statements they change: two that change a common one come into one group."""
     groups: list[tuple[list[str], set[str]]] = []
     for name, changed in changes.items():
         apart = [group for group in groups if not group[1] & changed]
@@ -192,6 +211,7 @@ def _tied(changes: dict[str, set[str]]) -> list[list[str]]:
 
 
 def _split(names: list[str]) -> list[list[str]]:
+    """Part a group of which there would be too many sets to plant."""
     return [names] if len(names) <= MAX_GROUP else [[name] for name in names]
 
 

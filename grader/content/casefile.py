@@ -1,4 +1,4 @@
-"""A case in a file of its own: read it with suspicion, and say all that is wrong with it at once.
+"""Read cases from a file of an instructor's own, which may hold anything, and report all that is wrong with it at once.
 
 The file holds one case object, or the same form as `cases.json` (`{"$schema": ..., "cases": [...]}`), which editors
 complete.  Runs nothing.
@@ -63,7 +63,10 @@ def read_cases(
 
 
 def semantic_errors(case: Case) -> list[str]:
-    """Return what no schema can see in a case: each with its JSON path."""
+    """Return the faults of a case that no schema can express, each beginning with its JSON path.
+
+    For example `.steps[2].live: no step before saves 'a'`.
+    """
     return list(_semantic_errors({"id": case.id, "steps": case.steps}))
 
 
@@ -111,7 +114,7 @@ def _semantic_errors(entry: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _unwritable(value: Any, place: str) -> Iterator[str]:
-    """Numbers and characters that Python reads in JSON and cannot write there."""
+    """Yield the numbers and characters that Python reads in JSON and cannot write there again."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _unwritable(key, f"{place}.{key!a}")

@@ -1,6 +1,6 @@
-"""One challenge: its folder read into typed values, each part only when it is asked for.
+"""The challenges of a checkout, and one challenge as typed values, each part read when it is first asked for.
 
-Reading is plain JSON, so that `kvdojo list` stays quick; `schema.validate_challenge` is the thorough check.
+Reading is plain JSON, so that `kvdojo list` stays quick; `cases_schema.validate_challenge` is the thorough check.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Challenge:
 
     @cached_property
     def driver(self) -> bytes:
-        """Source of the verbs."""
+        """Source of `driver.py`."""
         return read_text(self.folder / "driver.py").encode()
 
     @cached_property
@@ -133,7 +133,7 @@ class Challenge:
 
     @cached_property
     def trivial_solutions(self) -> dict[str, TrivialSolution]:
-        """Trivial answers by id; none when the file is absent."""
+        """Trivial solutions by id, from `impostors.json`; none when the file is absent."""
         path = self.folder / "impostors.json"
         if not path.exists():
             return {}
@@ -193,7 +193,7 @@ def load_challenge(name: str) -> Challenge:
 
 
 def _settled(folder: Path) -> None:
-    """Wait for a change that is being written, and undo one whose author's process died."""
+    """Wait for a change of the files that is being written, and undo one whose process died."""
     if not os.path.exists(folder / ".undo"):
         return
     from grader.ground.transaction import recover

@@ -1,4 +1,4 @@
-"""What can be wrong with content, said in lines an author can act on."""
+"""The errors of content, each in lines that an author can act on."""
 
 from __future__ import annotations
 

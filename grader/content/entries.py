@@ -1,4 +1,4 @@
-"""What a challenge is made of: cases, bugs, impostors and presets, each built from its JSON object."""
+"""The parts of a challenge as values, each built from its JSON: cases, bugs and decoys, trivial solutions, presets."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ class Bug:
 
 @dataclass(frozen=True)
 class TrivialSolution:
-    """A trivial answer, as edits to the reference; weak cases are those it passes."""
+    """An answer that needs no thought, such as zeros, as edits to the reference; no scenario may accept it.
+
+    They stand in `impostors.json`.
+    """
 
     id: str
     title: str
@@ -61,7 +64,11 @@ class TrivialSolution:
 
 @dataclass(frozen=True)
 class Case:
-    """A recipe of steps in the challenge's verbs, `kvdojo/case/v1`."""
+    """A recipe of steps in the challenge's verbs, `kvdojo/case/v1`; it holds no tensor.
+
+    `setup` are the sizes, such as `{"batch": 2, "capacity": 8}`; a step is the verb and what it is told, such as
+    `{"do": "forward", "tokens": 3, "save": "a"}`.
+    """
 
     id: str
     title: str
@@ -132,7 +139,7 @@ def _edits(entry: Mapping[str, Any]) -> tuple[Edit, ...]:
 
 
 def explained(path: Path, schema: str, document: Any, error: Exception) -> ContentError:
-    """Say what is wrong by the schema; jsonschema is imported only when something is."""
+    """Return an error that says by the schema what is wrong; jsonschema is imported only when something is."""
     from grader.content.validation import load_schema, schema_errors
 
     lines = schema_errors(document, load_schema(schema), str(path))

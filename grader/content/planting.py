@@ -1,6 +1,7 @@
 """Plant bugs and decoys into a reference: a pure function from text and edits to text.
 
-Same ids or same seed, same bytes.  Edits of different entries touch disjoint lines, so their order does not matter.
+The same ids or the same seed give the same bytes.  Entries that may be planted together edit different lines, so their
+order does not matter.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ def apply_edits(text: str, edits: Sequence[tuple[str, Edit]]) -> str:
 
 
 def choose(challenge: Challenge, seed: int, count: int) -> tuple[list[str], list[str]]:
-    """Pick `count` bugs and up to half as many decoys by seed; at most one bug raises."""
+    """Return the ids of `count` bugs and up to half as many decoys, drawn by seed; at most one bug raises.
+
+    Raises PlantError when so many bugs do not go together.
+    """
     bugs = [bug for bug in challenge.bugs.values() if bug.kind == "bug"]
     decoys = [bug.id for bug in challenge.bugs.values() if bug.kind == "decoy"]
     if not 1 <= count <= len(bugs):

@@ -1,4 +1,4 @@
-"""Whether a file's private helpers are the starter's, judged by the names of their parameters.  Nothing is run."""
+"""Tell a file's own private helpers from the starter's by the names of their parameters.  Nothing is run."""
 
 from __future__ import annotations
 

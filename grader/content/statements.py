@@ -34,7 +34,7 @@ def statements(source: str, only: Container[Scope] | None = None) -> Statements 
     """
     if len(source) > MAX_SOURCE_BYTES:
         return None
-    if source.lstrip()[:1] == "{":  # no Python file of ours begins with a bare dictionary
+    if source.lstrip()[:1] == "{":  # a JSON document; no reference begins with a bare dictionary
         return document_statements(source)
     try:
         found: Statements = {}
@@ -60,13 +60,13 @@ def _walk(node: ast.AST, scope: Scope) -> Iterator[tuple[Scope, ast.stmt]]:
 
 
 def _header(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> ast.stmt:
-    """Return the signature alone; names and defaults count, the body does not."""
+    """Return a definition without its body: its name, parameters and defaults count."""
     fields = {name: value for name, value in ast.iter_fields(node) if name != "body"}
     return type(node)(**fields, body=[])
 
 
 def _head_of(statement: ast.stmt) -> ast.stmt:
-    """Strip nested blocks, whose statements are listed on their own."""
+    """Return a statement without its nested blocks, whose statements are listed on their own."""
     if not _BLOCKS.intersection(statement._fields):
         return statement
     fields = {
@@ -82,7 +82,10 @@ def normalize(tree: ast.Module) -> ast.Module:
 
 
 def _kept(body: list[ast.stmt], *, inside: bool) -> Iterator[ast.stmt]:
-    """Yield the statements that count; `inside` a function, imports and bare declarations do not."""
+    """Yield the statements that can change a result.
+
+    `inside` a function, imports and declarations without a value are left out as well.
+    """
     for statement in body:
         if isinstance(statement, _INERT) or (inside and isinstance(statement, _IMPORT)):
             continue
@@ -101,7 +104,7 @@ def _kept(body: list[ast.stmt], *, inside: bool) -> Iterator[ast.stmt]:
 
 
 def _emptied(statement: ast.stmt, *, inside: bool) -> bool:
-    """Clean the blocks of a statement; say whether an `if` or `for` has lost all it did."""
+    """Normalize the blocks of a statement in place; return whether an `if` or `for` has lost all that it did."""
     for name in _BODIES:
         if block := getattr(statement, name, None):
             setattr(statement, name, list(_kept(block, inside=inside)))
@@ -125,7 +128,7 @@ def _strip_signature(function: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
 
 
 def _says_nothing(value: ast.expr) -> bool:
-    """Whether an expression is a docstring, or a call that only tells somebody something."""
+    """Whether an expression is a docstring, or a call that only prints or logs."""
     if isinstance(value, ast.Constant):
         return True
     if not isinstance(value, ast.Call):

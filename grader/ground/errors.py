@@ -8,7 +8,8 @@ The text is one line that ends with what to do next, or one line per fault.  Scr
       ContentError                        3  a challenge, case or bug file is invalid
         UnknownName                       2  a name on the command line that is in no content
 
-Any other exception that reaches the command line is a bug of kvdojo's and is shown with its traceback.
+Any other exception that reaches the command line is a bug of kvdojo's and is shown with its traceback.  So exceptions
+that a room raises and catches for itself (`WorkerFailure`, `FrameError`, `SubmissionRefused`) stand outside this tree.
 """
 
 from enum import IntEnum

@@ -36,7 +36,7 @@ from grader.sandbox import Reply, Sandbox, Session
 # What an honest implementation in each dtype may be off by on numbers of size one.
 BASE = {"float64": 1e-9, "float32": 2e-5, "float16": 4e-3, "bfloat16": 2e-2}
 SLACK = 16  # times the error seen in the reference itself, and times the effect of one rounding of every input
-FRESH_SLACK = 4  # times a recorded tolerance, where it is used for other inputs of the same case
+SEED_SLACK = 4  # times a recorded tolerance, where it is used for other inputs of the same case
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,10 @@ class Oracle:
         recipe = recipe_of(case, challenge)
         return CaseGolden(recipe, native.fingerprint, tuple(steps), tuple(needs))
 
-    def expect_fresh(self, case: Case, stored: CaseGolden, seed: int) -> CaseGolden:
+    def expect_from_seed(self, case: Case, stored: CaseGolden, seed: int) -> CaseGolden:
         """Compute a golden on inputs drawn from another seed.
 
-        Only the exact run is made: the tolerances are the stored ones times `FRESH_SLACK`, for other numbers of the
+        Only the exact run is made: the tolerances are the stored ones times `SEED_SLACK`, for other numbers of the
         same sizes round a little differently.
         """
         exact = self.run(Script(self._challenge, case, dtype="float64", seed=seed))
@@ -98,7 +98,7 @@ class Oracle:
                 raised=old.raised,
                 values=old.values,
                 dtypes=old.dtypes,
-                tolerances={name: FRESH_SLACK * tol for name, tol in old.tolerances.items()},
+                tolerances={name: SEED_SLACK * tol for name, tol in old.tolerances.items()},
                 tensors={name: reply.tensors[name] for name in old.tensors},
             )
             for old, reply in zip(stored.steps, exact.replies, strict=True)

@@ -30,7 +30,7 @@ WORDS = {
 }
 MOST_LEARNERS, MOST_LINES = 25, 8
 COLUMNS = ("learner", "number", "id", "origin", "state", "score", "max_score", "percent")
-COUNTS = ("bugs_fixed", "bugs_left", "bugs_changed", "seconds", "sha256", "why")
+COUNTS = ("bugs_fixed", "bugs_left", "bugs_changed", "seconds", "sha256", "why", "note")
 BAR = 40
 
 
@@ -38,6 +38,7 @@ def render(summary: ClassSummary, console: Console) -> None:
     """Print the report."""
     _learners(summary, console)
     _unjudged(summary, console)
+    _notes(summary, console)
     if summary.judged:
         _scores(summary, console)
         _bugs(summary, console)
@@ -91,6 +92,18 @@ def _unjudged(summary: ClassSummary, console: Console) -> None:
             f"  {escape_for_display(row.entry.id, columns=48)}: {escape_for_display(row.why)}"
         )
     _more(console, len(wrong))
+
+
+def _notes(summary: ClassSummary, console: Console) -> None:
+    noted = [row.entry for row in summary.rows if row.entry.note]
+    if not noted:
+        return
+    console.print("To know", style="bold")
+    for entry in noted[:MOST_LINES]:
+        console.print(
+            f"  {escape_for_display(entry.id, columns=48)}: {escape_for_display(entry.note)}"
+        )
+    _more(console, len(noted))
 
 
 def _scores(summary: ClassSummary, console: Console) -> None:
@@ -157,6 +170,7 @@ def class_page(summary: ClassSummary) -> str:
         most=max(summary.bins, default=0),
         known={row.entry.id: row.entry for row in summary.rows},
         wrong=[row for row in summary.rows if row.state == "error"],
+        noted=[row.entry for row in summary.rows if row.entry.note],
         telling=[case for case in summary.cases if case.separates is not None],
         untold=sum(case.separates is None for case in summary.cases),
     )
@@ -189,7 +203,15 @@ def _counts(summary: ClassSummary, row: SubmissionRow, usual: set[str]) -> list[
     met = zip(summary.challenge.bugs, row.bugs, strict=False)
     fixed = sum(state == "fixed" for bug, state in met if bug in usual)
     left, changed = row.bugs.count("present"), row.bugs.count("changed")
-    return [fixed, left, changed, row.seconds, row.entry.sha256, _safe(row.why)]
+    return [
+        fixed,
+        left,
+        changed,
+        row.seconds,
+        row.entry.sha256,
+        _safe(row.why),
+        _safe(row.entry.note),
+    ]
 
 
 def _safe(text: str) -> str:

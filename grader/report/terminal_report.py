@@ -42,8 +42,8 @@ def render(
     page = _Page(console, PLAIN if console.options.ascii_only else UNICODE)
     page.headline(result)
     page.notices(result.notices)
-    page.standing(bug_lines(result.bugs, planted, levels or {}, page.marks))
-    page.standing(decoy_lines(result.decoys, decoys, page.marks))
+    page.bug_status(bug_lines(result.bugs, planted, levels or {}, page.marks))
+    page.bug_status(decoy_lines(result.decoys, decoys, page.marks))
     page.failures(result)
     page.skipped([case for case in result.cases if case.status == "skipped"])
     page.passed([case for case in result.cases if case.status == "passed"])
@@ -84,7 +84,7 @@ class _Page:
         for notice in notices:
             self._line(f"note: {escape_for_display(notice)}", style="yellow")
 
-    def standing(self, lines: Sequence[Line]) -> None:
+    def bug_status(self, lines: Sequence[Line]) -> None:
         if lines:
             self.console.print()
         for part in lines:

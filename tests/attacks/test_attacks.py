@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from grader.content import load_challenge
 from grader.content.cases_schema import validate_cases
-from grader.judge import grade_source
+from grader.judge import golden_check, grade_source
 from grader.judge.result import Result
 from grader.sandbox import Sandbox
 
@@ -45,7 +45,7 @@ def box() -> Iterator[Sandbox]:
 def content_checked_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         validate_cases(load_challenge("multi_head_attention"))
-        patch.setattr("grader.judge.golden_check.validate_cases", lambda challenge: None)
+        patch.setattr(golden_check, "validate_cases", lambda challenge: None)
         yield
 
 

@@ -269,3 +269,90 @@ def test_an_archive_over_the_limit_is_refused(
     write(tmp_path, {"anna.zip": zipped({FILE: b"x"}), "ben.py": b"b"})
     assert "larger than" in str(search(tmp_path)["anna"].refusal)
     assert archives.MAX_UNPACKED > archives.MAX_ARCHIVE
+
+
+@pytest.mark.parametrize(
+    ("names", "newest"),
+    [
+        (["doe_12_344_kv_attention.py", "doe_12_345_kv_attention-1.py"], 1),
+        (
+            [
+                "doe_12_344_kv_attention-9.py",
+                "doe_12_345_kv_attention-10.py",
+                "doe_LATE_12_3_kv_attention.py",
+            ],
+            1,
+        ),
+        (["doe/kv_attention.py", "doe/kv_attention (2).py", "doe/kv_attention (1).py"], 1),
+        (
+            [
+                "HW 1_doe_attempt_2026-11-02-10-15-22_kv_attention.py",
+                "HW 1_doe_attempt_2026-11-01-23-15-22_kv_attention.py",
+                "HW 1_doe_attempt_2026-11-02-10-15-22.txt",
+            ],
+            0,
+        ),
+        (
+            [
+                f"12-77 - doe - Nov 28, 2026 1159 AM/{FILE}",
+                f"12-77 - doe - Nov 28, 2026 1205 PM/{FILE}",
+                f"12-77 - doe - Nov 9, 2026 1105 PM/{FILE}",
+                "index.html",
+            ],
+            1,
+        ),
+        (
+            [
+                "12-77 - doe - 9 February 2026 23:59 - a.py",
+                "12-77 - doe - 10 January 2026 08:00 - b.py",
+            ],
+            0,
+        ),
+    ],
+    ids=["Canvas", "Canvas, ten", "browser", "Blackboard", "Brightspace", "Brightspace, files"],
+)
+@pytest.mark.parametrize("wrapped", [False, True], ids=["folder", "archive"])
+def test_the_newest_attempt_counts_and_that_is_said(
+    tmp_path: Path, names: list[str], newest: int, wrapped: bool
+) -> None:
+    files = {name: name.encode() for name in names} | {f"other/{FILE}": b"-"}
+    root = tmp_path / "in"
+    if wrapped:
+        root.mkdir()
+        (root / "all.zip").write_bytes(zipped(files))
+    else:
+        write(root, files)
+    found = search(root)
+    assert found.keys() == {"doe", "other"}
+    assert found["doe"].source == names[newest].encode()
+    assert "newest attempt counts" in found["doe"].note
+    assert found["other"].note == ""
+
+
+def test_two_files_of_one_number_are_not_told_apart(tmp_path: Path) -> None:
+    files = {"doe/kv_attention-1.py": b"a", "doe/kv_attention (1).py": b"b", "x/a.py": b"-"}
+    assert "not clear" in str(search(write(tmp_path, files))["doe"].refusal)
+
+
+def test_an_empty_folder_of_an_archive_is_listed_as_in_a_folder(tmp_path: Path) -> None:
+    first, second, third = (f"{n}_4{i}_assignsubmission_file_/" for i, n in enumerate("abc"))
+    files = [(f"{first}{FILE}", b"a"), (second, b""), (third, b""), (f"{third}.keep", b"")]
+    (tmp_path / "all.zip").write_bytes(zipped(files))
+    folder = tmp_path / "in"
+    with zipfile.ZipFile(tmp_path / "all.zip") as archive:
+        archive.extractall(folder)
+    for root in (folder, tmp_path / "all.zip"):
+        found = search(root)
+        assert found.keys() == {"a", "b", "c"}, root
+        assert "is an empty folder" in str(found["b"].refusal)
+        assert "is an empty folder" in str(found["c"].refusal)
+
+
+@pytest.mark.parametrize("name", ["results", "out 2", "old"])
+def test_an_earlier_batch_in_the_class_folder_is_no_learner(tmp_path: Path, name: str) -> None:
+    write(tmp_path, {f"anna/{FILE}": b"a", f"{name}/sources/anna.py": b"a"})
+    write(tmp_path, {f"{name}/batch.json": b'{"schema": "kvdojo/batch/v1"}'})
+    write(tmp_path, {f"{name}/journal.jsonl": b"", f"{name}/results/anna.json": b"{}"})
+    assert search(tmp_path).keys() == {"anna"}
+    (tmp_path / name / "batch.json").write_bytes(b"{}")  # a learner's folder that looks alike
+    assert search(tmp_path).keys() == {"anna", name}

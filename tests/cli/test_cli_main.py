@@ -6,16 +6,19 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
 import click
 import pytest
+from house.imports import modules_of
 
 from grader.cli import main as program
 from grader.cli.main import COMMANDS, main
+from grader.ground.errors import KvdojoError
+from grader.ground.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "matplotlib", "pygments", "jsonschema", "jinja2", "numpy", "msgspec")
 
 
@@ -107,7 +110,38 @@ def test_with_json_a_failure_is_one_document(dojo, capsys, words):
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == "kvdojo/error/v1"
     assert document["error"]["kind"] == "usage"
+    assert document["verdict"] == "error"
     assert document["error"]["message"]
+
+
+def errors_on_purpose() -> list[type[KvdojoError]]:
+    """Every class below the root, whatever room it stands in."""
+    for name in modules_of(ROOT, "grader"):
+        if not {"in_worker", "programs", "__main__"} & set(name.split(".")):
+            with suppress(ImportError):  # a pool for which an extra must be installed
+                import_module(name)
+    found, todo = [], [KvdojoError]
+    while todo:
+        kind = todo.pop()
+        found.append(kind)
+        todo += kind.__subclasses__()
+    return found
+
+
+def test_every_error_on_purpose_ends_in_one_line_its_exit_code_and_one_document(failing, capsys):
+    kinds = errors_on_purpose()
+    assert {"ContentError", "SandboxError", "WorkError", "BatchError", "Unusable"} <= {
+        kind.__name__ for kind in kinds
+    }
+    for kind in kinds:
+        error = kind.__new__(kind)
+        error.args = ("what to do",)
+        failing(error)
+        assert main(["list", "--json"]) == kind.exit_code
+        captured = capsys.readouterr()
+        document = json.loads(captured.out)
+        assert document["error"] == {"kind": error.kind, "message": "what to do"}
+        assert captured.err == "kvdojo: what to do\n"
 
 
 def test_our_own_bug_keeps_its_traceback(failing, capsys):

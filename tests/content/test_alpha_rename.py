@@ -61,6 +61,17 @@ def test_any_renaming_is_undone(seed: int) -> None:
     assert alpha_rename(mine, VOCABULARY) == OURS
 
 
+def test_the_example_of_the_module_is_true() -> None:
+    ours = of("def attend(q, k, v):\n    s = q @ k\n    w = softmax(s)\n    return w @ v\n")
+    mine = of(
+        "def attend(query, key, v):\n    scores = query @ key\n    p = softmax(scores)\n    return p @ query\n"
+    )
+    found = alpha_rename(mine, vocabulary_of([ours]))
+    assert found == of(
+        "def attend(q, k, v):\n    s = q @ k\n    w = softmax(s)\n    return w @ q\n"
+    )
+
+
 def test_our_own_statements_are_returned_as_they_are() -> None:
     assert alpha_rename(OURS, VOCABULARY) is OURS
 

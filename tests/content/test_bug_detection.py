@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import json
 import random
+from pathlib import Path
 
 import pytest
 
 from benchmarks.progress import draw_subset
 from benchmarks.refactor import refactored
-from grader.content import load_challenge
+from grader.content import Catalogue, load_challenge
 from grader.content.bug_detection import bug_status
 from grader.content.catalogue import challenge_ids
 from grader.content.planting import plant
@@ -87,3 +89,54 @@ def test_a_function_of_many_alike_statements_is_read_in_bounded_time(challenge) 
     head = "    def _split_heads(self, x):\n"
     text = f"class KVCachedMultiHeadAttention:\n{head}{body[:200_000]}"
     assert set(bug_status(challenge, text.rsplit("\n", 1)[0] + "\n").values()) == {"unknown"}
+
+
+EXAMPLE = """def f(x):
+    x = x + 1
+    y = g(x)
+    x = x + 1
+    return x, y
+"""
+TABLE = {
+    # statements in the place of the first and of the second `x = x + 1`
+    ("x = x + 1", "x = x + 1"): ("fixed", "fixed"),
+    ("x = x", "x = x + 1"): ("present", "fixed"),
+    ("x = x + 1", "x = x + 2"): ("fixed", "present"),
+    ("x = x", "x = x + 2"): ("present", "present"),
+    ("x = x + 3", "x = x + 1"): ("changed", "changed"),
+}
+
+
+@pytest.mark.parametrize("lines", TABLE)
+def test_the_table_of_the_module_is_true(lines: tuple[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "challenges" / "example"
+    folder.mkdir(parents=True)
+    (tmp_path / "reference").mkdir()
+    (tmp_path / "reference" / "example.py").write_text(EXAMPLE)
+    words = {"kind": "bug", "family": "f", "difficulty": 1, "title": "t", "symptom": "s"}
+    words |= {"explanation": "e", "hints": ["1", "2", "3"], "sources": [{"title": "t"}]}
+    edits = {
+        "first": ("x = x + 1\n    y", "x = x\n    y"),
+        "second": ("x = x + 1\n    return", "x = x + 2\n    return"),
+    }
+    bugs = [
+        {**words, "id": name, "edits": [{"find": find, "replace": replace}]}
+        for name, (find, replace) in edits.items()
+    ]
+    (folder / "bugs.json").write_text(json.dumps({"bugs": bugs}))
+    document = {
+        "id": "example",
+        "title": "t",
+        "summary": "s",
+        "difficulty": 1,
+        "file": "example.py",
+    }
+    document |= {"reference": "reference/example.py", "provides": ["f"], "presets": {}}
+    (folder / "challenge.json").write_text(json.dumps(document))
+    first, second = lines
+    text = EXAMPLE.replace("x = x + 1", first, 1)
+    text = text[: text.index("y = g")] + text[text.index("y = g") :].replace("x = x + 1", second)
+
+    found = bug_status(Catalogue(tmp_path).load("example"), text)
+
+    assert (found["first"], found["second"]) == TABLE[lines]

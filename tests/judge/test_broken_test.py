@@ -113,7 +113,7 @@ def test_malformed_and_oversized_tests_are_told(change: dict, said: str, sandbox
     [
         ("", "no valid JSON"),
         ("{", "no valid JSON"),
-        ('{"tests": NaN}', "NaN is no JSON number"),
+        ('{"tests": NaN}', "NaN is not a JSON number"),
         ('{"tests": [1e999]}', "1e999 is too large"),
         ('{"tests": [], "tests": []}', "'tests' stands twice"),
         ("[" * 100_000, "nested too deeply"),

@@ -21,13 +21,13 @@ NAME = "decode_positions"
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """The seeds from which inputs were really drawn."""
     seen: list[tuple[str, int]] = []
-    expect = Oracle.expect_fresh
+    expect = Oracle.expect_from_seed
 
     def spy(self, case, stored, seed):
         seen.append((case.id, seed))
         return expect(self, case, stored, seed)
 
-    monkeypatch.setattr(Oracle, "expect_fresh", spy)
+    monkeypatch.setattr(Oracle, "expect_from_seed", spy)
     return seen
 
 

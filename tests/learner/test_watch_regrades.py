@@ -16,10 +16,13 @@ def test_the_starter_is_mended_at_a_save(tmp_path) -> None:
     argv = [sys.executable, "-m", "grader", "watch", challenge.id, str(path)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        lines = iter(process.stdout)
-        assert f"{path.name}: failed" in next(line for line in lines if "points" in line)
-        path.write_text(challenge.reference_text)
-        assert f"{path.name}: passed" in next(line for line in lines if "points" in line)
-        process.send_signal(signal.SIGINT)
-        process.stdout.read()
-        assert process.wait(30) == 130
+        try:
+            lines = iter(process.stdout)
+            assert f"{path.name}: failed" in next(line for line in lines if "points" in line)
+            path.write_text(challenge.reference_text)
+            assert f"{path.name}: passed" in next(line for line in lines if "points" in line)
+            process.send_signal(signal.SIGINT)
+            process.stdout.read()
+            assert process.wait(30) == 130
+        finally:
+            process.kill()  # leaving `with` waits for the process, also after a failed assertion

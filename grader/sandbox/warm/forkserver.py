@@ -52,14 +52,33 @@ class Child:
 def main() -> None:
     """Warm up, tell what this machine offers, prepare the layers that the grader chose, then fork on demand."""
     control = socket.socket(fileno=CONTROL)
-    preload = json.loads(control.recv(MESSAGE))["preload"]
+    preload = _hear(control)["preload"]
     hello = warmup.warm_up(preload)
     hello["layers"] = {layer.name: layer.available() for layer in LAYERS}
-    control.send(json.dumps(hello).encode())
-    parts = json.loads(control.recv(MESSAGE))
-    layers = prepare({name: base64.b64decode(part) for name, part in parts.items()})
-    control.send(READY)
+    _say(control, json.dumps(hello).encode())
+    layers = prepare({name: base64.b64decode(part) for name, part in _hear(control).items()})
+    _say(control, READY)
     ForkServer(control, layers).serve()
+
+
+def _hear(control: socket.socket) -> dict[str, Any]:
+    """Receive one message; when the grader was ended meanwhile, end without a word on its terminal."""
+    try:
+        text = control.recv(MESSAGE)
+    except ConnectionError:
+        text = b""
+    if not text:
+        os._exit(0)
+    message: dict[str, Any] = json.loads(text)
+    return message
+
+
+def _say(control: socket.socket, text: bytes) -> None:
+    """Send one message; when the grader was ended meanwhile, end without a word on its terminal."""
+    try:
+        control.send(text)
+    except ConnectionError:
+        os._exit(0)
 
 
 def prepare(parts: Mapping[str, bytes]) -> list[Layer]:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from grader.content import challenge_ids, load_challenge
-from grader.content.entries_file import with_entries
+from grader.content.jsonfile import with_entries
 
 ENTRY = {"id": "new", "hints": ["a", "é"]}
 
