@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 os.environ.setdefault("TRITON_INTERPRET", "1")
@@ -14,6 +15,10 @@ import pytest
 from grader.content import load_challenge
 from grader.judge import start_sandbox
 from grader.sandbox import Sandbox
+
+# a shell starts what runs in the background with Ctrl-C ignored, and so would be all that the tests interrupt
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HANGS = 300  # seconds; longer than any test takes
 

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import cycle, repeat
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -146,6 +146,8 @@ def _interrupts_blocked() -> Iterator[None]:
     A terminal sends Ctrl-C to the worker processes as well.  One that is still importing modules would end with a
     traceback; with the signal blocked it waits until `_serve` ignores it.
     """
+    if os.name == "posix":
+        resource_tracker.ensure_running()  # else the first start does it, and unblocks SIGINT behind it
     _block_interrupts(True)
     try:
         yield
