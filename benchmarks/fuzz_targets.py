@@ -197,8 +197,9 @@ def _case(entry: Any) -> None:
 
 
 def _cases() -> st.SearchStrategy[Any]:
-    document = json.loads((ROOT / "challenges" / NAME / "cases.json").read_text())
-    return st.sampled_from(document["cases"]).flatmap(lambda case: changed_document(case, most=2))
+    return st.sampled_from(_challenge().case_entries).flatmap(
+        lambda case: changed_document(case, most=2)
+    )
 
 
 @cache

@@ -19,7 +19,6 @@ import time
 from pathlib import Path
 
 from grader.content import Challenge, challenge_ids, load_challenge
-from grader.content.jsonfile import read_json
 
 ADD, MATRIX = 20.0, 240.0  # seconds
 
@@ -47,10 +46,9 @@ def main() -> int:
 
 def longest(challenge: Challenge) -> dict[str, object]:
     """A case like the scenario with the most steps."""
-    entries = read_json(challenge.folder / "cases.json")["cases"]
-    scenarios = [entry for entry in entries if entry["kind"] == "scenario"]
+    scenarios = [entry for entry in challenge.case_entries if entry["kind"] == "scenario"]
     entry: dict[str, object] = max(scenarios, key=lambda entry: len(entry["steps"]))
-    return {**entry, "id": "benchmark", "seed": 20_261}
+    return {**entry, "id": "benchmark", "title": "Of the benchmark", "seed": 20_261}
 
 
 def timed(*words: str) -> float:

@@ -57,12 +57,13 @@ def test_what_is_changed_was_right_to_begin_with(name: str, given: Any) -> None:
 
 
 def case(**changes: Any) -> dict[str, Any]:
-    cases = json.loads((ROOT / "challenges" / NAME / "cases.json").read_text())["cases"]
+    cases = load_challenge(NAME).case_entries
     return {**next(item for item in cases if item["id"] == "unit-slots"), **changes}
 
 
 @pytest.mark.parametrize("value", [7.0, -0.0, True, "7"])
 def test_a_seed_is_a_whole_number_and_nothing_like_one(value: Any) -> None:
+    assert schema_errors(case(), case_schema(load_challenge(NAME)), "case") == []
     assert schema_errors(case(seed=value), case_schema(load_challenge(NAME)), "case")
 
 
