@@ -45,7 +45,7 @@ class Credit:
 def bug_statuses(
     challenge: Challenge, states: Mapping[str, str], cases: Sequence[CaseResult]
 ) -> tuple[BugStatus, ...]:
-    """Return the status of every bug; `states` is what `fragments.entries` read off the file."""
+    """Return the status of every bug; `states` is what `bug_detection.entry_status` found in the file."""
     judged = {case.id: case for case in cases}
     bugs = [bug for bug in challenge.bugs.values() if bug.kind == "bug"]
     at_work = [bug for bug in bugs if states[bug.id] != "fixed"]

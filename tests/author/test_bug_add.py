@@ -517,6 +517,25 @@ def test_who_reads_the_bugs_of_a_challenge_is_named(make: Make, run: Run, capsys
     assert "reader reads bugs.json: run `" in capsys.readouterr().out
 
 
+def test_a_line_may_be_shared_by_entries_that_exclude_each_other(
+    make: Make, run: Run, tiny_sandbox: Sandbox, capsys: Any
+) -> None:
+    challenge = make()
+    shared = ("self.total + doubled", "self.total - doubled")
+
+    options = ["--excludes", "forgets", "both change what is kept"]
+    assert run(edited(challenge, shared), *words(id="subtracts"), *options) == 0
+
+    now = reload(challenge)
+    assert now.bugs["subtracts"].excludes == {"forgets": "both change what is kept"}
+    assert check_challenge(now, sets=5, sandbox=tiny_sandbox).violations == []
+    capsys.readouterr()
+    assert main(["plant", "tiny", "--bugs", "forgets,subtracts"], Catalogue(now.root)) == 2
+    assert "both change what is kept" in capsys.readouterr().err
+    for seed in range(20):
+        assert main(["plant", "tiny", "--seed", str(seed), "--bugs", "2"], Catalogue(now.root)) == 0
+
+
 def test_a_bug_that_raises_is_recorded_as_one(make: Make, run: Run) -> None:
     challenge = make()
     raising = ("doubled = scale(x)\n", "doubled = scale(x, x)\n")

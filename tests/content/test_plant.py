@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import json
 import random
+import shutil
 
 import pytest
 
-from grader.content import UnknownName, load_challenge
+from grader.content import Catalogue, UnknownName, load_challenge
 from grader.content.entries import Edit
 from grader.content.planting import PlantError, apply_edits, choose, plant
+from grader.ground.paths import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +63,21 @@ def test_same_seed_same_choice_and_at_most_one_crasher(challenge) -> None:
 def test_a_count_out_of_range_is_refused(challenge, count: int) -> None:
     with pytest.raises(PlantError, match="--bugs takes a number"):
         choose(challenge, 1, count)
+
+
+def test_no_decoy_is_drawn_beside_what_it_excludes(challenge, tmp_path) -> None:
+    root = tmp_path / "checkout"
+    for name in ("challenges/multi_head_attention", "reference"):
+        shutil.copytree(ROOT / name, root / name)
+    path = root / "challenges" / "multi_head_attention" / "bugs.json"
+    document = json.loads(path.read_text())
+    bugs = [entry["id"] for entry in document["bugs"] if entry["kind"] == "bug"]
+    decoys = [entry for entry in document["bugs"] if entry["kind"] == "decoy"]
+    decoys[0]["excludes"] = [{"id": name, "because": "a test"} for name in bugs[:16]]
+    decoys[1]["excludes"] = [{"id": decoys[2]["id"], "because": "a test"}]
+    path.write_text(json.dumps(document))
+    own = Catalogue(root).load("multi_head_attention")
+    drawn = [choose(own, seed, 4) for seed in range(60)]
+    for some_bugs, some_decoys in drawn:
+        plant(own, [*some_bugs, *some_decoys])
+    assert any(decoys[0]["id"] in found for _, found in drawn)
