@@ -17,7 +17,7 @@ from grader.ground.arrays import round_to
 
 CREATE = -1  # the step that makes the object under test
 Numbers = np.ndarray[Any, Any]
-SMALL, KEPT = 2048, 2048  # numbers in an array that is remembered, and how many of these
+SMALL, KEPT = 2048, 2048  # numbers in an array that is cached, and how many such arrays are
 _SPREAD = 3.0**0.5  # a uniform on (-sqrt 3, sqrt 3) has variance 1
 _NONE = np.zeros(0, np.uint64)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from grader.kit.kinds import choice, saved, whole, wholes
+from grader.kit.annotations import choice, saved, whole, wholes
 
 UNUSED = {"zeros": 0.0, "nan": np.nan, "junk": 50.0, "inf": np.inf, "minus_inf": -np.inf}
 

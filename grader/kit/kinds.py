@@ -13,7 +13,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from grader.kit.choice_sequence import ChoiceSequence
 from grader.kit.mistakes import DriverError, mistake
@@ -22,7 +22,6 @@ Bound = int | float | str | None
 Length = str | tuple[int, int]
 Sizes = Mapping[str, Any]
 Schema = dict[str, Any]
-OfKind = TypeVar("OfKind", bound="Kind")
 
 NAME = r"^[a-z][a-z0-9._-]*$"  # of an object
 REQUIRED: Any = inspect.Parameter.empty
@@ -59,8 +58,10 @@ class Kind:
     def schema(self, largest: Sizes) -> Schema:
         """Return the JSON Schema; `largest` are the largest values of the setup's sizes."""
         schema = self._schema(largest)
-        if self.none:
+        if self.none and "type" in schema:
             schema = {**schema, "type": [schema["type"], "null"]}
+        elif self.none:
+            schema = {"anyOf": [schema, {"type": "null"}]}
         if self.numbers:
             schema = {"oneOf": [schema, Numbers().schema(largest)]}
         if self.refused:
@@ -92,6 +93,15 @@ class Kind:
     def large(self, choose: ChoiceSequence, known: Known) -> Any:
         """Return a value that is larger than usual, where the kind has such."""
         return self.random(choose, known)
+
+    @property
+    def refuses(self) -> bool:
+        """Whether there are values that the contract refuses."""
+        return bool(self.refused)
+
+    def random_refused(self, choose: ChoiceSequence, known: Known) -> Any:
+        """Return a random value that the contract refuses, where the kind `refuses` any."""
+        return choose.one_of(self.refused)
 
     def _drawable(self, known: Known) -> bool:
         return True
@@ -356,6 +366,20 @@ class ListOf(Kind):
         items = value if self.item and isinstance(value, list) else []
         return [name for item in items for name in (self.item.saved(item) if self.item else ())]
 
+    @property
+    def refuses(self) -> bool:
+        """Whether the list or an item of it can be one that the contract refuses."""
+        return bool(self.refused) or (self.item is not None and self.item.refuses)
+
+    def random_refused(self, choose: ChoiceSequence, known: Known) -> Any:
+        """Return a refused list, or a random one with a refused item in it."""
+        if self.item is None or not self.item.refuses:
+            return choose.one_of(self.refused)
+        items: list[Any] = self.random(choose, known) or []
+        if items:
+            items[choose.below(len(items))] = self.item.random_refused(choose, known)
+        return items
+
     def _drawable(self, known: Known) -> bool:
         return self.item is not None and self.item.drawable(known)
 
@@ -468,98 +492,6 @@ class Numbers(Kind):
             "additionalProperties": False,
             "properties": properties,
         }
-
-
-def whole(low: Bound, high: Bound, text: str, **more: Any) -> Whole:
-    """An integer from `low` to `high`, both allowed."""
-    return _made(Whole, low=low, high=high, text=text, **more)
-
-
-def real(low: Bound, high: Bound, text: str, **more: Any) -> Real:
-    """A number from `low`, which `above=True` leaves out, to `high`."""
-    return _made(Real, low=low, high=high, text=text, **more)
-
-
-def switch(text: str, **more: Any) -> Switch:
-    """True or false."""
-    return _made(Switch, text=text, **more)
-
-
-def choice(names: Iterable[str] | Callable[[], Iterable[str]], text: str, **more: Any) -> Choice:
-    """One of these texts.  A function that returns them is called only where a schema or a random case is made.
-
-    So a driver may name what another file lists, although that file is not there beside a submission.
-    """
-    return _made(Choice, names=names if callable(names) else tuple(names), text=text, **more)
-
-
-def choices(one: Choice, text: str, *, length: Length, **more: Any) -> ListOf:
-    """A list of texts, each a `choice`, from so many to so many."""
-    return _made(ListOf, item=one, text=text, length=length, **more)
-
-
-def constant(value: Any, text: str, **more: Any) -> Constant:
-    """This value and no other, such as true in `{"empty": true}`."""
-    return _made(Constant, value=value, text=text, **more)
-
-
-def one_of(text: str, *forms: type, **more: Any) -> OneOf:
-    """A JSON object of one of several forms; each form is a class whose annotated fields are the object's keys.
-
-    A field without a default must be stated, and a form is told by these: `{"of": "a", "keep": 3}` is the first of
-
-        class Kept:
-            of: saved("Name under which an earlier step was saved.")
-            keep: whole(1, 64, "Only its first tokens.") = None
-
-        class Unseen:
-            random: whole(1, 64, "Number of drawn tokens.")
-    """
-    return _made(OneOf, text=text, forms=forms, **more)
-
-
-def wholes(low: Bound, high: Bound, text: str, *, length: Length, **more: Any) -> ListOf:
-    """A list of integers: as many as a size says, or from so many to so many."""
-    mine = {name: more.pop(name) for name in ("none", "numbers", "otherwise") if name in more}
-    return _made(ListOf, item=whole(low, high, "", **more), text=text, length=length, **mine)
-
-
-def text(text: str, longest: int, pattern: str = "", **more: Any) -> Text:
-    """A text of at most `longest` characters, which a regular expression may limit."""
-    return _made(Text, text=text, longest=longest, pattern=pattern, **more)
-
-
-def listed(item: Kind | None, text: str, length: Length, **more: Any) -> ListOf:
-    """A list of values of a kind, or of any JSON where `item` is None; its length as in `wholes`."""
-    return _made(ListOf, item=item, text=text, length=length, **more)
-
-
-def named_object(text: str, longest: int = 40, pattern: str = NAME, **more: Any) -> NamedObject:
-    """The name of an object that an earlier verb kept as `file.objects[name]`; the verb gets the object itself."""
-    return _made(NamedObject, text=text, longest=longest, pattern=pattern, **more)
-
-
-def numbers(
-    text: str,
-    shape: Iterable[tuple[int, int]] = (),
-    within: tuple[int, int] | None = None,
-    **more: Any,
-) -> Numbers:
-    """Numbers that a case states, `{"values": [[1.0]], "dtype": "float32"}`; `shape` gives (least, most) per axis."""
-    return _made(Numbers, text=text, shape=tuple(shape), within=within, **more)
-
-
-def saved(text: str, **more: Any) -> Saved:
-    """The name under which an earlier step saved its answer; only a step that states one may look at that answer."""
-    return _made(Saved, text=text, **more)
-
-
-def _made(kind: type[OfKind], **values: Any) -> OfKind:
-    try:
-        return kind(**values)
-    except TypeError as error:
-        told = str(error).removeprefix(f"{kind.__name__}.__init__() ")
-        raise mistake(f"a value of the kind `{kind.__name__.lower()}`: {told}") from None
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,38 @@ def test_a_schema_says_the_range_and_the_text(kind: Kind, schema: dict[str, Any]
     Draft202012Validator.check_schema(kind.schema(LARGEST))
 
 
+@pytest.mark.parametrize(
+    ("kind", "refused"),
+    [
+        (whole(0, 9, "T.", refused=(-1, 99)), lambda value: value in (-1, 99)),
+        (wholes(0, 9, "T.", length=(2, 3), refused=(-1,)), lambda value: value.count(-1) == 1),
+        (listed(switch("F."), "T.", (0, 3), refused=([],)), lambda value: value == []),
+        (choice(("a", "b"), "T.", refused=("c",)), lambda value: value == "c"),
+    ],
+)
+def test_refused_values_are_drawn_where_a_refusal_is_wanted(kind: Kind, refused: Any) -> None:
+    check = Draft202012Validator(kind.schema({}))
+    assert kind.refuses
+    for seed in range(50):
+        value = kind.random_refused(ChoiceSequence.seeded(seed), Known({}))
+        assert refused(value)
+        assert check.is_valid(value), "a case may state it"
+        assert not refused(kind.random(ChoiceSequence.seeded(seed), Known({}))) or value == []
+    assert not whole(0, 9, "T.").refuses
+
+
+@pytest.mark.parametrize(
+    "kind", [choice(("a", "b"), "T.", none=True), whole(0, 3, "T.", none=True)]
+)
+def test_null_can_be_allowed(kind: Kind) -> None:
+    check = Draft202012Validator(kind.schema({}))
+    assert check.is_valid(None)
+    assert not check.is_valid([])
+    drawn = [kind.random(ChoiceSequence.seeded(seed), Known({})) for seed in range(50)]
+    assert None in drawn
+    assert all(check.is_valid(value) for value in drawn)
+
+
 def test_numbers_may_be_of_a_shape() -> None:
     kind = numbers("Visible.", shape=[(1, 2), (1, 3)], type=bool)
     check = Draft202012Validator(kind.schema({}))
