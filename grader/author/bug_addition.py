@@ -127,6 +127,16 @@ def entry_document(
     return {key: made[key] for key in ORDER if key in made}
 
 
+def sharing_lines(challenge: Challenge, marked: Marked) -> dict[str, int]:
+    """Return the entries that edit a line which a new one changes too, each with the first such line, from 1.
+
+    Two entries of one line can only be added as ones that are never planted together.
+    """
+    changed = {line for change in marked.changes for line in range(change.start, change.end)}
+    shared = {bug.id: changed & lines_of(challenge, bug) for bug in challenge.bugs.values()}
+    return {name: min(lines) + 1 for name, lines in shared.items() if lines}
+
+
 ORDER = (
     *("id", "kind", "family", "difficulty", "title", "edits", "symptom", "explanation"),
     *("hints", "sources", "raises", "excludes"),

@@ -414,6 +414,24 @@ def test_on_a_terminal_what_is_missing_is_asked(
     assert (bug.difficulty, bug.hints[2]) == (2, "Only what scale returns.")
 
 
+def test_on_a_terminal_why_entries_of_one_line_exclude_each_other_is_asked(
+    make: Make, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    challenge = make()
+    line = (
+        "        self.total = self.total + doubled\n",
+        "        self.total = self.total - doubled\n",
+    )
+    answers = list(ANSWERS.values())
+    typed = [answers[0], "", *answers[1:]]
+    monkeypatch.setattr(sys, "stdin", Terminal("\n".join(typed) + "\n"))
+
+    assert run(edited(challenge, line)) == 0
+
+    assert "Why are this and 'forgets' never planted together?" in capsys.readouterr().err
+    assert reload(challenge).bugs["one-more"].excludes == {"forgets": "Both edit line 18."}
+
+
 def test_who_gives_up_changes_nothing(
     make: Make, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
