@@ -67,7 +67,8 @@ class Case:
     """A recipe of steps in the challenge's verbs, `kvdojo/case/v1`; it holds no tensor.
 
     `setup` are the sizes, such as `{"batch": 2, "capacity": 8}`; a step is the verb and what it is told, such as
-    `{"do": "forward", "tokens": 3, "save": "a"}`.
+    `{"do": "forward", "tokens": 3, "save": "a"}`.  `free` are sizes that the case does not state itself but has from
+    the defaults of its file: on secret inputs they may differ.
     """
 
     id: str
@@ -82,9 +83,10 @@ class Case:
     dtype: str
     steps: tuple[Mapping[str, Any], ...]
     keep_because: str | None = None
+    free: frozenset[str] = frozenset()
 
 
-def case_of(entry: Mapping[str, Any], name: str) -> Case:
+def case_of(entry: Mapping[str, Any], name: str, free: frozenset[str] = frozenset()) -> Case:
     """Build a case from its JSON object; raises ContentError."""
     try:
         return Case(
@@ -100,6 +102,7 @@ def case_of(entry: Mapping[str, Any], name: str) -> Case:
             dtype=entry.get("dtype", "float32"),
             steps=tuple(entry["steps"]),
             keep_because=entry.get("keep_because"),
+            free=free,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise explained(Path(name), "case-v1", entry, error) from None
