@@ -80,7 +80,9 @@ def mistakes(box: Sandbox, challenge: Challenge, level: str, take: int) -> Itera
         if after.verdict != "passed":
             yield f"the reference after {path.name}: {after.verdict}"
     for path in chosen(HONEST, take):
-        result = grade_source(calm, source_of(path), cases=[*case, "chunks-3-3-2"], sandbox=box)
+        result = grade_source(
+            challenge, source_of(path), cases=[*case, "chunks-3-3-2"], sandbox=box, secret=False
+        )
         refused = level == "no-landlock" and path.name in NEEDS_FILES
         if (result.verdict == "passed") is refused:
             yield f"{path.name}: {result.verdict} {result.log[:200]!r}"

@@ -87,32 +87,36 @@ class Oracle:
         recipe = recipe_of(case, challenge)
         return CaseGolden(recipe, native.fingerprint, tuple(steps), tuple(needs))
 
-    def expect_from_seed(self, case: Case, stored: CaseGolden, seed: int) -> CaseGolden | None:
-        """Compute a golden on inputs drawn from another seed, and perhaps of other sizes than `stored` has.
+    def expect_from_seed(
+        self, case: Case, stored: CaseGolden, seed: int, *, resized: bool = False
+    ) -> CaseGolden | None:
+        """Compute a golden on inputs drawn from another seed; `resized` says that the sizes are not those of `stored`.
 
         Only the exact run is made: the tolerances are the stored ones times `SEED_SLACK`, for other numbers of nearly
-        the same sizes round a little differently.  Where whole numbers or plain values come out otherwise than stored,
-        they are asked for in the dtype of the case, too; None if rounding decides them, so that the two differ.
+        the same sizes round a little differently.  Where whole numbers or plain values may come out otherwise than
+        stored, they are asked for in the dtype of the case, too; None if rounding decides them, so that the two differ.
 
         Raises ContentError when the reference answers in another way than in the stored case.
         """
         exact = self.run(Script(self._challenge, case, dtype="float64", seed=seed))
         native = exact
-        if case.dtype != "float64" and not all(map(_same_plain, stored.steps, exact.replies)):
+        plain = any(step.values or not _floating(step) for step in stored.steps)
+        known = not resized and all(map(_same_plain, stored.steps, exact.replies))
+        if case.dtype != "float64" and plain and not known:
             native = self.run(Script(self._challenge, case, seed=seed))
         steps = []
-        for index, (old, best, plain) in enumerate(
+        for index, (old, best, own) in enumerate(
             zip(stored.steps, exact.replies, native.replies, strict=True), CREATE
         ):
             _answers_alike(case, index, old, best)
-            as_stored = native is not exact and _same_plain(old, plain)
-            if native is not exact and not as_stored and not _agree_in_plain(best, plain):
+            as_stored = native is not exact and _same_plain(old, own)
+            if native is not exact and not as_stored and not _agree_in_plain(best, own):
                 return None
-            whole = {name: x for name, x in plain.tensors.items() if not x.floating}
+            whole = {name: x for name, x in own.tensors.items() if not x.floating}
             steps.append(
                 Expected(
                     raised=old.raised,
-                    values={} if old.raised else dict(plain.values),
+                    values={} if old.raised else dict(own.values),
                     dtypes=old.dtypes,
                     tolerances={name: SEED_SLACK * tol for name, tol in old.tolerances.items()},
                     tensors={name: (best.tensors | whole)[name] for name in old.tensors},
@@ -152,6 +156,10 @@ class Oracle:
             oracle.read_bytes(), self._challenge.driver, filename=oracle.name, limits=limits
         )
         return self._session, self._session.load()
+
+
+def _floating(step: Expected) -> bool:
+    return all(item.floating for item in step.tensors.values())
 
 
 def _same_plain(stored: Expected, reply: Reply) -> bool:

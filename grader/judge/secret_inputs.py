@@ -107,7 +107,9 @@ class SecretInputs:
         for number in self._numbers(seed):
             for varied in self._varied(case, seed):
                 try:
-                    golden = self._oracle.expect_from_seed(varied, stored, number)
+                    golden = self._oracle.expect_from_seed(
+                        varied, stored, number, resized=varied is not case
+                    )
                 except (ContentError, WorkerFailure):
                     if varied is case:
                         raise

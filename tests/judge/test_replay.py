@@ -24,10 +24,10 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     seen: list[tuple[str, int]] = []
     expect = Oracle.expect_from_seed
 
-    def spy(self, case, stored, seed):
+    def spy(self, case, stored, seed, **sizes):
         if (case.id, seed) not in seen:  # other sizes are tried first, and then the published ones
             seen.append((case.id, seed))
-        return expect(self, case, stored, seed)
+        return expect(self, case, stored, seed, **sizes)
 
     monkeypatch.setattr(Oracle, "expect_from_seed", spy)
     return seen
