@@ -15,6 +15,7 @@ from grader.author.recording import content_digest, schema_bytes, starter_bytes
 from grader.author.violation import Violation
 from grader.author.wrong_variants import bug_ids, planted, trivial_solution
 from grader.content import Bug, Challenge, ContentError
+from grader.content.brief import promises
 from grader.content.casefile import semantic_errors
 from grader.content.driver_loading import load_driver
 from grader.content.planting import line_span, plant
@@ -38,6 +39,7 @@ def check(challenge: Challenge) -> list[Violation]:
         _references,
         _generated,
         _brief,
+        _promises,
         _trivial_solutions,
         _recipes,
         _reads,
@@ -235,6 +237,40 @@ def _brief(challenge: Challenge) -> Faults:
     for name in load_driver(challenge).driver.all_helpers():
         if name not in words:
             yield "driver.py", f"a verb looks up `{name}`, which the reference lacks"
+
+
+def _promises(challenge: Challenge) -> Faults:
+    """Check that every sentence of the brief is checked by a case or a range, and that no scenario asks for more."""
+    if "<!--" not in challenge.brief_text:
+        return
+    ranges = load_driver(challenge).driver.range_names()
+    asked: set[str] = set()
+    for promise in promises(challenge.brief_text):
+        where = f"line {promise.line}, {_beginning(promise.text)}:"
+        if promise.fault:
+            yield "brief.md", f"{where} {promise.fault}"
+        for name in promise.cases:
+            if name not in challenge.cases:
+                yield "brief.md", f"{where} names the case {name!r}, which cases.json lacks"
+        for name in promise.ranges:
+            if name not in ranges:
+                yield "brief.md", f"{where} names the range {name!r}, which the driver lacks"
+        asked.update(promise.cases)
+        if not (promise.kept or promise.fault):
+            yield (
+                "brief.md",
+                f"{where} nothing checks this sentence; name cases or ranges behind it, <!-- cases: ID -->",
+            )
+    for case in challenge.cases.values():
+        if case.kind == "scenario" and case.id not in asked:
+            yield (
+                "brief.md",
+                f"no sentence names the case {case.id!r}: say what it asks, or drop it",
+            )
+
+
+def _beginning(text: str) -> str:
+    return repr(text if len(text) <= 50 else f"{text[:47]}...")
 
 
 def _trivial_solutions(challenge: Challenge) -> Faults:

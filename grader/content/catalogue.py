@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from grader.content.brief import without_comments
 from grader.content.cases_document import expand
 from grader.content.content_errors import ContentError, UnknownChallenge
 from grader.content.declared_files import locate_reads, reads_digest
@@ -109,7 +110,12 @@ class Challenge:
 
     @cached_property
     def brief(self) -> str:
-        """The learner's task, in Markdown."""
+        """The learner's task, in Markdown, without the author's comments."""
+        return without_comments(self.brief_text)
+
+    @cached_property
+    def brief_text(self) -> str:
+        """The brief as it was written, with comments that say what checks a sentence (`content/brief.py`)."""
         return read_text(self.folder / "brief.md")
 
     @cached_property
