@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from grader.author.checkpoint_rules import checkpoint_faults
@@ -54,12 +55,24 @@ def check(challenge: Challenge) -> list[Violation]:
 Faults = Iterator[tuple[str, str]]
 
 
-def entry_faults(challenge: Challenge, ids: Collection[str]) -> list[tuple[str, str]]:
-    """Return what shows in some bugs or decoys without running anything, as id and text."""
-    found: list[tuple[str, str]] = []
-    for part in (_edits, _disjoint, _hints):
-        found += [fault for fault in part(challenge) if fault[0] in ids]
-    return found
+@dataclass(frozen=True)
+class EntryFault:
+    """What is wrong with the bug or decoy `id`.
+
+    `other` is set where the fault is that another entry, of this id, edits one of the same lines.
+    """
+
+    id: str
+    text: str
+    other: str | None = None
+
+
+def entry_faults(challenge: Challenge, ids: Collection[str]) -> list[EntryFault]:
+    """Return what shows in some bugs or decoys without running anything."""
+    found = [EntryFault(*fault) for fault in _edits(challenge)]
+    found += _shared_lines(challenge)
+    found += [EntryFault(*fault) for fault in _hints(challenge)]
+    return [fault for fault in found if fault.id in ids]
 
 
 def _edits(challenge: Challenge) -> Faults:
@@ -80,12 +93,17 @@ def _edits(challenge: Challenge) -> Faults:
 
 def _disjoint(challenge: Challenge) -> Faults:
     """Check that entries change different lines, unless they exclude each other."""
+    return ((fault.id, fault.text) for fault in _shared_lines(challenge))
+
+
+def _shared_lines(challenge: Challenge) -> Iterator[EntryFault]:
     owners: dict[int, list[Bug]] = {}
     for bug in challenge.bugs.values():
         for line in sorted(lines_of(challenge, bug)):
             for other in owners.setdefault(line, []):
                 if other.id not in bug.excludes and bug.id not in other.excludes:
-                    yield bug.id, f"touches line {line + 1}, which {other.id!r} edits too"
+                    text = f"touches line {line + 1}, which {other.id!r} edits too"
+                    yield EntryFault(bug.id, text, other.id)
             owners[line].append(bug)
 
 

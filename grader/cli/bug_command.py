@@ -147,7 +147,7 @@ def _refuse_where_it_cannot_run(challenge: Challenge) -> None:
 
 
 def _read(file: Path, challenge: Challenge) -> list[Marked]:
-    from grader.author.bug_addition import read_entries
+    from grader.author.new_entries import read_entries
 
     path = shown(file)
     try:
@@ -215,7 +215,7 @@ def _words(given: Words, entry: Marked, name: str | None, count: int) -> Words:
 
 def _ask_first(challenge: Challenge, entry: Marked, words: Words) -> Words:
     """Ask for what must be known before anything is run: the id, and why entries of one line exclude each other."""
-    from grader.author.bug_addition import sharing_lines
+    from grader.author.new_entries import sharing_lines
 
     words = bug_questions.ask_id(challenge, words)
     return bug_questions.ask_excludes(words, sharing_lines(challenge, entry))
@@ -251,7 +251,7 @@ def _documents(
     asked: bool = False,
 ) -> list[Entry]:
     """Return the entries as they would stand in bugs.json; raises ContentError with a line per fault."""
-    from grader.author.bug_addition import entry_document, text_faults
+    from grader.author.new_entries import entry_document, text_faults
 
     made = [
         entry_document(

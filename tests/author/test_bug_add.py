@@ -250,6 +250,23 @@ def test_what_shows_in_the_text_is_refused_before_anything_runs(
     assert files(challenge) == before
 
 
+def test_a_fault_is_not_read_out_of_its_sentence(
+    make: Make, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """The reference may hold the words in which a shared line is reported."""
+    line = "doubled = scale(x)  # forgets edits too\n"
+    reference = make(recorded=False).reference_text.replace("doubled = scale(x)\n", line)
+    challenge = make(lambda files: files.update(reference=reference))
+    monkeypatch.setattr(grader.judge, "start_sandbox", lambda *_: pytest.fail("it was run"))
+
+    source = edited(challenge, (line, "doubled = scale(x) + 1\n"))
+    assert run(source, *words(symptom=f"It should say {line.strip()}.")) == 3
+
+    said = capsys.readouterr().err
+    assert "the symptom quotes the answer" in said
+    assert "--excludes" not in said
+
+
 HOSTILE: dict[str, tuple[Any, int, str]] = {
     "missing": (lambda path, text: None, 2, "does not exist: copy reference/tiny.py"),
     "a folder": (lambda path, text: path.mkdir(), 3, "is not an ordinary file"),
