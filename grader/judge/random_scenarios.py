@@ -36,6 +36,7 @@ from grader.kit.scenarios import random_case
 from grader.sandbox import Sandbox
 
 NAME = "random scenarios"  # their seed in a run, beside those of cases; no case can have this id
+POOL_FILE = "scenarios.json"
 LEAST, MOST = 8, 60  # cases that are run
 SHARE = 0.5  # of the time that the file's own cases took
 SHRINK_SECONDS = 2.5
@@ -55,18 +56,23 @@ class Scenario:
 
 @dataclass
 class RandomScenarios:
-    """The random scenarios of one run, over a file or a class; several threads may ask."""
+    """The random scenarios of one run, over a file or a class; several threads may ask.
+
+    `pool` are choices that come first, most telling first; by default those that were recorded.
+    """
 
     sandbox: Sandbox
     challenge: Challenge
     seed: int
+    pool: Sequence[Sequence[int]] | None = None
     _settler: Settler = field(init=False)
     _made: list[Scenario] = field(default_factory=list)
     _lock: Any = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self._settler = Settler(self.sandbox, self.challenge)
-        self._pool = recorded_pool(self.challenge)
+        if self.pool is None:
+            self.pool = recorded_pool(self.challenge)
 
     @property
     def there(self) -> bool:
@@ -109,9 +115,9 @@ class RandomScenarios:
         raise IndexError("the reference settles none of the scenarios that are drawn")
 
     def _choices(self, index: int, seed: int) -> ChoiceSequence:
-        if self._pool and index % FRESH != FRESH - 1:
+        if self.pool and index % FRESH != FRESH - 1:
             place = index - index // FRESH
-            known = self._pool[place % len(self._pool)]
+            known = self.pool[place % len(self.pool)]
             return ChoiceSequence.varied(known, f"{seed}/choices", KEEP_ANEW)
         return ChoiceSequence.seeded(f"{seed}/choices")
 
@@ -183,12 +189,12 @@ def judge_scenarios(
             result = runner.run(scenario.case, scenario.golden)
             run, spent = run + 1, spent + result.seconds
             if result.status == "failed":
-                case, cause = _smallest(scenarios, runner, scenario, result)
+                case, cause = smallest(scenarios, runner, scenario, result)
                 return RandomOutcome(run, 1, case_document(case), cause)
     return RandomOutcome(run)
 
 
-def _smallest(
+def smallest(
     scenarios: RandomScenarios, runner: SubmissionRunner, found: Scenario, result: CaseResult
 ) -> tuple[Case, Cause | None]:
     """Make a failing scenario small; another failure on the way counts as this one."""
@@ -224,7 +230,7 @@ def _smallest(
 
 def recorded_pool(challenge: Challenge) -> list[list[int]]:
     """Return the choices that were recorded as the most telling first; none where they were made for another driver."""
-    path = challenge.recorded / "scenarios.json"
+    path = challenge.recorded / POOL_FILE
     try:
         document = json.loads(path.read_bytes())
         fits = document["made_from"] == pool_digest(challenge)
