@@ -223,7 +223,7 @@ def smallest(
             return False
 
     if not (result.cause and result.cause.kind == "timeout"):  # each try would take as long
-        smaller_choices(found.choices, choices_fail, end - SHRINK_SECONDS / 5)
+        smaller_choices(found.choices, choices_fail, end - SHRINK_SECONDS / 3)
         fewer_items(best.steps, steps_fail, end)
     return best, cause
 
