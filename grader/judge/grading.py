@@ -7,8 +7,9 @@
 3. Cases that the challenge lists as `fresh` are judged again on secret inputs.  A file that is right on the published
    inputs and wrong on the secret ones has remembered answers, and the case counts as failed.
 
-A case is not run when two earlier ones ran out of time (it then counts as failed, for time), and when it is about a
-helper that the file does not have or uses for something else (it is then skipped and costs no marks).
+A case is not run when two earlier ones ran out of time, or when the file has used up the time for all cases together
+(it then counts as failed, for time), and when it is about a helper that the file does not have or uses for something
+else (it is then skipped and costs no marks).
 
 Whatever goes wrong on our side becomes the status `error` of that case, never a wrong answer and never a pass.
 """
@@ -27,7 +28,7 @@ from grader.judge.case_run import LeftOut, RunInfo
 from grader.judge.golden import CaseGolden, Golden
 from grader.judge.result import CaseResult, Cause
 from grader.judge.secret_inputs import SecretInputs
-from grader.judge.worker_reuse import SubmissionRunner
+from grader.judge.worker_reuse import SubmissionRunner, TimeBudget
 from grader.sandbox import Sandbox, SandboxError
 
 PARALLEL = 2
@@ -73,6 +74,10 @@ class Grading:
     _stopped: bool = False
     _loaded: bool = False
 
+    def __post_init__(self) -> None:
+        """Begin the time that the file has for all cases."""
+        self._budget = TimeBudget(self.challenge.total_seconds)
+
     def run(self, cases: Sequence[Case]) -> tuple[list[CaseResult], str]:
         """Return the verdicts in the order of the cases, and what the submission printed.
 
@@ -107,7 +112,7 @@ class Grading:
         return {n for n in self.golden.cases[case.id].needs if self.challenge.may_lack(n)}
 
     def _runner(self) -> SubmissionRunner:
-        return SubmissionRunner(self.sandbox, self.challenge, self.source)
+        return SubmissionRunner(self.sandbox, self.challenge, self.source, self._budget)
 
     def _outcomes(self, runner: SubmissionRunner, jobs: list[Job]) -> Iterator[Outcome]:
         """Yield each job with its outcome, as the threads finish them; the first thread goes on with `runner`."""
@@ -150,6 +155,8 @@ class Grading:
 
     def _judge(self, runner: SubmissionRunner, case: Case) -> tuple[CaseResult, RunInfo]:
         info = RunInfo()
+        if self._budget.ended is not None:
+            return CaseResult.judged(case, self._budget.ended), info
         if self._timeouts >= MOST_TIMEOUTS:
             text = f"Not run, since {self._timeouts} earlier cases ran out of time."
             return CaseResult.judged(case, Cause("timeout", text)), info
