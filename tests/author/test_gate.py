@@ -94,7 +94,7 @@ FILES_OF = {
 }
 BEHAVIOUR = {
     "a bug no scenario sees": (
-        lambda f: cases(f).pop(2) and f["challenge.json"].update(fresh=[]),
+        lambda f: cases(f).pop(2),
         "no scenario case",
     ),
     "a bug no unit case sees": (lambda f: cases(f).pop(1), "forgets: no unit case"),
@@ -164,14 +164,29 @@ STATIC = {
         change(lambda f: f["challenge.json"]["presets"]["default"], bugs=["forgets", "none"]),
         "names 'none'",
     ),
-    "unknown fresh case": (change(lambda f: f["challenge.json"], fresh=["none"]), "names no case"),
-    "unit case as fresh": (
-        change(lambda f: f["challenge.json"], fresh=["unit-add"]),
-        "scenario cases only",
-    ),
     "brief speaks of nothing": (
         lambda f: f.update({"brief.md": "See `_nowhere`."}),
         "speaks of `_nowhere`",
+    ),
+    "a sentence that nothing checks": (
+        lambda f: f.update({"brief.md": "Sums. <!-- cases: twice --> Scales by 2."}),
+        "line 1, 'Scales by 2.': nothing checks this sentence",
+    ),
+    "a sentence that names no case": (
+        lambda f: f.update({"brief.md": "Sums. <!-- cases: twice, thrice -->"}),
+        "names the case 'thrice', which cases.json lacks",
+    ),
+    "a sentence that names no range": (
+        lambda f: f.update({"brief.md": "Sums. <!-- cases: twice; ranges: add.rows -->"}),
+        "names the range 'add.rows', which the driver lacks",
+    ),
+    "a comment in the brief that says neither": (
+        lambda f: f.update({"brief.md": "Sums. <!-- twice -->"}),
+        "`<!-- twice -->` is not understood",
+    ),
+    "a scenario that no sentence asks for": (
+        lambda f: f.update({"brief.md": "Sums. <!-- ranges: add.tokens -->"}),
+        "no sentence names the case 'twice'",
     ),
     "a name that no step saves": (
         lambda f: cases(f)[2]["steps"].append({"do": "add", "tokens": 2, "live": "none"}),
