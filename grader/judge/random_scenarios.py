@@ -38,6 +38,9 @@ from grader.sandbox import Sandbox
 NAME = "random scenarios"  # their seed in a run, beside those of cases; no case can have this id
 POOL_FILE = "scenarios.json"
 LEAST, MOST = 8, 60  # cases that are run
+SLOW_SECONDS = (
+    20.0  # after so much time even the least number is given up: a slow file is not a wrong one
+)
 SHARE = 0.5  # of the time that the file's own cases took
 SHRINK_SECONDS = 2.5
 KEEP_ANEW = 12  # of the choices of a recorded scenario one in so many is drawn anew
@@ -180,7 +183,7 @@ def judge_scenarios(
         1
     ) as ahead:  # the reference settles the next one while the file is asked
         coming = ahead.submit(scenarios.__getitem__, 0)
-        while run < LEAST or (spent < seconds and run < MOST):
+        while spent < (SLOW_SECONDS if run < LEAST else seconds) and run < MOST:
             try:
                 scenario = coming.result()
             except IndexError:
