@@ -21,7 +21,7 @@ from grader.cli.arguments import (
 )
 from grader.cli.device import on_device
 from grader.cli.submission import locate, read
-from grader.cli.variant import Variant, of_work
+from grader.cli.variant import Variant, begun, of_work
 from grader.content import Case, Challenge
 from grader.ground.errors import Exit, UserError
 from grader.ground.invocation import command_line
@@ -103,6 +103,7 @@ def command(
     found, extra = _with_private(asked, private)
     check_cases(found, cases)
     path, work = locate(found, file)
+    found = begun(found, work)
     source = read(path, found.id)
     seeds = _seeds(found, source, replay) if replay else {}
     diagnosis = _Diagnosis(found, source, pictures=page is not None)

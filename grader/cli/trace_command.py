@@ -17,6 +17,7 @@ from grader.cli.arguments import (
     file_argument,
 )
 from grader.cli.submission import locate, read
+from grader.cli.variant import begun
 from grader.ground.display import escape_for_display
 from grader.ground.errors import Exit
 
@@ -52,7 +53,8 @@ def command(
     """
     found = catalogue().load(challenge)
     check_cases(found, [case])
-    path, _ = locate(found, file)
+    path, work = locate(found, file)
+    found = begun(found, work)
     source = read(path, found.id)
 
     from grader.diagnose.trace_case import trace_case
