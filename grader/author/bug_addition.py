@@ -1,13 +1,13 @@
-"""Add bugs or decoys to a challenge from an edited copy of its reference, after the gate's checks of them.
+"""Add bugs or decoys to a challenge after running its cases on them, as the author's gate does.
 
-The order is that of the cost: the text of the edits, then every case on each new entry planted alone, then each new
-bug beside the others.  The files change together or not at all, and are those that recording the challenge anew would
-make.
+An *entry* is a bug or a decoy.  `new_entries` has made its JSON and found nothing wrong with the text.  Then every case
+is run on each new entry planted alone (`_alone` says what speaks against it) and, where nothing does, each new bug is
+planted with others (`_beside`).  The files change together or not at all, and are those that recording the challenge
+anew would make.
 """
 
 from __future__ import annotations
 
-import ast
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,16 +18,13 @@ from typing import Any
 from grader.author.case_addition import measure
 from grader.author.kill_matrix import Judged, first_kill, run_cases
 from grader.author.mutants import function_at
+from grader.author.new_entries import extended
 from grader.author.recording import caught_up, recorded, refuse_other_release
-from grader.author.static_checks import entry_faults, lines_of
 from grader.author.wrong_variants import MOST, bug_ids, compatible, decoy_ids, planted
-from grader.content import Bug, Case, Challenge, ContentError
+from grader.content import Bug, Case, Challenge
 from grader.content.cases_schema import cases_digest
-from grader.content.edits_from_diff import Marked, edits_of, entries_in
-from grader.content.entries import bug_of
+from grader.content.edits_from_diff import entries_in
 from grader.content.jsonfile import with_entries
-from grader.content.statements import statements
-from grader.content.validation import load_schema, schema_errors
 from grader.ground.invocation import command_line
 from grader.ground.transaction import replace_files
 from grader.judge.fault_dictionary import nearly_equal
@@ -36,8 +33,8 @@ from grader.judge.grading import PARALLEL
 from grader.judge.result import CaseResult
 from grader.sandbox import Sandbox
 
-SETS = 12  # sets of three or more bugs, each with the new one in it
-NAMED = 4  # names in one line
+SETS = 12  # sets of three or more bugs that are tried, each with the new one in it
+NAMED = 4  # ids that one line names
 Progress = Callable[[int, int], None]
 
 
@@ -80,7 +77,7 @@ class MeasuredBugs:
 
 @dataclass
 class _Row:
-    """The results of one new entry planted alone."""
+    """A new entry while it is measured: the results when it is planted alone, and what speaks against it."""
 
     bug: Bug
     judged: dict[str, Judged] = field(default_factory=dict)
@@ -95,84 +92,6 @@ class _Row:
         return [result.id for result in self.failed if result.kind == kind]
 
 
-def read_entries(challenge: Challenge, edited: str, name: str) -> list[Marked]:
-    """Return what an edited copy of the reference holds; raises ContentError."""
-    _compiles(challenge, edited, name)
-    return entries_in(challenge.reference_text, edited, name)
-
-
-def entry_document(
-    challenge: Challenge,
-    marked: Marked,
-    words: Mapping[str, Any],
-    name: str,
-    others: Sequence[Marked] = (),
-) -> dict[str, Any]:
-    """Return the JSON object of a new entry with its edits, in the order of the file; raises ContentError.
-
-    `words` are its other members, such as `id`, `kind` and `title`; `others` are entries that are added with it.
-    """
-    excluded = {pair["id"] for pair in words.get("excludes", ())}
-    taken = {
-        line: bug.id
-        for bug in challenge.bugs.values()
-        if bug.id not in excluded
-        for line in lines_of(challenge, bug)
-    }
-    for other in others:
-        for change in other.changes if other is not marked else ():
-            taken |= dict.fromkeys(range(change.start, change.end), other.id)
-    edits = edits_of(challenge.reference_text, marked.changes, taken, name)
-    made = {**words, "edits": [{"find": edit.find, "replace": edit.replace} for edit in edits]}
-    return {key: made[key] for key in ORDER if key in made}
-
-
-ORDER = (
-    *("id", "kind", "family", "difficulty", "title", "edits", "symptom", "explanation"),
-    *("hints", "sources", "raises", "excludes"),
-)
-
-
-def text_faults(challenge: Challenge, entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what is wrong with new entries that shows without running anything, each line with the id."""
-    lines = schema_errors({"bugs": list(entries)}, load_schema("bugs-v1"), "the entry")
-    for entry in entries:
-        if entry.get("id") in challenge.bugs:
-            lines.append(f"{entry['id']!r} is taken by another entry of bugs.json; choose a new id")
-        for pair in entry.get("excludes", ()):
-            if pair["id"] not in challenge.bugs:
-                lines.append(
-                    f"{entry.get('id')!r} excludes {pair['id']!r}, which is not in bugs.json"
-                )
-    if lines:
-        return lines
-    both = extended(challenge, entries)
-    ids = [entry["id"] for entry in entries]
-    for name, text in entry_faults(both, ids):
-        offer = ""
-        if "edits too" in text:
-            other = text.split("'")[1]
-            offer = f'; change another line, or say why they are never planted together: --excludes {other} "..."'
-        lines.append(f"{name!r} {text}{offer}")
-    return lines or list(_twins(both, ids))
-
-
-def extended(
-    challenge: Challenge,
-    entries: Sequence[Mapping[str, Any]],
-    cases: Sequence[tuple[Mapping[str, Any], Case]] = (),
-) -> Challenge:
-    """Return the challenge with more bugs, decoys and cases, as if they stood at the end of its files."""
-    path = challenge.folder / "bugs.json"
-    made = replace(challenge)
-    new = {entry["id"]: bug_of(path, entry) for entry in entries}
-    # these properties are kept in the object once they are read; here they are given in advance
-    made.__dict__["bugs"] = {**challenge.bugs, **new}
-    made.__dict__["cases"] = {**challenge.cases, **{case.id: case for _, case in cases}}
-    made.__dict__["case_entries"] = [*challenge.case_entries, *(dict(entry) for entry, _ in cases)]
-    return made
-
-
 def measure_bugs(
     sandbox: Sandbox,
     challenge: Challenge,
@@ -183,14 +102,14 @@ def measure_bugs(
     """Run every case on each new entry, and each new bug beside the others.
 
     `cases` are new ones that are added with the entries, as JSON and as a value.  Raises ContentError when the
-    challenge is not recorded or a case is none, and GraderError when something cannot be judged.
+    challenge is not recorded or a new case cannot be one, and GraderError when something cannot be judged.
     """
     golden, witnesses = caught_up(sandbox, challenge)
     both = extended(challenge, entries)
     rows = [_Row(both.bugs[entry["id"]]) for entry in entries]
     _run_rows(sandbox, both, golden, rows, list(challenge.cases.values()))
     known: Mapping[str, Sequence[str]] = {**witnesses, **_killers(rows)}
-    golden = _told(golden, rows)
+    golden = _with_wrong_outputs(golden, rows)
     against: list[str] = []
     for number, (_, case) in enumerate(cases):
         measured = measure(sandbox, both, case, progress, (golden, known))
@@ -226,30 +145,6 @@ def readers_of_bugs(challenge: Challenge, others: Sequence[Challenge]) -> list[s
     """Return the other challenges whose driver reads this one's bugs.json: they must be recorded anew."""
     name = f"challenges/{challenge.id}/bugs.json"
     return [other.id for other in others if name in other.declared and other.id != challenge.id]
-
-
-def _compiles(challenge: Challenge, edited: str, name: str) -> None:
-    if not challenge.file.endswith(".py"):
-        return  # a JSON document is read by the checks of its edits
-    try:
-        ast.parse(edited)
-    except SyntaxError as error:
-        where = f"line {error.lineno}: " if error.lineno else ""
-        raise ContentError(f"{name}: {where}{error.msg}") from None
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise ContentError(f"{name}: is no Python file: {error}") from None
-
-
-def _twins(challenge: Challenge, ids: Sequence[str]) -> Iterator[str]:
-    """Yield the new entries that come to the same statements as another one, or as the reference itself."""
-    reference = statements(challenge.reference_text)
-    made = {name: statements(planted(challenge, name).decode()) for name in challenge.bugs}
-    for name in ids:
-        if made[name] == reference and challenge.bugs[name].kind == "bug":
-            yield f"{name!r} changes nothing that is executed"
-        for other in list(challenge.bugs)[: list(challenge.bugs).index(name)]:
-            if made[name] == made[other] != reference:
-                yield f"{name!r} is {other!r} once more: both come to the same code"
 
 
 def _run_rows(
@@ -455,7 +350,7 @@ def _raises(row: _Row) -> bool:
     return row.bug.kind == "bug" and 2 * len(raised) > len(scenarios)
 
 
-def _told(golden: Golden, rows: Sequence[_Row]) -> Golden:
+def _with_wrong_outputs(golden: Golden, rows: Sequence[_Row]) -> Golden:
     """Return the golden with the wrong outputs of the new bugs in its fault dictionary."""
     cases = dict(golden.cases)
     for row in (row for row in rows if row.bug.kind == "bug"):

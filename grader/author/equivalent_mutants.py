@@ -1,4 +1,4 @@
-"""Mutants that mean the same as the original: by a rule, or by a reviewed entry with its reason.
+"""Mutants of a reference that mean the same as it does: by a rule, or by a reviewed entry with its reason.
 
 Two rules need no entry. The text of an exception is not part of any contract, its type is; and docstrings and
 annotations are not executed. Everything else stands in `challenges/<id>/equivalent.json`, found again by the function,
@@ -25,7 +25,7 @@ Key = tuple[str, str, str]  # function, lines before, lines after
 
 @dataclass
 class Reviewed:
-    """The reviewed entries of one challenge, and which of them were met."""
+    """The reviewed entries of one challenge: the reason by key, and the keys that some mutant had (`met`)."""
 
     reasons: dict[Key, str] = field(default_factory=dict)
     met: set[Key] = field(default_factory=set)

@@ -1,12 +1,14 @@
-"""What a kill matrix says: which case catches which bug, which cases are needed, and which bugs mask one another.
+"""What a kill matrix says: which case catches which bug, which cases are needed, and which bugs hide one another.
 
-A bug masks another one when every case that catches the other also fails on it: while it is in the file, mending the
+A bug hides another one when every case that catches the other also fails on it: while it is in the file, mending the
 other changes the status of no case.  Example, with the cases a, b, c:
 
-    bug      killed by   masked by
-    scale    a b         mask
-    mask     a b c       (none)
-    append   c           mask
+    bug      caught by   hidden by
+    scale    a b         order
+    order    a b c       (none)
+    append   c           order
+
+Decoys have no part in it: no case fails on one.  A case that raises or times out on a bug catches it, too (`KILLS`).
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ KILLS = STATES[:3]
 
 @dataclass(frozen=True)
 class FaultRow:
-    """A bug or a trivial solution: the cases that catch it, and the bugs that mask it.
+    """A bug or a trivial solution: the cases that catch it (`witnesses`), and the bugs that hide it.
 
     `kind` is `bug` or `impostor`, the word of `kvdojo/matrix/v1` for a trivial solution.
     """
@@ -73,7 +75,7 @@ class KillMatrixSummary:
 
     @property
     def twins(self) -> list[list[str]]:
-        """Groups of bugs that mask each other: exactly the same cases catch them."""
+        """Groups of bugs that hide each other: exactly the same cases catch them."""
         groups: dict[tuple[str, ...], list[str]] = {}
         for bug in self.bugs:
             groups.setdefault(bug.witnesses, []).append(bug.id)
@@ -158,5 +160,5 @@ def summary_document(found: KillMatrixSummary) -> dict[str, Any]:
 
 
 def _hides(caught: Mapping[str, list[str]], other: str, name: str) -> bool:
-    """Whether `other` masks `name`: every case that catches `name` fails on `other` as well."""
+    """Whether `other` hides `name`: every case that catches `name` fails on `other` as well."""
     return bool(caught[name]) and set(caught[name]) <= set(caught[other])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from grader.author.checkpoint_rules import checkpoint_faults
@@ -15,6 +16,7 @@ from grader.author.recording import content_digest, schema_bytes, starter_bytes
 from grader.author.violation import Violation
 from grader.author.wrong_variants import bug_ids, planted, trivial_solution
 from grader.content import Bug, Challenge, ContentError
+from grader.content.brief import promises
 from grader.content.casefile import semantic_errors
 from grader.content.driver_loading import load_driver
 from grader.content.planting import line_span, plant
@@ -38,6 +40,7 @@ def check(challenge: Challenge) -> list[Violation]:
         _references,
         _generated,
         _brief,
+        _promises,
         _trivial_solutions,
         _recipes,
         _reads,
@@ -54,12 +57,24 @@ def check(challenge: Challenge) -> list[Violation]:
 Faults = Iterator[tuple[str, str]]
 
 
-def entry_faults(challenge: Challenge, ids: Collection[str]) -> list[tuple[str, str]]:
-    """Return what shows in some bugs or decoys without running anything, as id and text."""
-    found: list[tuple[str, str]] = []
-    for part in (_edits, _disjoint, _hints):
-        found += [fault for fault in part(challenge) if fault[0] in ids]
-    return found
+@dataclass(frozen=True)
+class EntryFault:
+    """What is wrong with the bug or decoy `id`.
+
+    `other` is set where the fault is that another entry, of this id, edits one of the same lines.
+    """
+
+    id: str
+    text: str
+    other: str | None = None
+
+
+def entry_faults(challenge: Challenge, ids: Collection[str]) -> list[EntryFault]:
+    """Return what shows in some bugs or decoys without running anything."""
+    found = [EntryFault(*fault) for fault in _edits(challenge)]
+    found += _shared_lines(challenge)
+    found += [EntryFault(*fault) for fault in _hints(challenge)]
+    return [fault for fault in found if fault.id in ids]
 
 
 def _edits(challenge: Challenge) -> Faults:
@@ -80,12 +95,17 @@ def _edits(challenge: Challenge) -> Faults:
 
 def _disjoint(challenge: Challenge) -> Faults:
     """Check that entries change different lines, unless they exclude each other."""
+    return ((fault.id, fault.text) for fault in _shared_lines(challenge))
+
+
+def _shared_lines(challenge: Challenge) -> Iterator[EntryFault]:
     owners: dict[int, list[Bug]] = {}
     for bug in challenge.bugs.values():
         for line in sorted(lines_of(challenge, bug)):
             for other in owners.setdefault(line, []):
                 if other.id not in bug.excludes and bug.id not in other.excludes:
-                    yield bug.id, f"touches line {line + 1}, which {other.id!r} edits too"
+                    text = f"touches line {line + 1}, which {other.id!r} edits too"
+                    yield EntryFault(bug.id, text, other.id)
             owners[line].append(bug)
 
 
@@ -219,6 +239,40 @@ def _brief(challenge: Challenge) -> Faults:
     for name in load_driver(challenge).driver.all_helpers():
         if name not in words:
             yield "driver.py", f"a verb looks up `{name}`, which the reference lacks"
+
+
+def _promises(challenge: Challenge) -> Faults:
+    """Check that every sentence of the brief is checked by a case or a range, and that no scenario asks for more."""
+    if "<!--" not in challenge.brief_text:
+        return
+    ranges = load_driver(challenge).driver.range_names()
+    asked: set[str] = set()
+    for promise in promises(challenge.brief_text):
+        where = f"line {promise.line}, {_beginning(promise.text)}:"
+        if promise.fault:
+            yield "brief.md", f"{where} {promise.fault}"
+        for name in promise.cases:
+            if name not in challenge.cases:
+                yield "brief.md", f"{where} names the case {name!r}, which cases.json lacks"
+        for name in promise.ranges:
+            if name not in ranges:
+                yield "brief.md", f"{where} names the range {name!r}, which the driver lacks"
+        asked.update(promise.cases)
+        if not (promise.kept or promise.fault):
+            yield (
+                "brief.md",
+                f"{where} nothing checks this sentence; name cases or ranges behind it, <!-- cases: ID -->",
+            )
+    for case in challenge.cases.values():
+        if case.kind == "scenario" and case.id not in asked:
+            yield (
+                "brief.md",
+                f"no sentence names the case {case.id!r}: say what it asks, or drop it",
+            )
+
+
+def _beginning(text: str) -> str:
+    return repr(text if len(text) <= 50 else f"{text[:47]}...")
 
 
 def _trivial_solutions(challenge: Challenge) -> Faults:

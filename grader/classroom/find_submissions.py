@@ -1,8 +1,9 @@
 """Find the submissions in whatever a course system hands over: files, folders, archives of either.
 
-One submission is one file of one learner, of the kind the challenge asks for.  Where it is not clear which file counts,
-or where a file must not be read, there is a submission with a refusal, so that no learner drops out unnoticed.  Who a
-submission is from is read off the names that course systems give to folders and files.
+One submission is one file of one learner, of the kind the challenge asks for (`kind` below is its suffix, ".py" or
+".json").  Where it is not clear which file counts, or where a file must not be read, there is a submission with a
+refusal, so that no learner drops out unnoticed.  Who a submission is from is read off the names that course systems
+give to folders and files.
 """
 
 from __future__ import annotations
@@ -134,15 +135,16 @@ def _may_be_submission(entry: FileEntry, kind: str) -> bool:
 
 
 def _submission(learner: Learner, group: list[FileEntry], file: str) -> FoundSubmission:
+    """Return the file that counts of all that a learner handed in, or the refusal that says why none does."""
     origin = str(PurePosixPath(*group[0].parts[: max(1, len(group[0].parts) - 1)]))
     found = FoundSubmission(learner, origin)
     try:
         latest, earlier = _newest_attempt(group)
-        entry, left = _pick(_with_archives_opened(latest), file)
+        entry, older_uploads = _pick(_with_archives_opened(latest), file)
         origin = str(PurePosixPath(*entry.parts))
         found = replace(found, origin=origin, file=learner_of_file(entry.name)[1])
-        if earlier or left:
-            older = ", ".join(repr(name) for name in [*earlier, *left][:4])
+        if earlier or older_uploads:
+            older = ", ".join(repr(name) for name in [*earlier, *older_uploads][:4])
             found = replace(found, note=f"the newest attempt counts, {entry.name!r}; not {older}")
         return replace(found, source=_read_within(entry, MAX_SOURCE_BYTES, "a submission"))
     except SubmissionRefused as refused:

@@ -19,7 +19,7 @@ from grader.judge.golden import Golden
 from grader.judge.golden_check import prepare
 from grader.judge.replay import to_record
 from grader.judge.result import Result
-from grader.judge.sandbox_start import unconfined
+from grader.judge.sandbox_start import modules_to_preload
 from grader.judge.secret_inputs import SecretInputs
 from grader.sandbox import Sandbox
 
@@ -129,7 +129,7 @@ def _replace(state: WorkerState, job: GradingJob) -> WorkerState:
 
 
 def _key(job: GradingJob) -> Key:
-    return job.challenge, job.isolate, unconfined(job.source)
+    return job.challenge, job.isolate, modules_to_preload(job.source)
 
 
 def _state_for(job: GradingJob) -> WorkerState:

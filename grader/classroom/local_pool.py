@@ -1,4 +1,7 @@
-"""A pool of worker processes on this machine.
+"""A pool of worker processes on this machine, each of which grades files (`grading_worker`) as `kvdojo grade` does.
+
+They run our own code and are trusted.  The workers beside learners' code are others: they belong to the sandbox that
+each of these processes starts.
 
 Each thread of the pool holds one process for as long as it lives, and runs one job at a time in it.  A process that
 ends takes its job with it (`WorkerLost`) and is replaced when the thread gets its next job:
@@ -43,7 +46,7 @@ class LocalPool(ThreadPoolExecutor):
         return super().submit(self._in_process, fn, *args, **kwargs)
 
     def exclude(self, worker: str) -> None:
-        """Raise BatchError: these processes read the same content as this one, so it was changed meanwhile."""
+        """Raise BatchError: a worker here that has other content than the batch shows that the content was changed."""
         raise BatchError(
             "the challenge was changed while it was graded; grade anew in another --out"
         )
@@ -74,7 +77,7 @@ class LocalPool(ThreadPoolExecutor):
 
 
 class WorkerProcess:
-    """One worker process and the pipe to it; only our own code writes to that pipe."""
+    """One worker process and the pipe to it, which may pickle: only our own code writes to that pipe."""
 
     def __init__(self, processor: int | None) -> None:
         context = get_context("spawn")

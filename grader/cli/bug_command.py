@@ -121,7 +121,7 @@ def add(
     if not interactive and not in_editor:
         _refuse_gaps(told, dry_run)
     elif not dry_run:
-        told = [bug_questions.ask_id(found, words) for words in told]
+        told = [_ask_first(found, *pair) for pair in zip(entries, told, strict=True)]
     kinds = ["decoy" if decoy else entry.kind or "bug" for entry in entries]
     drafts = _documents(found, entries, [_filled(words) for words in told], kinds, file)
     with _running(found) as sandbox:
@@ -147,7 +147,7 @@ def _refuse_where_it_cannot_run(challenge: Challenge) -> None:
 
 
 def _read(file: Path, challenge: Challenge) -> list[Marked]:
-    from grader.author.bug_addition import read_entries
+    from grader.author.new_entries import read_entries
 
     path = shown(file)
     try:
@@ -213,6 +213,14 @@ def _words(given: Words, entry: Marked, name: str | None, count: int) -> Words:
     return {"id": entry.id}
 
 
+def _ask_first(challenge: Challenge, entry: Marked, words: Words) -> Words:
+    """Ask for what must be known before anything is run: the id, and why entries of one line exclude each other."""
+    from grader.author.new_entries import sharing_lines
+
+    words = bug_questions.ask_id(challenge, words)
+    return bug_questions.ask_excludes(words, sharing_lines(challenge, entry))
+
+
 def _refuse_gaps(told: Sequence[Words], dry_run: bool) -> None:
     if dry_run:
         return
@@ -243,7 +251,7 @@ def _documents(
     asked: bool = False,
 ) -> list[Entry]:
     """Return the entries as they would stand in bugs.json; raises ContentError with a line per fault."""
-    from grader.author.bug_addition import entry_document, text_faults
+    from grader.author.new_entries import entry_document, text_faults
 
     made = [
         entry_document(
@@ -265,6 +273,7 @@ def _again(challenge: Challenge, file: Path, words: Words) -> str:
         if words.get(key)
         for part in (option, str(words[key]))
     ]
+    options += [part for pair in words.get("excludes", ()) for part in ("--excludes", *pair)]
     return command_line("bug", "add", challenge.id, shlex.join([shown(file), *options]))
 
 

@@ -61,6 +61,23 @@ def ask_id(challenge: Challenge, words: Words) -> Words:
     }
 
 
+def ask_excludes(words: Words, sharing: Mapping[str, int]) -> Words:
+    """Ask why a new entry is never planted together with those that edit a line of its own; Enter says just that.
+
+    `sharing` has the line by the id of the other entry.  Raises click.Abort when the author gives up.
+    """
+    told = dict(words.get("excludes") or ())
+    for name, line in sharing.items():
+        if name not in told:
+            told[name] = click.prompt(
+                f"Why are this and {name!r} never planted together?",
+                default=f"Both edit line {line}.",
+                err=True,
+                value_proc=str.strip,
+            )
+    return {**words, "excludes": tuple(told.items())}
+
+
 def ask_entries(places: Sequence[str]) -> list[str]:
     """Ask whether several changes are one bug; return an id for each place, all empty for one bug."""
     shown = ", ".join(places)

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from grader.content.brief import without_comments
 from grader.content.cases_document import expand
 from grader.content.content_errors import ContentError, UnknownChallenge
 from grader.content.declared_files import locate_reads, reads_digest
@@ -35,10 +36,19 @@ _Entry = TypeVar("_Entry", "Bug", "TrivialSolution", "Case")
 
 @dataclass(frozen=True)
 class Challenge:
-    """One challenge; the heavy parts are read on first use.
+    """One challenge: the fields of its `challenge.json`, and the heavy parts, which are read on first use.
 
-    `folder` is `root/challenges/<id>`; `reference` (the right answer) and `oracle` (what computes the golden) lie
-    below `root` too.
+    - `root`, `folder`: the checkout, and `root/challenges/<id>`;
+    - `file`: the name of the learner's file; `provides`: the names it must define; `helpers`: names of which the brief
+      speaks and that it may leave out;
+    - `reference`: the path of the right answer; `oracle`: that of the file that computes the golden, which is the
+      reference unless `challenge.json` names another;
+    - `fresh`: the scenarios that every grading repeats on inputs from a secret seed;
+    - `seconds`, `memory_mb`: the CPU time of one case, and the MiB that the file may add to Python with torch imported;
+    - `preload`, `environment`: modules that are imported before a worker is confined, and its environment variables;
+    - `hint_costs`: points that a bug's first, second and third hint cost; they are shown, never taken off a score;
+    - `declared`: paths from `root` of the files that the driver reads (`reads` of `challenge.json`); the property
+      `reads` finds the files.
     """
 
     id: str
@@ -62,9 +72,10 @@ class Challenge:
     declared: tuple[str, ...] = ()
 
     def may_lack(self, name: str) -> bool:
-        """Whether a correct file may lack a name that a case asks for, so that the case is skipped for it.
+        """Whether a correct file may lack a name for which a case asks; the case is then skipped, not failed.
 
-        So are `helpers` of challenge.json, of which the brief speaks, and all internals: names with an underscore.
+        It may lack the `helpers` of challenge.json, of which the brief speaks, and all internals: names that begin
+        with an underscore.
         """
         return name in self.helpers or self.is_internal(name)
 
@@ -104,7 +115,12 @@ class Challenge:
 
     @cached_property
     def brief(self) -> str:
-        """The learner's task, in Markdown."""
+        """The learner's task, in Markdown, without the author's comments."""
+        return without_comments(self.brief_text)
+
+    @cached_property
+    def brief_text(self) -> str:
+        """The brief as it was written, with comments that say what checks a sentence (`content/brief.py`)."""
         return read_text(self.folder / "brief.md")
 
     @cached_property
@@ -124,7 +140,7 @@ class Challenge:
 
     @cached_property
     def reads_digest(self) -> bytes:
-        """Digest of these files, empty where there are none; raises ContentError when one cannot be read."""
+        """Digest of the files in `reads`, empty where there are none; raises ContentError when one cannot be read."""
         return reads_digest(self.reads, self.folder / "challenge.json")
 
     @cached_property

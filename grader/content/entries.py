@@ -1,4 +1,7 @@
-"""The parts of a challenge as values, each built from its JSON: cases, bugs and decoys, trivial solutions, presets."""
+"""The entries of a challenge's JSON files as values: cases, bugs and decoys, trivial solutions, presets.
+
+What an author writes into a field is described in the schemas (`grader/schemas/`); here stands what code must know.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from grader.content.content_errors import ContentError
 
 @dataclass(frozen=True)
 class Preset:
-    """A named choice of entries to plant."""
+    """A named choice of bugs and decoys to plant, by their ids."""
 
     bugs: tuple[str, ...]
     decoys: tuple[str, ...]
@@ -28,10 +31,14 @@ class Edit:
 
 @dataclass(frozen=True)
 class Bug:
-    """A planted bug or decoy, `kvdojo/bug/v1`.
+    """A bug or a decoy that can be planted in the reference, `kvdojo/bug/v1`.
 
-    `witnesses` are the ids of the cases that fail when the bug is planted alone (mutation testing calls them killing
-    tests).  They are recorded, not written by an author.
+    - `kind`: `bug` changes what the code does, `decoy` only looks wrong;
+    - `family`: the class of mistake, which a trace may name;
+    - `raises`: whether the planted code raises on its ordinary path, so that little else of it can be seen;
+    - `excludes`: the reason by the id of each entry with which it is never planted;
+    - `witnesses`: the ids of the cases that fail when the bug is planted alone (mutation testing calls them killing
+      tests).  They are not in bugs.json: `Challenge.bugs` adds them from what was recorded.
     """
 
     id: str
@@ -51,9 +58,9 @@ class Bug:
 
 @dataclass(frozen=True)
 class TrivialSolution:
-    """An answer that needs no thought, such as zeros, as edits to the reference; no scenario may accept it.
+    """An answer that needs no thought, such as zeros, as edits to the reference; some scenario must refuse it.
 
-    They stand in `impostors.json`.
+    They stand in `impostors.json`, and each is applied alone.
     """
 
     id: str
@@ -67,7 +74,9 @@ class Case:
     """A recipe of steps in the challenge's verbs, `kvdojo/case/v1`; it holds no tensor.
 
     `setup` are the sizes, such as `{"batch": 2, "capacity": 8}`; a step is the verb and what it is told, such as
-    `{"do": "forward", "tokens": 3, "save": "a"}`.
+    `{"do": "forward", "tokens": 3, "save": "a"}`.  `kind` is `unit`, which isolates one helper of the file, or
+    `scenario`, which uses only what every file must define.  `visibility` is `public`, or `hidden` where the learner
+    sees status and title only.  `keep_because` is the author's reason to keep a case that the gate would object to.
     """
 
     id: str

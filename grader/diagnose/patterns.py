@@ -1,7 +1,16 @@
 """Recognise how an array differs from the one it should be, and say it in sentences for learners.
 
 Only the two arrays, the names of their axes and what is known of the step are looked at.  What is found is a list of
-`Pattern`: code uses its kind, learners read its text.
+`Pattern`: code uses its kind, learners read its text.  Patterns that need neither axes nor step come from
+`judge.error_patterns`, which a grading without a trace uses alone; the kinds that are added here:
+
+- `not_finite`; `shifted` (the right values, one key or token too early or too late)
+- of masks: `unused_keys`, `nothing_hidden`, `everything_hidden`, `inverted_mask`, `top_left_mask`, `one_key_more`,
+  `one_key_less`, `other_keys`
+- where the values are wrong: `all_heads`, `some_indices`, `padded_rows`, `unpadded_rows`, `new_part` (only behind the
+  tokens that the cache held before the step), `cached_part` (only among them)
+
+They are finer than the `kinds` of a checkpoint (`bug_class`), by which a mistake is named.
 """
 
 from __future__ import annotations
@@ -23,9 +32,10 @@ KEY_AXES = ("key", "token", "slot")
 
 @dataclass(frozen=True)
 class StepContext:
-    """What is known of a step: sizes of the case, tokens held before and after it, batch rows with padding.
+    """What is known of a step: sizes of the case, how full the cache is, which batch rows have padding.
 
-    `held` and `total` are None where rows of the batch differ or nothing is known.  A decode of one token behind five,
+    `held` and `total` count the tokens in the cache before and after the step; they are None where rows of the batch
+    differ or nothing is known.  A decode of one token behind five,
     in a batch whose second row is padded:
 
         StepContext({"num_heads": 2, "head_dim": 8}, held=5, total=6, padded=(False, True))
@@ -49,7 +59,9 @@ def differences(
     """Describe how `got` differs from `want`, the plainest pattern first.
 
     The arrays and `wrong`, which is true where they differ, have one shape; `axes` names its axes ("axis 0", ... where
-    they have no names).  Boolean arrays are masks that are true where a key is seen.
+    they have no names).  Boolean arrays are masks that are true where a key is seen.  Numbers whose last axis is keys,
+    or whose axes have no names, may be masked scores: where -inf or a large negative fill stands in one array and not
+    in the other, it is the two masks that differ.
     """
     if got.dtype == bool or want.dtype == bool:
         hidden, right = ~got.astype(bool), ~want.astype(bool)

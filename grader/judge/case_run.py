@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from grader.content import Case, Challenge
 from grader.ground.errors import GraderError
 from grader.ground.invocation import command_line
 from grader.judge.compare_answers import excess, judge_reply
-from grader.judge.failure_causes import raised_cause, sentence
+from grader.judge.failure_causes import raised_cause, sentence, worker_failure_cause
 from grader.judge.fault_dictionary import OutputSketch, lookup, sketch_of
 from grader.judge.golden import CaseGolden, Expected
-from grader.judge.result import CaseResult, Cause, Where
+from grader.judge.result import CaseResult, Cause
 from grader.judge.script import CREATE, Script
 from grader.sandbox import Reply, Request, Session, WorkerFailure
 
@@ -76,12 +75,6 @@ def judge_case(
     return CaseResult.judged(case, cause, seconds, sketch)
 
 
-def cause_of(failure: WorkerFailure, step: int | None) -> Cause:
-    """Say why a worker gave no answer."""
-    kind = _KINDS.get(failure.kind, failure.kind)
-    return Cause(kind, sentence(failure.message), _HELP.get(kind), where=Where(step))
-
-
 def _attempt(
     session: Session,
     loaded: Reply,
@@ -123,7 +116,7 @@ def _attempt(
                 return _recognised(challenge, golden, index, reply, cause)
             script.answered(index, reply)
     except WorkerFailure as failure:
-        return cause_of(failure, step), None
+        return worker_failure_cause(step, failure), None
     return None, None
 
 
@@ -161,11 +154,3 @@ def _left_out(challenge: Challenge, golden: CaseGolden, reply: Reply) -> LeftOut
 def _room(request: Request, expected: Expected) -> int:
     """Return how many bytes a reply may have: what is expected and echoed, twice, and room for a wrong shape."""
     return 2 * (request.nbytes + expected.nbytes) + SPARE_BYTES
-
-
-# an answer that is no frame at all comes from code that wrote into the worker's pipes: it ended its own process
-_KINDS: Mapping[str, str] = {"protocol": "crashed", "killed": "memory"}
-_HELP: Mapping[str, str] = {
-    "timeout": "Look for a loop that never ends, or for work that grows with the square of the length.",
-    "memory": "Look for a tensor that is far larger than its inputs.",
-}

@@ -26,7 +26,8 @@ class Pattern:
 
     `kind` is one of: zero (all of them), constant (all of them one number), transposed (two axes exchanged), reordered
     (the right values in another order along an axis), scrambled (the right values in wrong places), scaled (all by one
-    factor), everywhere (no value is right), region (only some indices of one axis are wrong).  `text` is a sentence.
+    factor), everywhere (no value is right), region (only some indices of one axis are wrong).  Traces have
+    further kinds, most of them made in `diagnose.patterns`.  `text` is a sentence.
     """
 
     kind: str

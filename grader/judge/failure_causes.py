@@ -1,35 +1,60 @@
-"""Say why a call gave no answer: an exception, a refusal of the sandbox, or an answer of the wrong structure."""
+"""Say why a call gave no answer that could be compared, as the `Cause` of a case.
+
+There are three such ends: the submission raised (`raised_cause`, also what the sandbox refused and memory that ran out
+in Python), the driver's code beside it could make no use of what came back (`problem_cause`), or the worker gave no
+answer at all (`worker_failure_cause`: the deadline, the memory limit, a process that ended).  What is wrong with an
+answer that can be compared is said in `compare_answers`.
+"""
 
 from __future__ import annotations
 
-from grader.judge.result import Cause, Where
-from grader.sandbox import Problem, Raised
+from collections.abc import Mapping
 
+from grader.judge.result import Cause, Where
+from grader.sandbox import Problem, Raised, WorkerFailure
+
+# an answer that is no frame at all comes from code that wrote into the worker's pipes: it ended its own process;
+# and who kills a worker from outside of the sandbox is the kernel, when the machine runs out of memory
+KIND_OF_FAILURE: Mapping[str, str] = {"protocol": "crashed", "killed": "memory"}
+HELP: Mapping[str, str] = {
+    "timeout": "Look for a loop that never ends, or for work that grows with the square of the length.",
+    "memory": "Look for a tensor that is far larger than its inputs.",
+}
+# kinds of a problem that are kinds of a cause
 PROBLEMS = ("wrong_value", "wrong_shape", "wrong_dtype", "missing", "mutated_input")
 
 
 def raised_cause(step: int | None, raised: Raised) -> Cause:
-    """Describe an exception that should not have been raised."""
+    """Describe an exception that should not have been raised; `step` is None before the first step."""
     name = raised.types[0] if raised.types else "an exception"
     if "MemoryError" in raised.types:
         text = "The memory limit was reached."
-        return Cause("memory", text, line_of(raised), None, raised.message or name, Where(step))
+        actual = raised.message or name
+        return Cause("memory", text, line_of(raised), actual=actual, where=Where(step))
     if raised.blocked:
         text = "The file tried something a submission may not do, and was refused."
-        return Cause(
-            "blocked", text, line_of(raised), None, f"{name}: {raised.message}", Where(step)
-        )
+        actual = f"{name}: {raised.message}"
+        return Cause("blocked", text, line_of(raised), actual=actual, where=Where(step))
     text = f"{name} was raised: {raised.message}" if raised.message else f"{name} was raised."
-    return Cause("raised", text, line_of(raised), "no exception", name, Where(step))
+    return Cause(
+        "raised", text, line_of(raised), expected="no exception", actual=name, where=Where(step)
+    )
 
 
 def problem_cause(step: int | None, problem: Problem) -> Cause:
-    """Describe an answer of the wrong structure; a kind that is not known counts as `wrong_value`.
+    """Describe what the driver's code in the worker found: a missing name, or an answer of the wrong structure.
 
-    The worker's word for the kind is free text, and a submission may have written it.
+    The word for the kind comes from the worker and is free text, which a submission may have written: one that is not
+    known counts as `wrong_value`.
     """
     kind = problem.kind if problem.kind in PROBLEMS else "wrong_value"
     return Cause(kind, sentence(problem.message), where=Where(step))
+
+
+def worker_failure_cause(step: int | None, failure: WorkerFailure) -> Cause:
+    """Say why a worker gave no answer."""
+    kind = KIND_OF_FAILURE.get(failure.kind, failure.kind)
+    return Cause(kind, sentence(failure.message), HELP.get(kind), where=Where(step))
 
 
 def sentence(text: str) -> str:

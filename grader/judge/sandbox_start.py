@@ -1,6 +1,7 @@
-"""Start the sandbox that a challenge needs: its packages, its environment, and what some files need besides.
+"""Start the sandbox that a challenge needs: its packages, its environment, and modules that some files need besides.
 
-Knows of a submission no more than whether its text mentions certain modules.
+Such a module must be imported before a worker is confined.  Of a submission no more is known here than whether its
+text mentions one of them.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from grader.content import Challenge
 from grader.sandbox import Sandbox
 
 # modules that write a cache when they are first imported, which a confined worker may not; too slow to import always
-UNCONFINED = {rb"nn\.attention|nn\s+import[^\n]*\battention\b": "torch.nn.attention.bias"}
+MODULE_BY_MENTION = {rb"nn\.attention|nn\s+import[^\n]*\battention\b": "torch.nn.attention.bias"}
 
 
-def unconfined(source: bytes | None) -> tuple[str, ...]:
-    """Return the modules to import before a worker is confined, for `source` only or, without it, for any file."""
+def modules_to_preload(source: bytes | None) -> tuple[str, ...]:
+    """Return the modules that a submission needs imported before its worker is confined.
+
+    Without a `source` it is all of them: such a sandbox can run any file.
+    """
     return tuple(
         module
-        for mention, module in UNCONFINED.items()
+        for mention, module in MODULE_BY_MENTION.items()
         if source is None or re.search(mention, source)
     )
 
@@ -31,8 +35,12 @@ def start_sandbox(
     source: bytes | None = None,
     modules: Sequence[str] | None = None,
 ) -> Sandbox:
-    """Start a sandbox with what the challenge needs in it, and `modules`, which are those for `source` unless given."""
-    asked = unconfined(source) if modules is None else modules
+    """Start a sandbox for a challenge's submissions; without `isolate` they run unconfined, as the user asked.
+
+    It is for `source` alone or, without one, for any file.  A caller that has already asked `modules_to_preload` gives
+    its answer as `modules` instead.
+    """
+    asked = modules_to_preload(source) if modules is None else modules
     return Sandbox.start(
         isolate=isolate, preload=[*challenge.preload, *asked], env=dict(challenge.environment)
     )

@@ -34,7 +34,8 @@ from dataclasses import replace
 from typing import Self
 
 from grader.content import Case, Challenge
-from grader.judge.case_run import RunInfo, cause_of, judge_case
+from grader.judge.case_run import RunInfo, judge_case
+from grader.judge.failure_causes import worker_failure_cause
 from grader.judge.golden import CaseGolden
 from grader.judge.result import CaseResult
 from grader.sandbox import Limits, Reply, Sandbox, SandboxError, Session, WorkerFailure
@@ -147,7 +148,7 @@ class SubmissionRunner:
         try:
             session, loaded = self._loaded()
         except WorkerFailure as failure:
-            result = CaseResult.judged(case, cause_of(failure, None))
+            result = CaseResult.judged(case, worker_failure_cause(None, failure))
         else:
             result = judge_case(
                 session, loaded, self._challenge, case, golden, seed=seed, info=info

@@ -65,6 +65,14 @@ class Driver:
         """Whether random cases may have these sizes, by the function `legal` of the class `Setup`."""
         return bool(getattr(self._sizes, "legal", lambda _: True)(sizes))
 
+    def range_names(self) -> set[str]:
+        """Return what may be drawn at random, by name, such as `forward.scale` and `setup.batch`."""
+        names = {"setup.dtypes", *(f"setup.{name}" for name in self.setup)}
+        for item in self.verbs.values():
+            parts = (*item.parameters, *item.spoils, *item.layouts)
+            names |= {item.name, *(f"{item.name}.{part}" for part in parts)}
+        return names
+
     def helpers(self, verb: Verb) -> list[str]:
         """Return the names with an underscore that a verb looks up, a helper's own or those in its function's text."""
         return list(verb.uses) or self._private.get(verb.function.__code__.co_firstlineno, [])

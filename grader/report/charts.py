@@ -17,6 +17,7 @@ from grader.diagnose.trace_model import Checkpoint, RecordedArray, Trace, Traced
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 420, 130, 44, 36, 10
 MOST_BARS, MOST_LABELS = 64, 16
 FLOOR = 1e-9  # errors below it are drawn as none
+WRONG = 1e-4  # errors from it on, and NaN, are marked as wrong
 Bar = tuple[int, float]
 
 
@@ -67,6 +68,7 @@ def cache_chart(trace: Trace) -> Markup | None:
 
 
 def _draw_errors(bars: Sequence[Bar], ends: Sequence[int]) -> Markup:
+    """Draw a bar per (position, error), and a line behind each number of bars in `ends`, where a step ends."""
     worst = (
         max(error for _, error in bars if math.isfinite(error))
         if any(math.isfinite(error) for _, error in bars)
@@ -82,18 +84,18 @@ def _draw_errors(bars: Sequence[Bar], ends: Sequence[int]) -> Markup:
         if math.isfinite(error) and error > 10.0**low:
             share = min(1.0, (math.log10(error) - low) / (high - low))
         x = LEFT + number * width
-        kind = "got bad" if not error < 1e-4 else "got"
+        kind = "got bad" if not error < WRONG else "got"
         parts.append(_bar(kind, x + 0.15 * width, (HEIGHT - BOTTOM - TOP) * share, 0.7 * width))
         if number % every == 0:
             parts.append(_label(x + width / 2, str(position)))
     parts += [_border(LEFT + end * width) for end in ends]
-    wrong = [str(position) for position, error in bars if not error < 1e-4]
+    wrong = [str(position) for position, error in bars if not error < WRONG]
     told = f"wrong at {', '.join(wrong)}" if wrong else "small everywhere"
     return _svg(f"Largest error of the output at each position, logarithmic: {told}", parts)
 
 
 def _output(step: TracedStep) -> Checkpoint | None:
-    """Return the step's own output, not the cache: the last point whose arrays have a token axis."""
+    """Return the step's own output, not the cache: the last checkpoint named `output` or `logits`."""
     found = [
         p for p in step.checkpoints if p.name in ("output", "logits") and p.expected is not None
     ]
@@ -101,6 +103,7 @@ def _output(step: TracedStep) -> Checkpoint | None:
 
 
 def _errors(checkpoint: Checkpoint) -> np.ndarray[Any, Any] | None:
+    """Return the largest error of each token of arrays [..., tokens, features]; infinite where a file has NaN."""
     want, got = _array(checkpoint.expected), _array(checkpoint.actual)
     if want is None or got is None or want.shape != got.shape or want.ndim < 2:
         return None

@@ -1,7 +1,12 @@
 """Expected and actual numbers side by side as shaded tables: one row per head, the first difference marked.
 
 A table can be read aloud, printed and copied, and needs no drawing library.  What is too large is shown in part, around
-the first difference.  Knows a trace's points, nothing of how they were recorded.
+the first difference.  Knows the checkpoints of a trace, nothing of how they were recorded; `figures` chooses which are
+shown, and `base.html.j2` has the classes of the shades.
+
+An array is brought to at least three axes.  The last two are the rows and columns of a table, and there is a group of
+tables for each index of the third-last, called a head below, whatever the axis is.  Of axes before these, one index is
+shown: that of the first difference.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from grader.diagnose.trace_model import Checkpoint, RecordedArray
 
 Numbers = np.ndarray[Any, Any]
 Index = tuple[int, ...]
-ROWS, COLUMNS, PANELS = 10, 16, 4
+ROWS, COLUMNS, HEADS = 10, 16, 4  # of an array, at most
 NOISE = 1e-5  # of the largest expected number
 SHADES, SIDES = 9, 4  # shades of a value, and of a difference to either side
 AXES = {
@@ -28,7 +33,12 @@ AXES = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One number as it is shown; `shade` is a class of the style sheet."""
+    """One number as it is shown.
+
+    `shade` is a class of the style sheet: `w0` to `w9` by size, `more1` to `more4` and `less1` to `less4` for a
+    difference to either side, `odd` for NaN, and for an infinite number that is no difference.  `first` marks the first
+    difference.
+    """
 
     text: str
     shade: str
@@ -70,7 +80,7 @@ class _Frame:
 
 
 def maps_of(checkpoint: Checkpoint) -> Maps | None:
-    """Return the pictures of one point, or None when it holds no table of numbers."""
+    """Return the tables of one checkpoint, or None when it holds no array of numbers."""
     expected, actual = _numbers(checkpoint.expected), _numbers(checkpoint.actual)
     if expected is None or not expected.size:
         return None
@@ -128,6 +138,7 @@ def _whole(grid: RecordedArray | None) -> bool:
 
 
 def _first(expected: Numbers, actual: Numbers | None) -> Index | None:
+    """Return the index of the first difference; None without one, or without an actual array."""
     if actual is None:
         return None
     top = _top(expected)
@@ -149,7 +160,7 @@ def _top(values: Numbers) -> float:
 
 def _chosen(want: Numbers, first: int) -> list[int]:
     """Return the heads to show: the first ones, and the one with the first difference."""
-    chosen = list(range(min(len(want), PANELS)))
+    chosen = list(range(min(len(want), HEADS)))
     return chosen if first in chosen else [*chosen[:-1], first]
 
 
@@ -201,7 +212,7 @@ def _panel(title: str, values: Numbers, frame: _Frame, *, difference: bool, mark
 def _each_alone(
     checkpoint: Checkpoint, expected: Numbers, actual: Numbers, axes: tuple[str, ...]
 ) -> tuple[tuple[Panel, ...], ...]:
-    """Return both of one head where their shapes differ."""
+    """Return the first head of both arrays, each for itself, since their shapes differ and nothing can be compared."""
     panels = []
     first = f"first {axes[-3]}: " if axes[-3] else ""
     for title, values, grid in (

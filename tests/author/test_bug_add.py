@@ -250,6 +250,23 @@ def test_what_shows_in_the_text_is_refused_before_anything_runs(
     assert files(challenge) == before
 
 
+def test_a_fault_is_not_read_out_of_its_sentence(
+    make: Make, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """The reference may hold the words in which a shared line is reported."""
+    line = "doubled = scale(x)  # forgets edits too\n"
+    reference = make(recorded=False).reference_text.replace("doubled = scale(x)\n", line)
+    challenge = make(lambda files: files.update(reference=reference))
+    monkeypatch.setattr(grader.judge, "start_sandbox", lambda *_: pytest.fail("it was run"))
+
+    source = edited(challenge, (line, "doubled = scale(x) + 1\n"))
+    assert run(source, *words(symptom=f"It should say {line.strip()}.")) == 3
+
+    said = capsys.readouterr().err
+    assert "the symptom quotes the answer" in said
+    assert "--excludes" not in said
+
+
 HOSTILE: dict[str, tuple[Any, int, str]] = {
     "missing": (lambda path, text: None, 2, "does not exist: copy reference/tiny.py"),
     "a folder": (lambda path, text: path.mkdir(), 3, "is not an ordinary file"),
@@ -412,6 +429,24 @@ def test_on_a_terminal_what_is_missing_is_asked(
     assert "Families so far: sums" in said.err
     bug = reload(challenge).bugs["one-more"]
     assert (bug.difficulty, bug.hints[2]) == (2, "Only what scale returns.")
+
+
+def test_on_a_terminal_why_entries_of_one_line_exclude_each_other_is_asked(
+    make: Make, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    challenge = make()
+    line = (
+        "        self.total = self.total + doubled\n",
+        "        self.total = self.total - doubled\n",
+    )
+    answers = list(ANSWERS.values())
+    typed = [answers[0], "", *answers[1:]]
+    monkeypatch.setattr(sys, "stdin", Terminal("\n".join(typed) + "\n"))
+
+    assert run(edited(challenge, line)) == 0
+
+    assert "Why are this and 'forgets' never planted together?" in capsys.readouterr().err
+    assert reload(challenge).bugs["one-more"].excludes == {"forgets": "Both edit line 18."}
 
 
 def test_who_gives_up_changes_nothing(

@@ -173,6 +173,26 @@ STATIC = {
         lambda f: f.update({"brief.md": "See `_nowhere`."}),
         "speaks of `_nowhere`",
     ),
+    "a sentence that nothing checks": (
+        lambda f: f.update({"brief.md": "Sums. <!-- cases: twice --> Scales by 2."}),
+        "line 1, 'Scales by 2.': nothing checks this sentence",
+    ),
+    "a sentence that names no case": (
+        lambda f: f.update({"brief.md": "Sums. <!-- cases: twice, thrice -->"}),
+        "names the case 'thrice', which cases.json lacks",
+    ),
+    "a sentence that names no range": (
+        lambda f: f.update({"brief.md": "Sums. <!-- cases: twice; ranges: add.rows -->"}),
+        "names the range 'add.rows', which the driver lacks",
+    ),
+    "a comment in the brief that says neither": (
+        lambda f: f.update({"brief.md": "Sums. <!-- twice -->"}),
+        "`<!-- twice -->` is not understood",
+    ),
+    "a scenario that no sentence asks for": (
+        lambda f: f.update({"brief.md": "Sums. <!-- ranges: add.tokens -->"}),
+        "no sentence names the case 'twice'",
+    ),
     "a name that no step saves": (
         lambda f: cases(f)[2]["steps"].append({"do": "add", "tokens": 2, "live": "none"}),
         "no step before saves 'none'",

@@ -22,7 +22,10 @@ from grader.ground.paths import ROOT
 from grader.sandbox import Sandbox
 
 PAGE = ROOT / "docs" / "instructors.md"
-BLOCK = re.compile(r"(?:<!-- (?P<order>.+?) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)```\n", re.DOTALL)
+BLOCK = re.compile(
+    r"(?:^<!-- (?P<order>[^\n]+?) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)```\n",
+    re.DOTALL | re.MULTILINE,
+)
 NUMBER = re.compile(r"\d[\d,.]*(?:e[+-]\d+)?")
 
 

@@ -19,7 +19,7 @@ from made_traces import (
 
 from grader.report.charts import cache_chart, error_chart
 from grader.report.figures import figures_of
-from grader.report.heatmap import COLUMNS, PANELS, ROWS, maps_of
+from grader.report.heatmap import COLUMNS, HEADS, ROWS, maps_of
 
 
 def cells(maps):
@@ -60,7 +60,7 @@ def test_large_arrays_are_cut_around_the_first_difference() -> None:
     got = want.copy()
     got[0, 7, 30, 60] += 0.5
     maps = maps_of(checkpoint("weights", want, got, AXES))
-    assert len(maps.heads) == PANELS
+    assert len(maps.heads) == HEADS
     marked = [cell for cell in cells(maps) if cell.first]
     assert len(marked) == 2
     panel = maps.heads[-1][1]

@@ -64,7 +64,10 @@ def limit_memory(budget: int, *, hard: bool = True) -> None:
 
 @contextlib.contextmanager
 def memory_limited(budget: int) -> Iterator[None]:
-    """Limit memory in a process that runs one file after another, and lift the limit again; 0 sets none."""
+    """Limit memory in a process that runs one file after another, and lift the limit again; 0 sets none.
+
+    What the allocator keeps of an earlier file counts as held, so a later one may use it on top of its own budget.
+    """
     if not budget:
         yield
         return
