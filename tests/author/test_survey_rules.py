@@ -34,7 +34,7 @@ def made(challenge: Challenge) -> dict[tuple[str, str], Proposal]:
 def verdicts(kinds: dict[str, str], excess: float = 1e4, step: int = 0) -> Verdicts:
     same = dict.fromkeys(kinds, "0")
     steps = dict.fromkeys(kinds, step)
-    return Verdicts(kinds, dict.fromkeys(kinds, excess), {}, same, steps, 65)
+    return Verdicts(kinds, dict.fromkeys(kinds, excess), {}, {}, same, steps, 65)
 
 
 UNIT, SCENARIO = "scores-square", "prefill-then-steps"

@@ -14,7 +14,7 @@ from statistics import median
 from grader.author.generate.proposals import Proposal
 from grader.author.kill_matrix import Judged
 from grader.content import Challenge
-from grader.content.statements import statements
+from grader.content.statements import Scope, Statements, statements
 from grader.judge.fault_dictionary import OutputSketch, nearly_equal
 from grader.judge.golden import Golden
 
@@ -39,14 +39,15 @@ CROWDED = "stands in a line or function that has enough of its kind"
 class Verdicts:
     """What the cases said of one mutant, by the ids of those that failed.
 
-    `kinds` are the kinds of their causes, `excess` the tolerances by which a number missed, `sketches` the wrong
-    tensors, `shown` what stood where another value belongs, and `steps` the steps at which they failed.  `judged` is
-    the number of all cases.
+    `kinds` are the kinds of their causes, `excess` the tolerances by which a number of a wrong tensor missed,
+    `sketches` the wrong tensors, `outputs` the names of what was wrong, `shown` what stood where another value belongs,
+    and `steps` the steps at which they failed.  `judged` is the number of all cases.
     """
 
     kinds: Mapping[str, str]
     excess: Mapping[str, float]
     sketches: Mapping[str, OutputSketch]
+    outputs: Mapping[str, str]
     shown: Mapping[str, str]
     steps: Mapping[str, int]
     judged: int
@@ -73,8 +74,9 @@ def verdicts_of(judged: Mapping[str, Judged]) -> Verdicts:
     causes = {name: item.result.cause for name, item in failed.items() if item.result.cause}
     return Verdicts(
         {name: cause.kind or "" for name, cause in causes.items()},
-        {name: item.excess for name, item in failed.items()},
+        {name: item.excess for name, item in failed.items() if item.result.sketch},
         {n: item.result.sketch for n, item in failed.items() if item.result.sketch},
+        {name: cause.where.output or "" for name, cause in causes.items() if cause.where},
         {name: cause.actual or "" for name, cause in causes.items()},
         {
             name: -1 if cause.where is None or cause.where.step is None else cause.where.step
@@ -112,11 +114,13 @@ class KnownFaults:
 
     def __init__(self, challenge: Challenge, golden: Golden, planted: Mapping[str, str]) -> None:
         self._challenge, self._golden = challenge, golden
-        self._texts = {_meaning(text) for text in planted.values()}
+        self._reference = statements(challenge.reference_text) or {}
+        self._changes = [_changes(self._reference, text) for text in planted.values()]
 
     def holds(self, proposal: Proposal, verdicts: Verdicts) -> bool:
-        """Whether a mutant is one of them: by its statements, or because every wrong output is that of a known bug."""
-        if _meaning(proposal.text) in self._texts:
+        """Whether a mutant is one of them, or a part of one: by its statements, or by all its wrong outputs."""
+        mine = _changes(self._reference, proposal.text)
+        if mine and any(mine <= known for known in self._changes):
             return True
         bugs = [bug for bug in self._challenge.bugs.values() if bug.kind == "bug"]
         return any(self._alike(bug.id, bug.witnesses, verdicts) for bug in bugs)
@@ -167,5 +171,12 @@ def _same_output(one: OutputSketch, other: OutputSketch) -> bool:
     return same_place and nearly_equal(list(one.projections), list(other.projections))
 
 
-def _meaning(text: str) -> str:
-    return repr(sorted((statements(text) or {}).items()))
+def _changes(reference: Statements, text: str) -> Counter[tuple[Scope, str, str]]:
+    """Return the statements that a text has too many or too few, each with its function."""
+    found: Counter[tuple[Scope, str, str]] = Counter()
+    other = statements(text) or {}
+    for scope in reference.keys() | other.keys():
+        before, after = Counter(reference.get(scope, ())), Counter(other.get(scope, ()))
+        for sign, difference in (("-", before - after), ("+", after - before)):
+            found.update({(scope, sign, text): n for text, n in difference.items()})
+    return found

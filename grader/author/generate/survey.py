@@ -5,6 +5,7 @@ It takes minutes, so it is made once and recorded; `kvdojo start --fresh` then o
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -108,7 +109,9 @@ class _Judge:
         cases = self._challenge.cases
         scenarios = [cases[name] for name in verdicts.witnesses if cases[name].kind == "scenario"]
         first = [case for case in scenarios if case.id in self._challenge.fresh]
-        order = sorted(scenarios, key=lambda case: (case not in first, -verdicts.excess[case.id]))
+        order = sorted(
+            scenarios, key=lambda case: (case not in first, -verdicts.excess.get(case.id, math.inf))
+        )
         with SubmissionRunner(self._sandbox, self._quick, proposal.text.encode()) as runner:
             return any(
                 all(self._refused(runner, case, index) for index in range(SEEDS))

@@ -410,7 +410,7 @@ def symptom(challenge: Challenge, verdicts: Verdicts) -> str:
 
 def _what(verdicts: Verdicts) -> str:
     kind = Counter(verdicts.kinds.values()).most_common(1)[0][0]
-    outputs = Counter(sketch.output for sketch in verdicts.sketches.values())
+    outputs = Counter(name for name in verdicts.outputs.values() if name)
     named = f"`{outputs.most_common(1)[0][0]}`" if outputs else "the answer"
     if kind == "mutated_input":
         return "a call changes what belongs to its caller"
