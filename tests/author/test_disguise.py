@@ -26,12 +26,12 @@ PYTHON = [n for n in Catalogue().ids() if load_challenge(n).reference.suffix == 
 
 def signatures(text: str) -> list[str]:
     """Every function by its class, with its parameters."""
-    found = []
-    for top in ast.parse(text).body:
-        for node in [top, *getattr(top, "body", [])]:
-            if isinstance(node, ast.FunctionDef):
-                found.append(f"{getattr(top, 'name', '')}.{node.name}({ast.unparse(node.args)})")
-    return sorted(found)
+    return sorted(
+        f"{getattr(top, 'name', '')}.{node.name}({ast.unparse(node.args)})"
+        for top in ast.parse(text).body
+        for node in [top, *getattr(top, "body", [])]
+        if isinstance(node, ast.FunctionDef)
+    )
 
 
 @pytest.mark.parametrize("name", PYTHON)

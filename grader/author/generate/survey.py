@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from hashlib import sha256
 
 from grader.author.generate import acceptance
 from grader.author.generate.acceptance import Choice, KnownFaults, Verdicts, verdicts_of
@@ -18,17 +17,17 @@ from grader.author.generate.proposals import Proposal, proposals
 from grader.author.kill_matrix import Judged
 from grader.author.mutation import CPU_SECONDS
 from grader.author.wrong_variants import planted
-from grader.content import Case, Challenge
+from grader.content import Challenge
 from grader.judge.case_run import RunInfo
-from grader.judge.golden import CaseGolden, Golden
+from grader.judge.golden import Golden
 from grader.judge.grading import PARALLEL
-from grader.judge.oracle import Oracle
+from grader.judge.secret_inputs import SecretCase, SecretInputs, derived
 from grader.judge.worker_reuse import SubmissionRunner
 from grader.sandbox import Sandbox
 
 PROBES = 8  # cases that are asked first: what raises in all of them is judged no further
-SEEDS = 3  # fresh inputs of one scenario, on each of which a bug must show
-SCENARIOS = 3  # scenarios that are tried for that
+SEEDS = 3  # times that fresh inputs are drawn; a bug must show on each
+SCENARIOS = 3  # scenarios that are asked for that
 Progress = Callable[[int, int], None]
 
 
@@ -83,8 +82,11 @@ class _Judge:
         # a mutant may loop for ever; the reference needs a hundredth of that
         self._quick = replace(challenge, seconds=min(CPU_SECONDS, challenge.seconds))
         self._sandbox, self._challenge, self._golden = sandbox, challenge, golden
-        self._oracle = Oracle(sandbox, challenge)
-        self._answers: dict[tuple[str, int], tuple[int, CaseGolden]] = {}
+        # the seeds follow from the challenge, so that a survey can be repeated
+        self._inputs = [
+            SecretInputs(sandbox, challenge, golden, seed=derived(index, challenge.id))
+            for index in range(SEEDS)
+        ]
         cases = list(challenge.cases.values())
         step = max(len(cases) // PROBES, 1)
         self._probes = cases[::step]
@@ -105,41 +107,31 @@ class _Judge:
         return verdicts, acceptance.objection(self._challenge, verdicts)
 
     def on_fresh_inputs(self, proposal: Proposal, verdicts: Verdicts) -> bool:
-        """Whether one scenario refuses the mutant on each of several inputs that were never published."""
+        """Whether, on each of several inputs that were never published, a scenario refuses the mutant by far enough.
+
+        Up to three of its scenarios are asked, the clearest first; their sizes vary with the inputs, too.
+        """
         cases = self._challenge.cases
         scenarios = [cases[name] for name in verdicts.witnesses if cases[name].kind == "scenario"]
-        first = [case for case in scenarios if case.id in self._challenge.fresh]
-        order = sorted(
-            scenarios, key=lambda case: (case not in first, -verdicts.excess.get(case.id, math.inf))
-        )
+        order = sorted(scenarios, key=lambda case: -verdicts.excess.get(case.id, math.inf))
         with SubmissionRunner(self._sandbox, self._quick, proposal.text.encode()) as runner:
-            return any(
-                all(self._refused(runner, case, index) for index in range(SEEDS))
-                for case in order[:SCENARIOS]
+            return all(
+                any(self._refused(runner, inputs.of(case)) for case in order[:SCENARIOS])
+                for inputs in self._inputs
             )
 
-    def _refused(self, runner: SubmissionRunner, case: Case, index: int) -> bool:
-        seed, golden = self._expected(case, index)
+    def _refused(self, runner: SubmissionRunner, asked: SecretCase) -> bool:
         info = RunInfo(measure=True)
-        result = runner.run(case, golden, seed=seed, info=info)
-        if result.status != "failed" or result.cause is None:
+        result = runner.run(asked.case, asked.golden, seed=asked.seed, info=info)
+        if result.status != "failed":
             return False
         # of a value that is no tensor there is nothing to measure: it is another one
         return result.sketch is None or info.excess == 0 or info.excess >= acceptance.MARGIN
 
-    def _expected(self, case: Case, index: int) -> tuple[int, CaseGolden]:
-        """Return a seed and the right answers to it; the seed follows from the case, so a survey can be repeated."""
-        key = (case.id, index)
-        if key not in self._answers:
-            stored = self._golden.cases[case.id]
-            text = f"{self._challenge.id}/{case.id}/{stored.recipe}/{index}"
-            seed = int.from_bytes(sha256(text.encode()).digest()[:6])
-            self._answers[key] = seed, self._oracle.expect_from_seed(case, stored, seed)
-        return self._answers[key]
-
     def close(self) -> None:
-        """End the oracle's worker."""
-        self._oracle.close()
+        """End the oracle's workers."""
+        for inputs in self._inputs:
+            inputs.close()
 
 
 def _hopeless(judged: Mapping[str, Judged], *, probing: bool) -> bool:
