@@ -127,5 +127,5 @@ def test_what_is_decorated_keeps_its_place() -> None:
 
 
 def test_a_document_has_no_disguise() -> None:
-    with pytest.raises(ContentError, match="only a reference in Python"):
+    with pytest.raises(ContentError, match="only a reference in Python can"):
         disguised_challenge(load_challenge("broken_test"), 1)

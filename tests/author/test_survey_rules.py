@@ -15,6 +15,7 @@ from grader.author.wrong_variants import planted
 from grader.content import Challenge, load_challenge
 from grader.content.statements import statements
 from grader.judge import start_sandbox
+from grader.judge.fault_dictionary import OutputSketch
 from grader.judge.golden_check import usable_golden
 from grader.judge.result import CaseResult, Cause, Where
 
@@ -60,13 +61,15 @@ def test_a_bug_is_silent_and_seen_by_a_unit_and_a_scenario(
 
 
 def test_verdicts_keep_what_failed_and_where() -> None:
-    failed = CaseResult(
-        "a", "A", "failed", 0, 1, 0.1, Cause("wrong_value", "no", where=Where(2, "out"))
-    )
+    cause = Cause("wrong_value", "no", where=Where(2, "out"))
+    sketch = OutputSketch(2, "out", [1.0])
+    failed = CaseResult("a", "A", "failed", 0, 1, 0.1, cause, sketch=sketch)
+    plain = CaseResult("c", "C", "failed", 0, 1, 0.1, cause)
     passed = CaseResult("b", "B", "passed", 1, 1, 0.1)
-    found = verdicts_of({"a": Judged(failed, 12.0), "b": Judged(passed, 0.1)})
-    assert (found.witnesses, found.steps, found.judged) == (("a",), {"a": 2}, 2)
-    assert found.median_excess == 12.0
+    judged = {"a": Judged(failed, 12.0), "b": Judged(passed, 0.1), "c": Judged(plain, 0.2)}
+    found = verdicts_of(judged)
+    assert (found.witnesses, found.steps, found.judged) == (("a", "c"), {"a": 2, "c": 2}, 3)
+    assert found.median_excess == 12.0  # of a value that is no tensor nothing is measured
 
 
 def test_what_behaves_alike_is_kept_once(made: dict[tuple[str, str], Proposal]) -> None:

@@ -10,10 +10,10 @@ import math
 
 from grader.author.generate.acceptance import Verdicts
 from grader.author.generate.proposals import SECOND
-from grader.content import Challenge
+from grader.content import Case, Challenge
 from grader.content.generated_bugs import LEVELS
 
-MEDIUM_FROM, HARD_FROM = 0.4, 0.6
+MEDIUM_FROM, HARD_FROM = 0.35, 0.5
 # what a kind of mistake adds by itself: hand-written bugs of these kinds are rated harder, or easier, than most
 PRIOR = {
     "state": 0.3, "alias": 0.4, "cache": 0.4, "dtype": 0.4, SECOND: 0.4, "condition": 0.1, "twin": -0.2,
@@ -34,19 +34,23 @@ def score(challenge: Challenge, group: str, verdicts: Verdicts, *, traced: bool)
 
 
 def needs_history(challenge: Challenge, verdicts: Verdicts) -> bool:
-    """Whether every scenario that sees the bug answers its first call right."""
-    first = [
-        verdicts.steps[name]
-        for name in verdicts.witnesses
-        if challenge.cases[name].kind == "scenario"
-    ]
-    return bool(first) and min(first) >= 1
+    """Whether, in every scenario that sees the bug, an earlier step of the same verb was answered right."""
+    found = [challenge.cases[name] for name in verdicts.witnesses]
+    scenarios = [case for case in found if case.kind == "scenario"]
+    return bool(scenarios) and all(_once_right(case, verdicts.steps[case.id]) for case in scenarios)
+
+
+def _once_right(case: Case, wrong: int) -> bool:
+    if not 0 < wrong < len(case.steps):
+        return False
+    verb = case.steps[wrong].get("do")
+    return any(step.get("do") == verb for step in case.steps[:wrong])
 
 
 def level(number: float) -> str:
     """Return the level of a score.
 
-    >>> level(0.1), level(0.5), level(0.9)
+    >>> level(0.1), level(0.4), level(0.9)
     ('easy', 'medium', 'hard')
     """
     return LEVELS[(number >= MEDIUM_FROM) + (number >= HARD_FROM)]

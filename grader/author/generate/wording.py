@@ -386,8 +386,8 @@ def texts(challenge: Challenge, proposal: Proposal, verdicts: Verdicts) -> Texts
     return Texts(
         f"{title} (`{where.rpartition('.')[2]}`)",
         symptom(challenge, verdicts),
-        f"In `{where}` {_change(proposal)} {why}",
-        (_place(challenge, where), ideas, f"In `{where}` {_mend(proposal)}"),
+        f"In `{where}`, {_change(proposal)} {why}",
+        (_place(challenge, where), ideas, f"In `{where}`, {_mend(proposal)}"),
     )
 
 
@@ -398,9 +398,9 @@ def symptom(challenge: Challenge, verdicts: Verdicts) -> str:
     every = [case for case in challenge.cases.values() if case.kind == "scenario"]
     share = len(scenarios) / max(len(every), 1)
     if needs_history(challenge, verdicts):
-        begin = "The first call is right. After it"
+        begin = "At first all is well. Later"
     elif share > 0.8:
-        begin = "From the first call on"
+        begin = "In nearly every use"
     elif share > 0.3:
         begin = "In many uses"
     else:
