@@ -73,12 +73,9 @@ def disguised_challenge(challenge: Challenge, seed: int) -> Challenge:
     The reference's file stays where it is: goldens and traces are made with it.  Raises ContentError for a reference
     that is no Python.  Two entries that now touch one line exclude each other.
     """
-    try:
-        reference = disguise(challenge.reference_text, seed)
-    except SyntaxError:
-        raise ContentError(
-            f"{challenge.id!r}: only a reference in Python can be disguised"
-        ) from None
+    if challenge.reference.suffix != ".py":
+        raise ContentError(f"{challenge.id!r}: only a reference in Python can be disguised")
+    reference = disguise(challenge.reference_text, seed)
     made = copy(challenge)
     made.__dict__.pop("_known_bugs", None)
     made.__dict__["reference_text"] = reference
