@@ -12,6 +12,7 @@ from grader.cli import terminal
 from grader.cli.arguments import catalogue, complete_challenge
 from grader.content import Challenge, ContentError, UnknownChallenge
 from grader.ground.errors import Exit
+from grader.ground.invocation import command_line
 
 if TYPE_CHECKING:
     from grader.author.gate import Report
@@ -73,6 +74,7 @@ def _check(name: str, again: bool, generate: bool, sets: int) -> Report:
 
 
 def _record(challenge: Challenge) -> Challenge:
+    from grader.author.generate.generated_file import forget_stale
     from grader.author.recording import record, reload
     from grader.content.cases_schema import validate_challenge
     from grader.ground.transaction import locked
@@ -83,6 +85,10 @@ def _record(challenge: Challenge) -> Challenge:
         validate_challenge(challenge)
         sandbox.ready()
         record(sandbox, challenge, lambda done, total: _say(challenge.id, f"record {done}/{total}"))
+        if forget_stale(challenge):
+            again = command_line("check", challenge.id, "--generate")
+            text = f"{challenge.id}: its generated bugs fit no more and were removed; `{again}` makes new ones"
+            click.echo(text, err=True)
     return reload(challenge)
 
 

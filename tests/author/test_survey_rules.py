@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from grader.author.generate import acceptance, difficulty
 from grader.author.generate.acceptance import Choice, KnownFaults, Verdicts, objection, verdicts_of
-from grader.author.generate.generated_file import document_of, file_bytes, generated_faults
+from grader.author.generate.generated_file import (
+    document_of,
+    file_bytes,
+    forget_stale,
+    generated_faults,
+)
 from grader.author.generate.proposals import Proposal, proposals
 from grader.author.generate.survey import Survey, survey
 from grader.author.generate.wording import texts
 from grader.author.kill_matrix import Judged
 from grader.author.wrong_variants import planted
-from grader.content import Challenge, load_challenge
+from grader.content import Catalogue, Challenge, load_challenge
 from grader.content.statements import statements
+from grader.ground.paths import ROOT
 from grader.judge import start_sandbox
 from grader.judge.fault_dictionary import OutputSketch
 from grader.judge.golden_check import usable_golden
@@ -159,6 +168,20 @@ def test_a_bug_that_few_cases_see_late_is_harder(challenge: Challenge) -> None:
     assert difficulty.HARD_FROM < hard < 1
     assert not difficulty.needs_history(challenge, loud)
     assert difficulty.needs_history(challenge, quiet)
+
+
+def test_bugs_of_another_reference_are_removed_by_recording(tmp_path: Path) -> None:
+    source = ROOT / "challenges" / SMALL
+    shutil.copytree(source, tmp_path / "challenges" / SMALL)
+    shutil.copytree(ROOT / "reference", tmp_path / "reference")
+    challenge = Catalogue(tmp_path).load(SMALL)
+    assert not forget_stale(challenge)
+    challenge.reference.write_text(f"{challenge.reference_text}\n# more\n")
+    changed = Catalogue(tmp_path).load(SMALL)
+    assert [subject for subject, _ in generated_faults(changed)] == ["generated.json"]
+    assert forget_stale(changed)
+    assert not changed.generated.exists()
+    assert not forget_stale(changed)
 
 
 def test_the_recorded_bugs_belong_to_their_references() -> None:

@@ -122,6 +122,14 @@ def generated_faults(challenge: Challenge) -> Iterator[tuple[str, str]]:
             yield name, f"is caught by {gone[0]!r}, which is no case; generate again"
 
 
+def forget_stale(challenge: Challenge) -> bool:
+    """Remove generated bugs that fit no more, and say whether there were any: only a survey can make others."""
+    if not any(generated_faults(challenge)):
+        return False
+    challenge.generated.unlink()
+    return True
+
+
 def _bug(proposal: Proposal, verdicts: Verdicts) -> Bug:
     edits: tuple[Edit, ...] = proposal.edits
     return Bug(proposal.id, "bug", "", 1, "", edits, "", "", ("", "", ""), (), verdicts.witnesses)
