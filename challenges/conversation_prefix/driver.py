@@ -57,6 +57,54 @@ class Setup:
         return sizes.d_model % (2 * sizes.num_heads) == 0
 
 
+PIECES = (
+    *("Hi", "the", " the", "ing", "user", "  ", "\n\n", "\r\n", " ", "a", "0123456789", "</think>"),
+    *("\u00e9", "\u4e16\u754c", "<b>&amp;", "{{ 1 }}", "<|im_end", "<|im_end|>"),
+)
+TEMPLATES = (
+    "{{ bos_token }}{% for message in messages %}{{ message.role }}: {{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}",
+    "{{ bos_token }}{% for message in messages %}\n"
+    "{% if message.role == 'tool' and loop.last %}{{ raise_exception('no') }}{% endif %}\n"
+    "    <|im_start|>{{ message.role }} {{ message.content | trim }}<|im_end|>\n"
+    "{% endfor %}\n{{ messages | length }}>",
+)
+ROLES = ("user", "user", "assistant", "tool", "assistant", "system", "User")
+
+
+class RandomScenarios:
+    """Up to three conversations on one store, with texts of all kinds."""
+
+    verbs = ("logits", "ids", "positions", "retract", "prune", "scribble")
+    steps = (2, 9)
+
+    def amended(case, choose):
+        """Put what is said, and other conversations, between the calls; texts are no numbers that a range could say."""
+        setup = {name: x for name, x in case["setup"].items() if name != "max_context"}
+        if choose.one_in(3):
+            setup["max_context"] = choose.between(40, 120)
+        if choose.one_in(2):
+            setup["system"] = any_text(choose)
+        if choose.one_in(4):
+            setup["template"] = choose.one_of(TEMPLATES)
+        chats, steps = ["main"], []
+        for step in case["steps"]:
+            for _ in range(choose.below(3)):
+                said = {"do": "say", "role": choose.one_of(ROLES), "text": any_text(choose)}
+                steps.append({**said, "to": choose.one_of(chats)})
+            if len(chats) < 3 and choose.one_in(6):
+                chats.append(f"chat-{len(chats)}")
+                begun = {"do": "open", "name": chats[-1], "system": any_text(choose)}
+                other = setup.get("models") == 2 and choose.one_in(2)
+                steps.append({**begun, "model": "other" if other else "base"})
+            steps.append({**step, "of": choose.one_of(chats)})
+        return {**case, "setup": setup, "steps": steps}
+
+
+def any_text(choose):
+    return "".join(choose.one_of(PIECES) for _ in range(choose.below(5)))
+
+
 # What is drawn, in the grader
 
 

@@ -11,6 +11,9 @@ Tolerances are per element, so that a large number does not hide a small wrong o
     SLACK * |native - exact|, SLACK * |shaken - exact|    of the element itself, for the error seen there may be luck
     ROW_SLACK * the largest of these in its row      what its neighbours show of the sums it is made of
 
+In half precision the whole output counts, and SLACK for a row: each step of a computation rounds as coarsely as the
+tolerance is, in another place in each file, so that a row of a few numbers may be near by luck.
+
 `shaken` moves what is sent (not what is drawn: a driver may overwrite that) by one unit of float32 whatever the dtype,
 for that is what briefs let a file compute in.  Outputs that a verb calls `exact` are only moved about: tolerance 0.
 """
@@ -33,6 +36,7 @@ from grader.judge.script import CREATE, Script
 from grader.sandbox import Reply, Request, Sandbox, WorkerFailure
 
 ROW_SLACK = 4
+HALVES = ("float16", "bfloat16")
 UNIT = 2.0**-23  # of float32
 Step = Mapping[str, Any]
 
@@ -189,9 +193,13 @@ def tolerances_of(native: Array, exact: Array, shaken: Array) -> Any:
         np.abs(native.values.astype(np.float64) - best),
         np.abs(shaken.values.astype(np.float64) - best),
     )
-    row = seen.max(-1, keepdims=True) if seen.ndim else seen
-    base = BASE[native.dtype] * np.maximum(1.0, np.abs(best))
-    return np.maximum(base, np.maximum(SLACK * seen, ROW_SLACK * row))
+    row, size = seen, np.abs(best)
+    if seen.ndim:
+        row = ROW_SLACK * seen.max(-1, keepdims=True)
+        if native.dtype in HALVES:
+            row, size = np.maximum(SLACK / ROW_SLACK * row, ROW_SLACK * seen.max()), size.max()
+    base = BASE[native.dtype] * np.maximum(1.0, size)
+    return np.maximum(base, np.maximum(SLACK * seen, row))
 
 
 def _moved(item: Array, unit: np.random.Generator) -> Array:
