@@ -129,6 +129,8 @@ def _plain(report: Report) -> dict[str, object]:
         "cases": report.cases,
         "weakest_margin": report.margin,
         "weakest": report.weakest,
+        "random": report.random
+        and {"bugs": report.random.bugs, "refused": list(report.random.refused)},
         "breaches": [
             {"file": b.file, "subject": b.subject, "text": b.text} for b in report.violations
         ],
@@ -153,6 +155,12 @@ def _show(reports: list[Report]) -> None:
         if report.margin is not None:
             out.print(
                 f"{report.challenge}: the nearest wrong answer is {report.weakest}", soft_wrap=True
+            )
+        if report.random is not None:
+            refused = ", ".join(map(str, report.random.refused))
+            out.print(
+                f"{report.challenge}: random scenarios refuse {refused} of {report.random.bugs} bugs",
+                soft_wrap=True,
             )
     for report in reports:
         for violation in report.violations:
