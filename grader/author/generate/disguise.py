@@ -1,7 +1,7 @@
 """A file under another look: other names for locals, methods in another order, equal idioms, fewer comments.
 
-Who remembers a published reference then finds that the remembered text does not fit.  The meaning stays, and is not
-taken on trust: all cases are run on a disguised reference before it is used (`benchmarks.disguise`).
+Who remembers a published reference then finds that the remembered text does not fit.  The meaning is meant
+to stay; whoever uses a disguise runs all cases on the disguised reference first, as the tests do.
 
 What is changed follows from a number and from each place itself, so a reference and the same reference with a bug in it
 get the same disguise everywhere but at the bug.
