@@ -11,6 +11,7 @@ from pathlib import Path
 from grader.author.checkpoint_rules import checkpoint_faults
 from grader.author.draw_order import dependent_steps
 from grader.author.driver_reads import undeclared_reads
+from grader.author.generate.generated_file import generated_faults
 from grader.author.recording import content_digest, schema_bytes, starter_bytes
 from grader.author.violation import Violation
 from grader.author.wrong_variants import bug_ids, planted, trivial_solution
@@ -44,6 +45,7 @@ def check(challenge: Challenge) -> list[Violation]:
         _recipes,
         _reads,
         checkpoint_faults,
+        generated_faults,
     ):
         try:
             found += [Violation(challenge.id, subject, text) for subject, text in part(challenge)]
@@ -178,7 +180,8 @@ def _generated(challenge: Challenge) -> Faults:
     recipes = {case.id: recipe_of(case, challenge) for case in challenge.cases.values()}
     if read_witnesses(challenge.witnesses).made_from != content_digest(challenge, recipes):
         yield _within(challenge, challenge.witnesses), f"was recorded from other content; {again}"
-    known = {*wanted, challenge.golden, challenge.witnesses}
+    known = {*wanted, challenge.golden, challenge.witnesses, challenge.scenario_pool}
+    known.add(challenge.generated)
     for path in challenge.recorded.rglob("*"):
         if path.is_file() and path not in known and "__pycache__" not in path.parts:
             yield _within(challenge, path), "is a stray file; nothing here is written by hand"

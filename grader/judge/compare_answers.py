@@ -23,9 +23,9 @@ from grader.judge.golden import Expected
 from grader.judge.result import Cause, Where
 from grader.sandbox import Reply, Request
 
-LARGE = (
-    30.0  # arguments beyond this are sent on purpose, to make scores that a plain exp cannot take
-)
+TINY = 1e-30  # in place of a tolerance of 0 where it is divided by
+LARGE = 30.0  # arguments beyond this are sent on purpose, for scores that a plain exp cannot take
+IS_HIDDEN = " is -inf"  # behind the name of an output that says where another is minus infinity
 Numbers = np.ndarray[Any, Any]
 
 
@@ -74,8 +74,8 @@ def excess(reply: Reply, expected: Expected) -> float:
             return math.inf
         if not want.floating or not want.values.size:
             continue
-        gap = np.abs(got.values.astype(np.float64) - want.values).max()
-        largest = max(largest, float(gap) / expected.tolerances[name])
+        gap = np.abs(got.values.astype(np.float64) - want.values)
+        largest = max(largest, float((gap / np.maximum(expected.tolerances[name], TINY)).max()))
     return largest
 
 
@@ -166,16 +166,38 @@ def _judge_tensors(
             or _not_finite(step, name, got[name], want, request)
             or _wrong_numbers(step, name, got[name], want, expected.tolerances[name])
         )
+        if cause and cause.kind == "wrong_value":
+            return _with_infinities(cause, name, got, expected.tensors)
         if cause:
             return cause
     return None
 
 
-def _near(got: Array, want: Array, dtype: str, tolerance: float) -> bool:
+def _with_infinities(
+    cause: Cause, name: str, got: Mapping[str, Array], want: Mapping[str, Array]
+) -> Cause:
+    """Show -inf where the numbers of an output only stand for it, as another output (`lse is -inf`) says."""
+    index = cause.where.index if cause.where else None
+    shown = []
+    for tensors in (want, got):
+        hidden = tensors.get(f"{name}{IS_HIDDEN}")
+        if index is None or hidden is None or hidden.shape != tensors[name].shape:
+            return cause
+        values = np.where(hidden.values.astype(bool), -np.inf, tensors[name].values)
+        shown.append(numbers(values, index))
+    return replace(cause, expected=shown[0], actual=shown[1])
+
+
+def _near(got: Array, want: Array, dtype: str, tolerance: Any) -> bool:
     """Return whether a floating-point tensor is right in everything: the quick check that most tensors pass."""
     alike = got.dtype == dtype and got.shape == want.shape and want.values.size
     # NaN is near nothing, and what is expected is finite
-    return bool(alike and got.floating and np.abs(got.values - want.values).max() <= tolerance)
+    if not alike or not got.floating:
+        return False
+    gaps = np.abs(got.values - want.values)
+    return bool(
+        (gaps <= tolerance).all() if isinstance(tolerance, np.ndarray) else gaps.max() <= tolerance
+    )
 
 
 def _wrong_shape(step: int | None, name: str, got: Array, want: Array) -> Cause | None:
@@ -236,7 +258,7 @@ def _why_not_finite(got: Numbers, want: Numbers, bad: Numbers, request: Request)
 
 
 def _wrong_numbers(
-    step: int | None, name: str, got: Array, want: Array, tolerance: float
+    step: int | None, name: str, got: Array, want: Array, tolerance: Any
 ) -> Cause | None:
     a, b = got.values, want.values
     exact = a.dtype == bool or a.dtype.kind in "iu"
@@ -248,9 +270,10 @@ def _wrong_numbers(
     places = np.argwhere(wrong)
     index = tuple(int(i) for i in places[0])
     gap = gaps.max()
+    allowed = float(np.broadcast_to(tolerance, gaps.shape).ravel()[gaps.argmax()])
     text = (
         f"`{name}` differs from the reference in {len(places)} of {a.size} values"
-        f" (largest difference {gap:.3g}, {tolerance:.1g} is allowed)."
+        f" (largest difference {gap:.3g}, {allowed:.1g} is allowed)."
     )
     manner = pattern(a, b, wrong)
     return Cause(

@@ -111,7 +111,7 @@ class Oracle:
         ):
             _answers_alike(case, index, old, best)
             as_stored = native is not exact and _same_plain(old, own)
-            if native is not exact and not as_stored and not _agree_in_plain(best, own):
+            if native is not exact and not as_stored and not agree_in_plain(best, own):
                 return None
             whole = {name: x for name, x in own.tensors.items() if not x.floating}
             steps.append(
@@ -189,7 +189,7 @@ def _same_plain(stored: Expected, reply: Reply) -> bool:
     )
 
 
-def _agree_in_plain(exact: Reply, native: Reply) -> bool:
+def agree_in_plain(exact: Reply, native: Reply) -> bool:
     """Whether two runs agree in all that rounding must not decide."""
     if exact.raised or native.raised:
         return bool(exact.raised and native.raised)
