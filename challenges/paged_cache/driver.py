@@ -1,7 +1,8 @@
 """Verbs of the paged_cache challenge: slots, append, attend, whole turns, and the jit helpers in one-program kernels.
 
-Slots that hold no token are NaN, and so are outputs before they are written.  Pages are dealt out in a drawn order;
-keys and values have strides of their own.  Caches are plain tensors that the grader keeps.
+Slots that hold no token are NaN unless a case asks for something else, and so are outputs before they are written.
+Pages are dealt out in a drawn order; keys and values have strides of their own, or lie in memory as a case asks.
+Caches are plain tensors that the grader keeps.  A row never has more tokens than its pages hold, whatever a case says.
 """
 
 import sys
@@ -22,24 +23,29 @@ from grader.kit import (
     wholes,
 )  # fmt: skip
 
-Lens = wholes(0, 256, "Tokens of each row; their number is the batch B.", length=(0, 8))
-Splits = whole(1, 16, "The argument splits.")
+Lens = wholes(
+    0, 300, "Tokens of each row; their number is the batch B.", usual=(0, 20), length=(1, 12)
+)
+Splits = whole(1, 16, "The argument splits.", usual=(1, 5))
 Causal = switch("The argument causal; true unless given.")
 
 
 class Setup:
     """Sizes of the case."""
 
-    heads: whole(1, 16, "Query heads H.")
-    kv_heads: whole(1, 16, "Key/value heads Hkv; divides H.")
-    head_dim: whole(1, 64, "Head dimension D; 16 at most for the verbs that test one helper.")
-    page: whole(1, 32, "Tokens of a page.")
-    pages: whole(1, 64, "Pages P of the pool; one more than are in use.")
-    width: whole(1, 32, "Pages W that a row may have.")
+    heads: whole(1, 16, "Query heads H.", usual=(1, 6))
+    kv_heads: whole(1, 16, "Key/value heads Hkv; divides H.", usual=(1, 3))
+    head_dim: whole(
+        1, 130, "Head dimension D; 16 at most for the verbs that test one helper.", usual=(1, 24)
+    )
+    page: whole(1, 64, "Tokens of a page.", usual=(1, 5))
+    pages: whole(1, 64, "Pages P of the pool; as many more as rows need, and one.")
+    width: whole(1, 64, "Pages W that a row may have.", usual=(2, 12))
 
     def legal(sizes):
-        """Whether random cases may have these sizes."""
-        return sizes.heads % sizes.kv_heads == 0
+        """Whether random cases may have these sizes: an interpreter is slow."""
+        work = sizes.heads * sizes.width * sizes.page * (16 + sizes.head_dim)
+        return sizes.heads % sizes.kv_heads == 0 and work < 12000
 
 
 class Options:
@@ -51,22 +57,39 @@ class Options:
 # What is drawn, in the grader
 
 
-def page_table(case, lens, spare):
-    """Deal out pages [B, W] in a drawn order; entries that no token needs name the spare page."""
-    others = [page for page in range(case.pages) if page != spare]
+def lengths(case, lens):
+    """Lengths of rows, int32 [B], none above what a row's pages hold."""
+    return np.minimum(np.array(lens, np.int32), case.width * case.page).astype(np.int32)
+
+
+def pool(case, lens, shared=0):
+    """How many pages there must be, with one that no token needs."""
+    needed = sum(max(-(-int(n) // case.page) - shared, 0) for n in lens)
+    return max(case.pages, needed + shared + 1)
+
+
+def page_table(case, lens, spare, pages, shared=0):
+    """Deal out pages [B, W] in a drawn order; entries that no token needs name the spare page.
+
+    The first `shared` pages of a row are those of all rows.
+    """
+    others = [page for page in range(pages) if page != spare]
     order = [others[i] for i in case.draw.permutation(len(others))]
     if spare:  # the very first slot is in use
         order.insert(0, order.pop(order.index(0)))
     table = np.full((len(lens), case.width), spare, np.int32)
+    common = [order.pop(0) for _ in range(shared)]
     for row, length in enumerate(lens):
         for entry in range(-(-int(length) // case.page)):
-            table[row, entry] = order.pop(0)
+            table[row, entry] = common[entry] if entry < shared else order.pop(0)
     return table
 
 
-def full_table(case, rows, spare):
-    """As many pages for every row as it may have."""
-    return page_table(case, np.full(rows, case.width * case.page), spare)
+def full_table(case, rows):
+    """As many pages for every row as it may have, and how many pages there are; the last one is not in use."""
+    full = np.full(rows, case.width * case.page)
+    pages = pool(case, full)
+    return page_table(case, full, pages - 1, pages), pages
 
 
 def rows_of(case, *shape, scale=1.0):
@@ -74,81 +97,97 @@ def rows_of(case, *shape, scale=1.0):
     return case.draw(*shape, case.kv_heads, case.head_dim, scale=scale)
 
 
-def poisoned(k, v, table, lens):
-    """The pages, with NaN in every slot that holds no token."""
-    used = np.zeros(k.shape[:2], bool)
-    for row, length in enumerate(lens):
-        token = np.arange(length)
-        used[table[row, token // k.shape[1]], token % k.shape[1]] = True
-    return caches.poisoned((k, v), used)
+def places(table, lens, shape):
+    """For each slot of pages [P, page]: whether a token lies there, which of its row it is, and how long the row is."""
+    used, token, length = np.zeros(shape, bool), np.zeros(shape, np.int64), np.ones(shape, np.int64)
+    for row, count in enumerate(lens):
+        index = np.arange(count)
+        at = table[row, index // shape[1]], index % shape[1]
+        used[at], token[at], length[at] = True, index, count
+    return used, token, length
 
 
 @made("q", "k", "v", "table", "lens", "q_lens")
 def cache(
     case,
     lens: Lens,
-    queries: whole(0, 32, "Queries S; 1 unless given.") = 1,
+    queries: whole(1, 32, "Queries S; 1 unless given.", usual=(1, 4)) = 1,
     q_lens: wholes(
-        0, 32, "Queries of each row, where they differ; S unless given.", length=(0, 8)
+        0, 32,
+        "Queries of each row, S at most, where they differ; S in rows that are not named, and in all unless given.",
+        length=(0, 12),
     ) = None,
-    contrast: real(
-        0, 16,
-        "Draws the attention to every other token, whose values are larger by twice this number.",
-    ) = 0.0,
-    spread: real(0, 100, "Standard deviation of queries and keys; 1 unless given.") = 1.0,
-    tilt: real(-1000, 0, "Adds tilt * |tilt| to every product of a row, before the scale.") = 0.0,
+    shared: whole(0, 3, "So many pages in front are the same for all rows.") = 0,
+    **said: probes.TokenValues,
 ):  # fmt: skip
     """Pages with their table, and queries."""
-    lens = np.array(lens, np.int32)
-    table = page_table(case, lens, spare=0)
+    lens = lengths(case, lens)
+    shared = min(shared, case.width)
+    pages = pool(case, lens, shared)
+    table = page_table(case, lens, 0, pages, shared)
+    spread = said.get("spread", 1.0)
     q = case.draw(len(lens), queries, case.heads, case.head_dim, scale=spread)
-    k, v = (rows_of(case, case.pages, case.page, scale=scale) for scale in (spread, 1.0))
-    q, k, v = probes.extreme(q, k, v, tilt, contrast)
-    k, v = poisoned(k, v, table, lens)
-    return q, k, v, table, lens, None if q_lens is None else np.array(q_lens, np.int32)
+    k, v = (rows_of(case, pages, case.page, scale=scale) for scale in (spread, 1.0))
+    used, token, length = places(table, lens, k.shape[:2])
+    q, k, v = probes.extreme(q, k, v, token, length, said)
+    k, v = caches.poisoned((k, v), used, said.get("unused", "nan"))
+    return q, k, v, table, lens, probes.queries_of_rows(q_lens, len(lens), queries)
 
 
 @made("q", "k", "v", "table", "old", "new", "k_new", "v_new")
 def cache_and_new_tokens(
     case,
-    new: wholes(0, 32, "New tokens of each row.", length=(0, 8)),
-    tokens: whole(1, 32, "New tokens S of the longest row; the others are padded."),
+    new: wholes(0, 32, "New tokens of each row.", length=(1, 12)),
+    tokens: whole(1, 32, "New tokens S of the longest row; the others are padded.", usual=(1, 6)),
     cache: caches.CacheName = None,
     fill: wholes(
-        0, 256,
+        0, 128,
         "Start from a cache of so many drawn tokens per row; from an empty one unless given.",
-        length=(0, 8),
+        length=(0, 12),
     ) = None,
+    unused: caches.Unused = "nan",
 ):  # fmt: skip
     """The cache of an earlier step or one of drawn tokens, and what comes behind it."""
     if cache is None:
-        old = np.array(fill or [0] * len(new), np.int32)
-        table = full_table(case, len(old), spare=case.pages - 1)
-        k, v = rows_of(case, case.pages, case.page), rows_of(case, case.pages, case.page)
+        old = lengths(case, [*(fill or []), *[0] * len(new)][: len(new)])
+        table, pages = full_table(case, len(old))
+        k, v = rows_of(case, pages, case.page), rows_of(case, pages, case.page)
     else:
         k, v, table, old = caches.cache_of(case.saved[cache], "k", "v", "table", "lens").values()
-    k, v = poisoned(k, v, table, old)
-    q = case.draw(len(new), tokens, case.heads, case.head_dim)
-    k_new, v_new = rows_of(case, len(new), tokens), rows_of(case, len(new), tokens)
-    return q, k, v, table, old, np.array(new, np.int32), k_new, v_new
+    k, v = caches.poisoned((k, v), places(table, old, k.shape[:2])[0], unused)
+    rows, room = len(old), case.width * case.page - old
+    new = np.minimum(np.minimum([*new, *[tokens] * rows][:rows], tokens), room).astype(np.int32)
+    q = case.draw(rows, tokens, case.heads, case.head_dim)
+    k_new, v_new = rows_of(case, rows, tokens), rows_of(case, rows, tokens)
+    return q, k, v, table, old, new, k_new, v_new
 
 
 @made("table", "old", "new", "page")
 def filled_rows(
     case,
-    old: wholes(0, 256, "Tokens that each row has.", length=(0, 8)),
-    new: wholes(0, 32, "Tokens that each row brings.", length=(0, 8)),
+    old: wholes(0, 128, "Tokens that each row has.", length=(1, 12)),
+    new: wholes(0, 32, "Tokens that each row brings.", length=(0, 12)),
+    tokens: whole(1, 32, "Tokens S of the longest row.", usual=(1, 6)),
+    first_page: whole(0, 1 << 29, "Added to every page's number.", usual=(0, 5)) = 0,
 ):
-    table = full_table(case, len(old), spare=0)
-    return table, np.array(old, np.int32), np.array(new, np.int32), case.page
+    table, _ = full_table(case, len(old))
+    old = lengths(case, old)
+    new = np.minimum([*new, *[tokens] * len(old)][: len(old)], tokens)
+    new = np.minimum(new, case.width * case.page - old).astype(np.int32)
+    return table + np.int32(first_page), old, new, case.page
 
 
 @made("k", "v", "k_new", "v_new", "slots")
 def pages_and_slots(
-    case, slots: wholes(-1, 4096, "Slot of each token; -1 for padding.", length=(0, 16))
-):
+    case,
+    slots: wholes(-1, 4096, "Slot of each token, taken modulo their number; -1 for padding.", length=(1, 16)),
+):  # fmt: skip
     k, v = rows_of(case, case.pages, case.page), rows_of(case, case.pages, case.page)
-    return k, v, rows_of(case, len(slots)), rows_of(case, len(slots)), np.array(slots, np.int64)
+    taken = []
+    for slot in slots:  # none is named twice
+        place = slot % (case.pages * case.page) if slot >= 0 else -1
+        taken.append(-1 if place in taken else place)
+    return k, v, rows_of(case, len(slots)), rows_of(case, len(slots)), np.array(taken, np.int64)
 
 
 @made("table", "row", "count", "page")
@@ -157,7 +196,8 @@ def one_row(
     lens: wholes(0, 256, "Tokens of each row; at most 16 in the row asked for.", length=(0, 8)),
     row: whole(0, 7, "Which row."),
 ):
-    return page_table(case, lens, spare=0), row, lens[row], case.page
+    table = page_table(case, lens, 0, pool(case, lens))
+    return table, row, lens[row], case.page
 
 
 @made("parts", "lse")
@@ -180,57 +220,90 @@ def create(file):
     probes.unwritten_is_nan()
 
 
-def attended(file, q, k, v, *rest, **options):
-    output, lse = parts(file.attend(q, k, v, *rest, **options), "output", "log-sum-exp")
+def attended(file, view, q, k, v, *rest, **options):
+    with probes.viewed(view, q, k, v, spare=0) as (q, k, v):
+        return answered(file.attend(q, k, v, *rest, **options))
+
+
+def answered(answer):
+    output, lse = parts(answer, "output", "log-sum-exp")
     return {"output": output, **probes.finite_lse(lse)}
 
 
+def in_wider(table):
+    """The same page table as the left part of a wider one, whose other entries name no page."""
+    return table.new_full((len(table), table.shape[1] + 3), -7)[:, :-3].copy_(table)
+
+
 @verb
-def attend(file, q, k, v, table, lens, q_lens, **options: Options):
+def attend(
+    file, q, k, v, table, lens, q_lens,
+    view: probes.Views = "apart",
+    sliced: switch("Whether the page table is a part of a wider one.") = False,
+    **options: Options,
+):  # fmt: skip
     """Call attend on drawn tokens."""
-    return attended(file, q, k, apart(v), table, lens, q_lens, **options)
+    table = in_wider(table) if sliced else table
+    return attended(file, view, q, k, v, table, lens, q_lens, **options)
+
+
+@verb
+def attend_twice(file, q, k, v, table, lens, q_lens, **options: Options):
+    """Call attend twice, the second time with q reversed; returns the first answer, read after the second call."""
+    with probes.viewed("apart", q, k, v, spare=0) as (q, k, v):
+        first = file.attend(q, k, v, table, lens, q_lens, **options)
+        file.attend(q.flip(0, 2), k, v, table, lens, q_lens, **options)
+        return answered(first)
 
 
 @verb
 def far(file, q, k, v, table, lens, q_lens, **options: Options):
-    """Call attend on pages of keys that lie 2 GiB apart (in float16)."""
+    """Call attend on pages of keys that lie 2 GiB apart (in float16, at most four pages)."""
     import torch
 
-    if k.dtype == torch.float16:
+    if k.dtype == torch.float16 and len(k) <= 4:
         torch.utils.deterministic.fill_uninitialized_memory = False
         memory = torch.empty((len(k) - 1 << 30) + k[0].numel(), dtype=k.dtype)
         torch.utils.deterministic.fill_uninitialized_memory = True
         k = memory.as_strided(k.shape, (1 << 30, *k.stride()[1:])).copy_(k)
-    return attended(file, q, k, apart(v), table, lens, q_lens, **options)
+    return answered(file.attend(q, k, apart(v), table, lens, q_lens, **options))
 
 
 @verb(may_change="k v")
-def turn(file, q: cache_and_new_tokens, k, v, table, old, new, k_new, v_new, **options: Options):
+def turn(
+    file, q: cache_and_new_tokens, k, v, table, old, new, k_new, v_new,
+    view: probes.Views = "apart",
+    **options: Options,
+):  # fmt: skip
     """Append new tokens with slots_of and append, and attend with them as queries."""
-    slots_of, append, v = file.slots_of, file.append, apart(v)
+    slots_of, append = file.slots_of, file.append
     slots = slots_of(table, old, new, q.shape[1], k.shape[1])
-    append(k, v, k_new.flatten(0, 1), v_new.flatten(0, 1), slots.flatten())
     lens = old + new
     ragged = new if (new < q.shape[1]).any() else None
-    answer = attended(file, q, k, v, table, lens, ragged, **options)
+    with probes.viewed(view, q, k, v, spare=0) as (seen, k_seen, v_seen):
+        append(k_seen, v_seen, k_new.flatten(0, 1), v_new.flatten(0, 1), slots.flatten())
+        answer = answered(file.attend(seen, k_seen, v_seen, table, lens, ragged, **options))
     grown = {name: without_unused(x, table, lens) for name, x in (("k", k), ("v", v))}
     return {**answer, **grown, "table": table, "lens": lens}
 
 
 @verb("slots")
 def slots(
-    file, table: filled_rows, old, new, page, tokens: whole(1, 32, "Tokens S of the longest row.")
-):
+    file, table: filled_rows, old, new, page, tokens: whole(1, 32, "Tokens S of the longest row.", usual=(1, 6)),
+    sliced: switch("Whether the page table is a part of a wider one.") = False,
+):  # fmt: skip
     """Call slots_of."""
-    return file.slots_of(table, old, new, tokens, page)
+    return file.slots_of(in_wider(table) if sliced else table, old, new, tokens, page)
 
 
 @verb(may_change="k v")
-def append(file, k: pages_and_slots, v, k_new, v_new, slots):
+def append(file, k: pages_and_slots, v, k_new, v_new, slots, view: probes.Views = "apart"):
     """Call append on drawn tokens."""
-    v, v_new = apart(v), v_new.transpose(0, 1).contiguous().transpose(0, 1)
-    file.append(k, v, k_new, v_new, slots)
-    return {"k": k, "v": v}
+    v_new = v_new.transpose(0, 1).contiguous().transpose(0, 1)
+    with probes.viewed(view, k, k, v, spare=0) as (_, k_seen, v_seen):
+        file.append(k_seen, v_seen, k_new, v_new, slots)
+        k_after, v_after = k_seen.clone(), v_seen.clone()
+    return {"k": k_after, "v": v_after}
 
 
 @verb

@@ -1,7 +1,7 @@
 """Verbs of the triton_prefill challenge: the prefill function, and its jit helpers in one-program kernels.
 
-Every slot that holds no token is NaN, also behind the last slot of a cache, and so is every output before it is
-written. Keys and values have strides of their own.
+Every slot that holds no token is NaN unless a case asks for something else, also behind the last slot of a cache, and
+so is every output before it is written. Keys and values have strides of their own, or lie in memory as a case asks.
 """
 
 import sys
@@ -29,34 +29,34 @@ JitCausal = switch("The argument CAUSAL; true unless given.")
 class Setup:
     """Sizes of the case."""
 
-    heads: whole(1, 16, "Query heads H.")
-    kv_heads: whole(1, 16, "Key/value heads Hkv; divides H.")
-    head_dim: whole(1, 64, "Head dimension D; 16 at most for the verbs that test one helper.")
-    slots: whole(0, 128, "Slots N of a cache.")
+    heads: whole(1, 16, "Query heads H.", usual=(1, 6))
+    kv_heads: whole(1, 16, "Key/value heads Hkv; divides H.", usual=(1, 3))
+    head_dim: whole(
+        1, 130, "Head dimension D; 16 at most for the verbs that test one helper.", usual=(1, 24)
+    )
+    slots: whole(1, 300, "Slots N of a cache.", usual=(15, 40))
 
     def legal(sizes):
-        """Whether random cases may have these sizes."""
-        return sizes.heads % sizes.kv_heads == 0
+        """Whether random cases may have these sizes: an interpreter is slow."""
+        work = sizes.heads * sizes.slots * (16 + sizes.head_dim)
+        return sizes.heads % sizes.kv_heads == 0 and work < 12000
 
 
 @made("q", "k", "v", "lens", "q_lens")
 def rows(
     case,
-    lens: wholes(0, 128, "Tokens of each row; their number is the batch B.", length=(0, 8)),
-    queries: whole(0, 64, "Queries S of the longest row."),
+    lens: wholes(0, "slots", "Tokens of each row; their number is the batch B.", length=(1, 12)),
+    queries: whole(1, 64, "Queries S of the longest row.", usual=(1, 20)),
     q_lens: wholes(
-        0, 64, "Queries of each row, where they differ; S unless given.", length=(0, 8)
+        0, 64,
+        "Queries of each row, S at most, where they differ; S in rows that are not named, and in all unless given.",
+        length=(0, 12),
     ) = None,
-    spread: real(0, 100, "Standard deviation of queries and keys; 1 unless given.") = 1.0,
-    contrast: real(
-        0, 16,
-        "Draws the attention to every other token, whose values are larger by twice this number.",
-    ) = 0.0,
-    tilt: real(-1000, 0, "Adds tilt * |tilt| to every product of a row, before the scale.") = 0.0,
+    **said: probes.TokenValues,
 ):  # fmt: skip
     """Queries and a cache, and how many of them each row has."""
-    q, k, v, lens = probes.queries_and_cache(case, lens, queries, spread, tilt, contrast)
-    return q, k, v, lens, None if q_lens is None else np.array(q_lens, np.int32)
+    asked = probes.queries_of_rows(q_lens, len(lens), queries)
+    return *probes.queries_and_cache(case, lens, queries, said), np.array(lens, np.int32), asked
 
 
 @verb
@@ -70,9 +70,22 @@ class Options:
 
 
 @verb
-def prefill(file, q, k, v, lens, q_lens, **options: Options):
+def prefill(file, q, k, v, lens, q_lens, view: probes.Views = "apart", **options: Options):
     """Call prefill."""
-    answer = file.prefill(q, *probes.without_spare(k, v), lens, q_lens, **options)
+    with probes.viewed(view, q, k, v) as (q, k, v):
+        return answered(file.prefill(q, k, v, lens, q_lens, **options))
+
+
+@verb
+def prefill_twice(file, q, k, v, lens, q_lens, **options: Options):
+    """Call prefill twice, the second time with q reversed; returns the first answer, read after the second call."""
+    with probes.viewed("apart", q, k, v) as (q, k, v):
+        first = file.prefill(q, k, v, lens, q_lens, **options)
+        file.prefill(q.flip(0, 2), k, v, lens, q_lens, **options)
+        return answered(first)
+
+
+def answered(answer):
     output, lse = parts(answer, "output", "log-sum-exp")
     return {"output": output, **probes.finite_lse(lse)}
 
@@ -84,16 +97,16 @@ def kernel(
     factor: real(-100, 100, "The argument factor; 1 unless given.") = 1.0,
 ):  # fmt: skip
     """Launch _prefill_kernel alone."""
-    k, v = probes.without_spare(k, v)
-    batch, queries, heads, dim = q.shape
-    out, lse = q.new_empty(q.shape), q.new_empty(batch, heads, queries).float()
-    strides = [stride for x in (q, k, v, out) for stride in x.stride()[:3]]
-    file._prefill_kernel[(-(-queries // 16), heads, batch)](
-        q, k, v, lens, q_lens, out, lse, *strides, queries, factor,
-        G=heads // k.shape[2], D=dim, DP=16, M=16, T=16, RAGGED=q_lens is not None,
-        CAUSAL=causal, WIDE=True, ROUND=False,
-    )  # fmt: skip
-    return {"output": out, **probes.finite_lse(lse)}
+    with probes.viewed("apart", q, k, v) as (q, k, v):
+        batch, queries, heads, dim = q.shape
+        out, lse = q.new_empty(q.shape), q.new_empty(batch, heads, queries).float()
+        strides = [stride for x in (q, k, v, out) for stride in x.stride()[:3]]
+        file._prefill_kernel[(-(-queries // 16), heads, batch)](
+            q, k, v, lens, q_lens, out, lse, *strides, queries, factor,
+            G=heads // k.shape[2], D=dim, DP=16, M=16, T=16, RAGGED=q_lens is not None,
+            CAUSAL=causal, WIDE=True, ROUND=False,
+        )  # fmt: skip
+        return {"output": out, **probes.finite_lse(lse)}
 
 
 factor = helper(

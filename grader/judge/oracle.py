@@ -33,7 +33,7 @@ from grader.judge.case_run import SPARE_BYTES
 from grader.judge.golden import CaseGolden, Expected, recipe_of
 from grader.judge.script import CREATE, Script
 from grader.judge.worker_reuse import limits_of
-from grader.sandbox import Reply, Sandbox, Session
+from grader.sandbox import Reply, Sandbox, Session, WorkerFailure
 
 # What an honest implementation in each dtype may be off by on numbers of size one.
 # Briefs ask for float32 inside or wider, so in float64 it is that of float32.
@@ -140,6 +140,16 @@ class Oracle:
     def run(self, script: Script) -> Run:
         """Run a script against the oracle; raises ContentError when the oracle fails."""
         with self._lock:
+            used = self._session is not None
+            try:
+                return self._run(script)
+            except WorkerFailure:
+                self.close()
+                if not used:  # else it may have spent its CPU time on the cases before
+                    raise
+            except BaseException:
+                self.close()
+                raise
             try:
                 return self._run(script)
             except BaseException:
