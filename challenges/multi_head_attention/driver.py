@@ -3,6 +3,9 @@
 The weights are drawn here and copied into the submission's own layers. A cache is a dictionary of two tensors that the
 caller owns: a case may send that of an earlier step, whole or cut to its first tokens, one that the module never made,
 or the very object that an earlier call returned (`live`).
+
+What the brief leaves open is never drawn at random: half precision, batches and chunks of no tokens, and training mode
+with a dropout rate between 0 and 1, whose numbers are chance.
 """
 
 from collections.abc import Mapping
@@ -35,23 +38,35 @@ ENTRIES = ("key", "value")  # of a cache
 
 Tokens = whole(1, 4096, "Number of new tokens.", usual=(1, 6))
 Past = whole(0, 64, "Number of cached tokens.")
-Training = switch("Training mode instead of eval mode.")
+Training = switch(
+    "Training mode instead of eval mode; eval mode all the same where the dropout rate is between 0 and 1, "
+    "since the answer would be chance."
+)
+DEFAULT_RATE = 0.1
 Spread = real(0, 100000, "Standard deviation of the scores.", above=True)
 
 
 class Setup:
     """Sizes of the module and of the batch."""
 
-    d_model: whole(1, 256, "Features C.")
-    num_heads: whole(1, 32, "Heads H; divides d_model.")
-    batch: whole(1, 8, "Sequences B.")
-    max_cache_len: whole(1, 4096, "Capacity; the class's own default when not given.") = None
+    d_model: whole(1, 256, "Features C.", usual=(4, 24))
+    num_heads: whole(1, 32, "Heads H; divides d_model.", usual=(1, 4))
+    batch: whole(1, 16, "Sequences B.", usual=(1, 3))
+    max_cache_len: whole(
+        1, 4096, "Capacity; the class's own default when not given.", usual=(6, 40)
+    ) = None
     dropout: real(0, 1, "Dropout rate; the class's own default when not given.") = None
-    logits: real(0, 100000, "Factor on the query projection, and so on the scores.", above=True) = 1
+    logits: real(
+        0, 100000, "Factor on the query projection, and so on the scores.", usual=(1, 0, 60, 20000),
+    ) = 1  # fmt: skip
+    other_heads: whole(
+        1, 32, "Heads of the instances 1 and 3; num_heads when not given.", usual=(1, 4)
+    ) = None
+    dtypes = ("float32", "float64")
 
     def legal(sizes):
         """Whether random cases may have these sizes."""
-        return sizes.d_model % sizes.num_heads == 0
+        return all(sizes.d_model % n == 0 for n in (sizes.num_heads, sizes.other_heads or 1))
 
 
 # Inputs: what is drawn, and in which shapes. C features, H heads of D = C / H features.
@@ -77,9 +92,9 @@ def several(shape, *names):
     return source
 
 
-@made("options", "weights")
+@made("options", "weights", "other_heads")
 def layers(case):
-    """Arguments of the constructor as far as the case states them, and the numbers of all four layers."""
+    """Arguments of the constructor as far as the case states them, the numbers of all four layers, other heads."""
     weights = {}
     for name in PROJECTIONS:
         gain = case.logits if name == "q_proj" else 1
@@ -87,7 +102,21 @@ def layers(case):
             "weight": case.draw(case.d_model, case.d_model, scale=case.d_model**-0.5 * gain),
             "bias": case.draw(case.d_model, scale=0.5 * gain),
         }
-    return {name: case.given[name] for name in OPTIONS if name in case.given}, weights
+    options = {name: case.given[name] for name in OPTIONS if name in case.given}
+    return options, weights, case.other_heads
+
+
+@made("training")
+def mode(case, training: Training = False):
+    """The mode of the module: where chance would decide, eval mode."""
+    rate = DEFAULT_RATE if case.dropout is None else case.dropout
+    return training and rate in (0, 1)
+
+
+NEW = ("query", "key", "value")
+Shared = choice(
+    ("query key", "key value", "query value"), "Two arguments that are one tensor, the third another."
+)  # fmt: skip
 
 
 @drawn(query="Query [B, S, C]", key="Key [B, S, C]", value="Value [B, S, C]")
@@ -95,10 +124,18 @@ def new(
     case,
     tokens: Tokens,
     same: switch("Self-attention: query, key and value are one tensor.") = False,
-):
-    """The new tokens; with `same` the query alone is sent."""
-    names = ("query",) if same else ("query", "key", "value")
-    return {name: features(case, tokens) for name in names}
+    shared: Shared = None,
+    prompt: choice(
+        ("a", "b"), "The same numbers in every step that says this prompt and as many tokens."
+    ) = None,
+):  # fmt: skip
+    """The new tokens; of arguments that are one tensor the first alone is sent."""
+    twins = NEW if same else (shared or "").split()
+    names = [name for name in NEW if name not in twins[1:]]
+    if prompt is None:
+        return {name: features(case, tokens) for name in names}
+    sizes = (case.batch, tokens, case.d_model)
+    return {name: case.named(f"{prompt} {name}", *sizes) for name in names}
 
 
 class Kept:
@@ -111,7 +148,10 @@ class Kept:
 class Unseen:
     """A cache of drawn tokens."""
 
-    random: whole(1, 4096, "Number of random tokens the module never saw.")
+    random: whole(1, 4096, "Number of random tokens the module never saw.", usual=(1, 6))
+    like: choice(
+        ("zeros", "ties"), "What they are like: all numbers 0, or every token the same."
+    ) = None
 
 
 class Empty:
@@ -120,7 +160,7 @@ class Empty:
     empty: constant(True, "Both entries are None.")
 
 
-@made("cache")
+@made("cache", any_layout=True)
 def cache(
     case,
     cache: one_of(
@@ -134,16 +174,22 @@ def cache(
     if "of" in cache:
         return caches.cache_of(case.saved[cache["of"]]["cache"], *ENTRIES, keep=cache.get("keep"))
     if "random" in cache:
-        return {name: features(case, cache["random"]) for name in ENTRIES}
+        drawn = {name: features(case, cache["random"]) for name in ENTRIES}
+        alike = {"zeros": lambda x: x * 0, "ties": lambda x: x[:, :1].repeat(x.shape[1], axis=1)}
+        change = alike.get(cache.get("like"), lambda x: x)
+        return {name: change(x) for name, x in drawn.items()}
     return dict.fromkeys(ENTRIES)
+
+
+Shape = wholes(1, 64, "Shape of this tensor.", length=(1, 5))
 
 
 @made("query", "key", "value")
 def shaped(
     case,
-    query: wholes(1, 64, "Shape of query.", length=(1, 5)),
-    key: wholes(1, 64, "Shape of key.", length=(1, 5)),
-    value: wholes(1, 64, "Shape of value.", length=(1, 5)),
+    query: Shape,
+    key: Shape,
+    value: Shape,
 ):
     """Tensors of these shapes."""
     return case.draw(*query), case.draw(*key), case.draw(*value)
@@ -192,15 +238,26 @@ def unweighed(
 
 
 @verb(may_change="weights")
-def create(file, dtype, options, weights):
+def create(file, dtype, options, weights, other_heads):
     import torch
 
     torch.set_grad_enabled(False)
     keep, kind = file.keep, file.KVCachedMultiHeadAttention
     keep.torch, keep.dtype = torch, getattr(torch, dtype)
-    keep.make = lambda: with_weights(kind(**options), weights, keep.dtype)
-    keep.instances = [keep.make()]
+    other = {**options, "num_heads": other_heads or options["num_heads"]}
+    keep.weights, keep.returned, keep.buffers = weights, [], {}
+    keep.make = lambda odd: with_weights(kind(**(other if odd else options)), keep.weights, keep.dtype)
+    keep.instances = [keep.make(False)]
     file.use(keep.instances[0])
+    return {"ready": True}
+
+
+@verb
+def load(module, weights):
+    """Put other numbers into the layers of every instance, as a training step or a checkpoint does."""
+    module.keep.weights = weights
+    for instance in module.keep.instances:
+        with_weights(instance, weights, module.keep.dtype)
     return {"ready": True}
 
 
@@ -212,21 +269,27 @@ def forward(
         ("mixed", "positional", "keywords"),
         "How the arguments are passed: tensors by place and the rest by name, all by place, all by name.",
     ) = "mixed",
-    training: Training = False,
+    training: mode = False,
     instance: whole(0, 3, "Which instance of the class; all have the same weights.") = 0,
     dtype: choice(
-        ("float64", "bfloat16", "float16"),
-        "Convert module and inputs for this call, and answer the dtypes.",
+        ("float64",), "Convert module and inputs for this call, and answer the dtypes.",
     ) = None,
+    reuse: switch(
+        "The numbers are written into the tensors of the last call that says so, where they fit."
+    ) = False,
+    shared: Shared = None,
 ):  # fmt: skip
     """Call the module. Answers output, cache/key and cache/value (and dtypes when `dtype` is given)."""
     keep = module.keep
     while len(keep.instances) <= instance:
-        keep.instances.append(keep.make())
+        keep.instances.append(keep.make(len(keep.instances) % 2))
     called = keep.instances[instance]
     wanted = getattr(keep.torch, dtype) if dtype else keep.dtype
     cache = live if live is not None else cast(cache, wanted)
+    if reuse:
+        query, key, value = (kept(keep.buffers, *pair) for pair in zip(NEW, (query, key, value)))
     query = query.to(wanted)
+    value = key if shared == "key value" else value
     key, value = (query if x is None else x.to(wanted) for x in (key, value))
     placed, named = arguments(call, query, key, value, cache, causal)
 
@@ -241,10 +304,29 @@ def forward(
     return {**cast(answer, keep.dtype), "dtypes": dtypes}
 
 
+def kept(buffers, name, numbers):
+    """The tensor that the last call got under this name, with these numbers in it, if it can hold them."""
+    held = buffers.get(name)
+    if numbers is None or held is None or (held.shape, held.dtype) != (numbers.shape, numbers.dtype):
+        buffers[name] = numbers
+        return numbers
+    return held.copy_(numbers)
+
+
 @verb
 def look(module, live):
     """Answer key and value of the live cache object of an earlier step."""
     return entries_of(live)
+
+
+@verb
+def recall(module):
+    """Answer all that the calls of the module returned so far, read from the very objects they returned."""
+    keep = module.keep
+    return {
+        f"call{place}": {"output": output.to(keep.dtype), **cast(entries_of(cache), keep.dtype)}
+        for place, (output, cache) in enumerate(keep.returned)
+    }
 
 
 three = several(features, "query", "key", "value")
@@ -430,8 +512,8 @@ def arguments(call, query, key, value, cache, causal):
 @contextmanager
 def in_mode(module, training):
     """Training or eval mode for one call; between the steps the module is in eval mode."""
-    if module.training != training:
-        module.train(training)
+    if module.training != bool(training):
+        module.train(bool(training))
     try:
         yield
     finally:
@@ -454,7 +536,9 @@ def result(module, answer):
     if not isinstance(answer, tuple | list) or len(answer) != 2:
         raise Wrong("missing", "`forward` must return two things: (output, new_cache)")
     module.leave(answer[1])
-    return {"output": tensor(answer[0], "the output"), "cache": entries_of(answer[1])}
+    found = {"output": tensor(answer[0], "the output"), "cache": entries_of(answer[1])}
+    module.keep.returned.append((answer[0], answer[1]))
+    return found
 
 
 def entries_of(cache):
