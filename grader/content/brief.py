@@ -6,8 +6,8 @@ An author says behind a sentence what checks it, in a comment that learners do n
     `scale` may be 0 or negative. <!-- ranges: forward.scale -->
 
 A row of a table and a block of code count as one sentence each; the comment of a block of code follows it on a line of
-its own.  `<!-- no promise -->` stands behind a sentence that promises nothing, or alone below a heading for all of its
-section.  A line that leads into a list needs no comment, its items do.
+its own.  `<!-- no promise -->` stands behind a sentence that promises nothing, or alone below a heading for all
+up to the next one.  A line that leads into a list needs no comment, its items do.
 
     cases      ids in cases.json
     ranges     what random scenarios draw: `verb`, `verb.parameter`, `verb.spoil`, `setup.size`, `setup.dtypes`
@@ -68,16 +68,14 @@ def promises(text: str) -> list[Promise]:
 
     tokens = MarkdownIt("commonmark").enable("table").parse(text)
     found: list[Promise] = []
-    silent = 0  # level of the heading whose section promises nothing; 0 is none
-    level = 0
+    silent = False  # whether all up to the next heading promises nothing
     for index, token in enumerate(tokens):
         line = token.map[0] + 1 if token.map else 0
         if token.type == "heading_open":
-            level = int(token.tag[1])
-            silent = 0 if level <= silent else silent
+            silent = False
         elif token.type == "html_block":
             if tokens[index - 1].type == "heading_close" and _comment(token.content) == NOTHING:
-                silent = silent or level
+                silent = True
         elif silent:
             continue
         elif token.type == "fence":

@@ -32,10 +32,17 @@ def _swapped(x: Any) -> Any:
     return x.transpose(-3, -2).contiguous().transpose(-3, -2) if x.dim() > 2 else _strided(x)
 
 
+def _turned(x: Any) -> Any:
+    """All axes the other way round in memory, so that no two of them can be joined into one."""
+    order = tuple(reversed(range(x.dim())))
+    return x.permute(order).contiguous().permute(order)
+
+
 LAYOUTS: Mapping[str, Callable[[Any], Any]] = {
     "strided": _strided,
     "window": _window,
     "swapped": _swapped,
+    "turned": _turned,
 }
 
 
