@@ -68,18 +68,21 @@ def count(folder: Path, take: int) -> int:
 
 def mistakes(box: Sandbox, challenge: Challenge, level: str, take: int) -> Iterator[str]:
     """Yield a line for each wrong verdict; an honest file must pass right after each hostile one."""
-    hasty = replace(challenge, seconds=0.3, fresh=())
-    calm = replace(challenge, fresh=())
+    hasty = replace(challenge, seconds=0.3)
     case = ["two-continuations"]
     for path in chosen(PROGRAMS, take):
-        result = grade_source(hasty, source_of(path), cases=case, sandbox=box)
+        result = grade_source(hasty, source_of(path), cases=case, sandbox=box, secret=False)
         if result.verdict != "failed" or "ESCAPED" in result.log:
             yield f"{path.name}: {result.verdict} {result.log[:200]!r}"
-        after = grade_source(calm, challenge.reference_text.encode(), cases=case, sandbox=box)
+        after = grade_source(
+            challenge, challenge.reference_text.encode(), cases=case, sandbox=box, secret=False
+        )
         if after.verdict != "passed":
             yield f"the reference after {path.name}: {after.verdict}"
     for path in chosen(HONEST, take):
-        result = grade_source(calm, source_of(path), cases=[*case, "chunks-3-3-2"], sandbox=box)
+        result = grade_source(
+            challenge, source_of(path), cases=[*case, "chunks-3-3-2"], sandbox=box, secret=False
+        )
         refused = level == "no-landlock" and path.name in NEEDS_FILES
         if (result.verdict == "passed") is refused:
             yield f"{path.name}: {result.verdict} {result.log[:200]!r}"

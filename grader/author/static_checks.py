@@ -122,11 +122,6 @@ def _presets(challenge: Challenge) -> Faults:
     raising = [n for n in challenge.presets["default"].bugs if _raises(challenge, n)]
     if len(raising) > 1:
         yield "default", f"the starter would raise in {len(raising)} places: {', '.join(raising)}"
-    for name in challenge.fresh:
-        if name not in challenge.cases:
-            yield name, "`fresh` names no case"
-        elif challenge.cases[name].kind != "scenario":
-            yield name, "`fresh` takes scenario cases only"
 
 
 def _raises(challenge: Challenge, name: str) -> bool:

@@ -49,11 +49,15 @@ class PlannedSubmission:
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """The whole batch; `fingerprint` is that of the challenge and the engine it began with."""
+    """The whole batch; `fingerprint` is that of the challenge and the engine it began with.
+
+    `seed` is what the secret inputs of the whole class follow from; only the instructor may know it.
+    """
 
     challenge: str
     searched: str
     fingerprint: str
+    seed: int
     entries: tuple[PlannedSubmission, ...]
 
 

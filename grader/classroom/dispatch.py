@@ -42,6 +42,7 @@ class JobDispatcher:
 
     challenge: Challenge
     fingerprint: str
+    seed: int
     store: BatchStore
     journal: Journal
     pool: Pool
@@ -86,7 +87,9 @@ class JobDispatcher:
             return
         self.journal.add("started", sync=False, id=entry.id)
         job = GradingJob(
-            entry.id, self.challenge.id, self.fingerprint, entry.file, source, self.isolate
+            *(entry.id, self.challenge.id, self.fingerprint, entry.file, source),
+            seed=self.seed,
+            isolate=self.isolate,
         )
         self._running[self.pool.submit(grade, job)] = entry
 

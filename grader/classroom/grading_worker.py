@@ -28,13 +28,17 @@ MOST_STATES = 2  # kept at a time; each holds a process that has imported torch
 
 @dataclass(frozen=True)
 class GradingJob:
-    """One submission on its way; `fingerprint` is that of the content it must be judged by."""
+    """One submission on its way; `fingerprint` is that of the content it must be judged by.
+
+    `seed` is that of the batch: the secret inputs of the whole class follow from it.
+    """
 
     id: str
     challenge: str
     fingerprint: str
     file: str
     source: bytes
+    seed: int
     isolate: bool = True
 
 
@@ -67,9 +71,9 @@ class WorkerState:
         self.sandbox.close()
 
 
-# the challenge, whether files are isolated, and modules that few files need and that are imported for these alone:
-# otherwise they would be in the memory that is copied for every file
-Key: TypeAlias = tuple[str, bool, tuple[str, ...]]
+# the challenge, the batch's seed, whether files are isolated, and modules that few files need and that are imported for
+# these alone: otherwise they would be in the memory that is copied for every file
+Key: TypeAlias = tuple[str, int, bool, tuple[str, ...]]
 
 _states: dict[Key, WorkerState] = {}  # the one used last stands last
 _lock = threading.Lock()  # a Dask worker may grade in several threads
@@ -129,7 +133,7 @@ def _replace(state: WorkerState, job: GradingJob) -> WorkerState:
 
 
 def _key(job: GradingJob) -> Key:
-    return job.challenge, job.isolate, modules_to_preload(job.source)
+    return job.challenge, job.seed, job.isolate, modules_to_preload(job.source)
 
 
 def _state_for(job: GradingJob) -> WorkerState:
@@ -143,7 +147,7 @@ def _state_for(job: GradingJob) -> WorkerState:
     return state
 
 
-def _make_state(name: str, isolate: bool, modules: tuple[str, ...]) -> WorkerState:
+def _make_state(name: str, seed: int, isolate: bool, modules: tuple[str, ...]) -> WorkerState:
     challenge = load_challenge(name)
     # read before the files are: should they change in between, the answers are refused
     mark = fingerprint(challenge)
@@ -157,7 +161,8 @@ def _make_state(name: str, isolate: bool, modules: tuple[str, ...]) -> WorkerSta
         sandbox.close()
         raise
     gc.freeze()  # what serves every file need not be looked through for each
-    return WorkerState(challenge, mark, golden, sandbox, SecretInputs(sandbox, challenge, golden))
+    inputs = SecretInputs(sandbox, challenge, golden, seed=seed)
+    return WorkerState(challenge, mark, golden, sandbox, inputs)
 
 
 def _dask_address() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from grader.classroom.local_pool import LocalPool, available_processors
 from grader.classroom.pool import Pool
 from grader.content import Challenge
 from grader.judge.golden_check import prepare
+from grader.judge.secret_inputs import BITS
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def run_batch(
             plan = store.load_plan(options.challenge.id, searched, mark)
         else:
             entries = _copy_submissions(options, store, observer)
-            plan = BatchPlan(options.challenge.id, searched, mark, entries)
+            plan = BatchPlan(options.challenge.id, searched, mark, secrets.randbits(BITS), entries)
             store.save_plan(plan)
         finished = {e.id: str(r["verdict"]) for e in plan.entries if (r := store.result(e))}
         for name in sorted(finished.keys() & begun):
@@ -161,7 +163,8 @@ def _grade(
         observer.submission_finished(entry, document["verdict"])
 
     dispatcher = JobDispatcher(
-        options.challenge, plan.fingerprint, store, journal, pool, finished, options.isolate
+        *(options.challenge, plan.fingerprint, plan.seed, store, journal, pool, finished),
+        isolate=options.isolate,
     )
     try:
         dispatcher.grade(left)

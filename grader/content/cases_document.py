@@ -46,6 +46,13 @@ def expand(document: Any, name: str) -> list[Any]:
     return [_whole(entry, defaults) for entry in document["cases"]]
 
 
+def free_sizes(document: Any) -> list[frozenset[str]]:
+    """Return, for each case that `expand` gives, the sizes that it has from the defaults alone."""
+    usual = document.get("defaults", {}).get("setup", {}).keys()
+    own = [entry.get("setup") if isinstance(entry, dict) else None for entry in document["cases"]]
+    return [frozenset(usual - setup.keys() if isinstance(setup, dict) else usual) for setup in own]
+
+
 def shorten(document: Mapping[str, Any], cases: Sequence[Mapping[str, Any]]) -> Entry:
     """Return a document with these whole cases in it, in which nothing is said twice.
 

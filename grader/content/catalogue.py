@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from grader.content.brief import without_comments
-from grader.content.cases_document import expand
+from grader.content.cases_document import expand, free_sizes
 from grader.content.content_errors import ContentError, UnknownChallenge
 from grader.content.declared_files import locate_reads, reads_digest
 from grader.content.entries import (
@@ -63,7 +63,6 @@ class Challenge:
     provides: tuple[str, ...]
     helpers: tuple[str, ...]
     presets: Mapping[str, Preset]
-    fresh: tuple[str, ...]
     seconds: float
     memory_mb: int
     preload: tuple[str, ...]
@@ -161,7 +160,9 @@ class Challenge:
     def cases(self) -> dict[str, Case]:
         """Cases by id, in file order."""
         path = self.folder / "cases.json"
-        return _by_id(path, [case_of(entry, str(path)) for entry in self.case_entries])
+        free = free_sizes(read_json(path))
+        pairs = zip(self.case_entries, free, strict=True)
+        return _by_id(path, [case_of(entry, str(path), sizes) for entry, sizes in pairs])
 
     @cached_property
     def case_entries(self) -> list[Any]:
@@ -249,7 +250,6 @@ def _challenge(document: Mapping[str, Any], folder: Path, root: Path) -> Challen
             name: Preset(tuple(preset["bugs"]), tuple(preset["decoys"]))
             for name, preset in document["presets"].items()
         },
-        fresh=tuple(document.get("fresh", ())),
         seconds=limits.get("seconds", 5.0),
         memory_mb=limits.get("memory_mb", 1536),
         preload=tuple(document.get("preload", ())),

@@ -77,6 +77,7 @@ class Case:
     `{"do": "forward", "tokens": 3, "save": "a"}`.  `kind` is `unit`, which isolates one helper of the file, or
     `scenario`, which uses only what every file must define.  `visibility` is `public`, or `hidden` where the learner
     sees status and title only.  `keep_because` is the author's reason to keep a case that the gate would object to.
+    `free` are sizes that the case has from the defaults of its file alone: on secret inputs they may differ.
     """
 
     id: str
@@ -91,9 +92,10 @@ class Case:
     dtype: str
     steps: tuple[Mapping[str, Any], ...]
     keep_because: str | None = None
+    free: frozenset[str] = frozenset()
 
 
-def case_of(entry: Mapping[str, Any], name: str) -> Case:
+def case_of(entry: Mapping[str, Any], name: str, free: frozenset[str] = frozenset()) -> Case:
     """Build a case from its JSON object; raises ContentError."""
     try:
         return Case(
@@ -109,6 +111,7 @@ def case_of(entry: Mapping[str, Any], name: str) -> Case:
             dtype=entry.get("dtype", "float32"),
             steps=tuple(entry["steps"]),
             keep_because=entry.get("keep_because"),
+            free=free,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise explained(Path(name), "case-v1", entry, error) from None

@@ -1,4 +1,4 @@
-"""Grade one file: every case, some of them once more on secret inputs, one verdict.
+"""Grade one file: every case, once more on secret inputs if it passes them all, one verdict.
 
 A verdict of `passed` needs a judged, right answer to every step of every case that is not skipped.
 """
@@ -48,6 +48,7 @@ def grade_source(
     golden: Golden | None = None,
     parallel: int = PARALLEL,
     seeds: Mapping[str, int] | None = None,
+    secret: bool = True,
     secret_inputs: SecretInputs | None = None,
     afterwards: Afterwards | None = None,
 ) -> Result:
@@ -64,7 +65,9 @@ def grade_source(
         golden: What `golden_check.prepare` returned for this challenge, where that is known already.
         parallel: So many cases are run side by side.
         seeds: Seeds of secret inputs by case, to repeat an earlier grading (its `secrets`); others are drawn anew.
-        secret_inputs: Secret inputs and their answers that several files share, instead of `seeds`.
+        secret: Whether a file that passes all cases is judged on secret inputs, too; only measurements leave that out.
+        secret_inputs: Secret inputs and their answers that several files share, instead of `seeds`.  The file is then
+            judged on these alone, and not on the published ones.
         afterwards: Completes the result while the sandbox is still there, e.g. says where a file departs from the
             reference.
 
@@ -101,6 +104,8 @@ def grade_source(
             box.ready()
         except SandboxError as error:
             raise GraderError(str(error)) from error
+        device = challenge.environment.get(DEVICE, "cpu")
+        secret_only = secret_inputs is not None
         if secret_inputs is None:
             secret_inputs = stack.enter_context(
                 closing(SecretInputs(box, challenge, golden, seeds))
@@ -109,11 +114,13 @@ def grade_source(
         grading = Grading(
             *(box, challenge, golden, secret_inputs, source, progress or _quiet),
             parallel=parallel,
+            # the oracle answers secret inputs in float64, which is for the CPU
+            secret=secret and device == "cpu",
+            secret_only=secret_only,
             foreign=frozenset(foreign_helpers(challenge, text, asked)),
             unnamed=frozenset(name for name in asked if name not in text),
         )
         results, log = grading.run(chosen)
-        device = challenge.environment.get(DEVICE, "cpu")
         result = _judged(
             *(challenge, source, filename, results, states),
             environment_of(box.versions, device, box.layers),

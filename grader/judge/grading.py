@@ -1,11 +1,13 @@
-"""Judge the cases of one submission: most of them side by side, some once more on secret inputs, some not at all.
+"""Judge the cases of one submission: on published inputs, on secret ones, and some not at all.
 
 1. A case that needs no helper comes first.  If the file cannot even be imported, every case gets the cause of this one
    and nothing more is run.
 2. The other cases are divided among threads, each with a `SubmissionRunner` of its own.  They are assigned in a fixed
    order, so that two gradings of one file run identical sequences in their workers.
-3. Cases that the challenge lists as `fresh` are judged again on secret inputs.  A file that is right on the published
-   inputs and wrong on the secret ones has remembered answers, and the case counts as failed.
+3. A file that passed all of them is judged again on secret inputs, case by case.  What is right on the published
+   inputs and wrong on the secret ones was remembered, or depends on a size, and the case counts as failed.
+
+With `secret_only` (files of a class, which nobody debugs while they are graded) the secret inputs are the only ones.
 
 A case is not run when two earlier ones ran out of time (it then counts as failed, for time), and when it is about a
 helper that the file does not have or uses for something else (it is then skipped and costs no marks).
@@ -15,11 +17,12 @@ Whatever goes wrong on our side becomes the status `error` of that case, never a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
+from typing import Any
 
 from grader.content import Case, Challenge, ContentError
 from grader.ground.errors import KvdojoError
@@ -28,7 +31,7 @@ from grader.judge.golden import CaseGolden, Golden
 from grader.judge.result import CaseResult, Cause
 from grader.judge.secret_inputs import SecretInputs
 from grader.judge.worker_reuse import SubmissionRunner
-from grader.sandbox import Sandbox, SandboxError
+from grader.sandbox import Sandbox, SandboxError, WorkerFailure
 
 PARALLEL = 2
 MOST_TIMEOUTS = 2  # cases that may run out of time before the others are not run any more
@@ -56,8 +59,9 @@ class Outcome:
 class Grading:
     """One run over the cases of one submission; used once.
 
-    `foreign` are helpers whose names the file uses for functions of its own, `unnamed` those that its text does not
-    mention at all.
+    With `secret` a file that passes is judged on secret inputs, too, and with `secret_only` on these alone.  `foreign`
+    are helpers whose names the file uses for functions of its own, `unnamed` those that its text does not mention at
+    all.
     """
 
     sandbox: Sandbox
@@ -67,6 +71,8 @@ class Grading:
     source: bytes
     progress: Progress
     parallel: int = PARALLEL
+    secret: bool = True
+    secret_only: bool = False
     foreign: frozenset[str] = frozenset()
     unnamed: frozenset[str] = frozenset()
     _timeouts: int = 0
@@ -80,27 +86,27 @@ class Grading:
         """
         probe = next((case for case in cases if not self._helpers(case)), cases[0])
         with self._runner() as runner:
-            first, info = self._judge(runner, probe)
+            judge = self._judge_secret if self.secret_only else self._judge
+            first, info = judge(runner, probe)
             self.progress(1, len(cases))
             if not info.loaded and first.status == "failed":
                 return [CaseResult.judged(case, first.cause) for case in cases], info.log
             self._loaded = True
-            published, secret = {probe.id: first}, {}
+            judged = {probe.id: first}
             logs = [info.log] if info.log else []
-            jobs = [Job(case) for case in cases if case is not probe]
-            jobs += [Job(case, secret=True) for case in cases if case.id in self.challenge.fresh]
+            jobs = [Job(case, self.secret_only) for case in cases if case is not probe]
             for outcome in self._outcomes(runner, jobs):
                 case, result, log = outcome.job.case, outcome.result, outcome.info.log
-                if outcome.job.secret:
-                    secret[case.id] = result
-                else:
-                    published[case.id] = result
-                    if log and (not logs or result.status == "failed"):
-                        logs.insert(0, log)
-                self.progress(len(published), len(cases))
-        for name, result in secret.items():
-            published[name] = _both(published[name], result)
-        return [published[case.id] for case in cases], logs[0] if logs else ""
+                judged[case.id] = result
+                if log and (not logs or result.status == "failed"):
+                    logs.insert(0, log)
+                self.progress(len(judged), len(cases))
+            if self.secret and not self.secret_only and passed(judged.values()):
+                again = [Job(case, True) for case in cases if judged[case.id].status == "passed"]
+                for outcome in self._outcomes(None, again):
+                    case = outcome.job.case
+                    judged[case.id] = self._both(judged[case.id], outcome.result)
+        return [judged[case.id] for case in cases], logs[0] if logs else ""
 
     def _helpers(self, case: Case) -> set[str]:
         """Return the helpers the case asks for that a correct file may leave out."""
@@ -109,14 +115,15 @@ class Grading:
     def _runner(self) -> SubmissionRunner:
         return SubmissionRunner(self.sandbox, self.challenge, self.source)
 
-    def _outcomes(self, runner: SubmissionRunner, jobs: list[Job]) -> Iterator[Outcome]:
-        """Yield each job with its outcome, as the threads finish them; the first thread goes on with `runner`."""
+    def _outcomes(self, runner: SubmissionRunner | None, jobs: list[Job]) -> Iterator[Outcome]:
+        """Yield each job with its outcome, as the threads finish them; the first goes on with `runner`, if given."""
         shares = [jobs[start :: self.parallel] for start in range(self.parallel)]
         if len(shares) == 1:
             # files are graded side by side: a thread for this one's cases would only cost
             yield from self._work_through(shares[0], runner)
             return
         done: SimpleQueue[Outcome] = SimpleQueue()
+        self._stopped = False
 
         def work(share: list[Job], runner: SubmissionRunner | None) -> None:
             for outcome in self._work_through(share, runner):
@@ -150,17 +157,21 @@ class Grading:
 
     def _judge(self, runner: SubmissionRunner, case: Case) -> tuple[CaseResult, RunInfo]:
         info = RunInfo()
+        if (known := self._not_run(case)) is not None:
+            return known, info
+        return self._timed(runner, case, self.golden.cases[case.id], None, info), info
+
+    def _not_run(self, case: Case) -> CaseResult | None:
+        """Return the result of a case that is not run at all."""
         if self._timeouts >= MOST_TIMEOUTS:
             text = f"Not run, since {self._timeouts} earlier cases ran out of time."
-            return CaseResult.judged(case, Cause("timeout", text)), info
+            return CaseResult.judged(case, Cause("timeout", text))
         if self._loaded and (name := self._left_out(case)) is not None:
-            return CaseResult.skipped(case, LeftOut(name).why), info
+            return CaseResult.skipped(case, LeftOut(name).why)
         for name in self.foreign.intersection(self.golden.cases[case.id].needs):
             text = f"`{name}` is this file's own helper, not the one this case is about."
-            return CaseResult.skipped(case, text), info
-        result = self._guarded(runner, case, self.golden.cases[case.id], None, info)
-        self._timeouts += bool(result.cause and result.cause.kind == "timeout")
-        return result, info
+            return CaseResult.skipped(case, text)
+        return None
 
     def _left_out(self, case: Case) -> str | None:
         """Return a helper that a worker would miss, where that is plain from the file's text and no worker is needed.
@@ -175,13 +186,45 @@ class Grading:
 
     def _judge_secret(self, runner: SubmissionRunner, case: Case) -> tuple[CaseResult, RunInfo]:
         info = RunInfo()
-        if self._timeouts >= MOST_TIMEOUTS:
-            return CaseResult.judged(case, Cause("timeout", "Not run.")), info
+        if (known := self._not_run(case)) is not None:
+            return known, info
         try:
-            seed, golden = self.secret_inputs.of(case)
-        except (SandboxError, ContentError) as error:
+            secret = self.secret_inputs.of(case)
+        except (SandboxError, ContentError, WorkerFailure) as error:
             return CaseResult.unjudged(case, str(error)), info
-        return self._guarded(runner, case, golden, seed, info), info
+        if secret.same and not self.secret_only:
+            info.loaded = (
+                True  # it passed on published inputs, and its answers do not depend on them
+            )
+            return CaseResult.judged(case, None), info
+        return self._timed(runner, secret.case, secret.golden, secret.seed, info), info
+
+    def _timed(
+        self,
+        runner: SubmissionRunner,
+        case: Case,
+        golden: CaseGolden,
+        seed: int | None,
+        info: RunInfo,
+    ) -> CaseResult:
+        result = self._guarded(runner, case, golden, seed, info)
+        self._timeouts += bool(result.cause and result.cause.kind == "timeout")
+        return result
+
+    def _both(self, published: CaseResult, secret: CaseResult) -> CaseResult:
+        """Return one verdict of two: a case passes only if it passes on inputs that nobody could know."""
+        if secret.status in ("passed", "skipped"):
+            return published
+        if secret.status == "error" or not secret.cause:
+            return replace(secret, points=0)
+        sizes = self.secret_inputs.of(self.challenge.cases[published.id]).sizes
+        cause = Cause(
+            secret.cause.kind,
+            f"Right on the published inputs, wrong on fresh ones of {_of_sizes(sizes)}.",
+            "Outputs must be computed from the inputs of the call, not remembered.",
+            where=replace(secret.cause.where, index=None) if secret.cause.where else None,
+        )
+        return replace(published, status="failed", points=0, cause=cause)
 
     def _guarded(
         self,
@@ -212,16 +255,14 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
     pool.shutdown()
 
 
-def _both(published: CaseResult, secret: CaseResult) -> CaseResult:
-    """Return one verdict of two: a case counts as passed only if it also passes on inputs that nobody could know."""
-    if published.status != "passed" or secret.status in ("passed", "skipped"):
-        return published
-    if secret.status == "error" or not secret.cause:
-        return replace(secret, points=0)
-    cause = Cause(
-        secret.cause.kind,
-        "Right on the published inputs, wrong on fresh ones of the same sizes.",
-        "Outputs must be computed from the inputs of the call, not remembered.",
-        where=replace(secret.cause.where, index=None) if secret.cause.where else None,
-    )
-    return replace(published, status="failed", points=0, cause=cause)
+def passed(results: Iterable[CaseResult]) -> bool:
+    """Whether nothing failed and nothing was left without a verdict, and something was run."""
+    states = {result.status for result in results}
+    return "passed" in states and states <= {"passed", "skipped"}
+
+
+def _of_sizes(sizes: Mapping[str, Any]) -> str:
+    """Say of which sizes the secret inputs were."""
+    if not sizes:
+        return "the same sizes"
+    return "other sizes: " + ", ".join(f"{name} {size}" for name, size in sizes.items())

@@ -1,32 +1,65 @@
-"""Secret inputs for the scenarios that are repeated on them, and what the oracle answers to these.
+"""Secret inputs for every case, and what the oracle answers to these.
 
-A scenario is drawn from the seed in `cases.json`, which every learner can read, so its answers could be written into a
-file.  On a secret seed the same script has the same shapes and steps and other numbers:
+A case is drawn from the seed in `cases.json`, which every learner can read, so its answers could be written into a
+file.  On a secret seed the same script has the same steps and other numbers, and other sizes where the case itself does
+not state them (`varied_setup`):
 
-    case      seed            inputs                   right answers
-    decode    7 (published)   [0.31, -1.20, ...]       recorded in the golden
-    decode    drawn, 53 bit   [-0.84, 0.05, ...]       asked of the oracle, once, when they are first needed
+    case      seed            sizes             inputs                   right answers
+    decode    7 (published)   head_dim 5        [0.31, -1.20, ...]       recorded in the golden
+    decode    drawn, 53 bit   head_dim 7        [-0.84, 0.05, ...]       asked of the oracle, once, when first needed
 
-Seeds are drawn once for a run, be it over one file or over a whole class, so that all of a class are measured alike.
-No learner's code can tell them to another's: they reach it in workers that can write nothing and end with the file.
+All seeds follow from one number, which is drawn once for a run, be it over one file or over a whole class, so that all
+of a class are measured alike.  No learner's code can tell them to another's: they reach it in workers that can write
+nothing and end with the file.
 """
 
 from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
 
-from grader.content import Case, Challenge
-from grader.judge.golden import CaseGolden, Golden
+from grader.content import Case, Challenge, ContentError
+from grader.content.driver_loading import load_driver
+from grader.ground.arrays import Array
+from grader.judge.golden import CaseGolden, Expected, Golden
 from grader.judge.oracle import Oracle
-from grader.sandbox import Sandbox
+from grader.kit.choice_sequence import ChoiceSequence
+from grader.kit.scenarios import varied_setup
+from grader.sandbox import Sandbox, WorkerFailure
+
+BITS = 53  # of a seed: every JSON reader keeps such a number as it is
+REDRAWS = 4  # of a seed on which rounding decides a whole number
+
+
+@dataclass(frozen=True)
+class SecretCase:
+    """A case on secret inputs.
+
+    `case` has the sizes that are asked, `sizes` are those that differ from the published ones, and `same` says that
+    the right answers are the published ones, so that nothing is learned by asking again.
+    """
+
+    case: Case
+    seed: int
+    golden: CaseGolden
+    sizes: Mapping[str, Any]
+    same: bool
+
+
+def derived(seed: int, name: str) -> int:
+    """Return the seed that a name has in a run; who knows one of them knows neither another nor the run's own."""
+    digest = sha256(f"{seed}/{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> (64 - BITS)
 
 
 class SecretInputs:
     """Seeds and right answers by case; answers are computed when they are first asked for.  Several threads may ask.
 
-    `seeds` by case repeat an earlier run; those of other cases are drawn.
+    `seeds` by case repeat an earlier run; those of other cases follow from `seed`, which is drawn unless given.
     """
 
     def __init__(
@@ -35,29 +68,82 @@ class SecretInputs:
         challenge: Challenge,
         golden: Golden,
         seeds: Mapping[str, int] | None = None,
+        seed: int | None = None,
     ) -> None:
-        self._golden, self._oracle = golden, Oracle(sandbox, challenge)
-        self._asked = set(challenge.fresh)
-        self._seeds = dict(seeds or {})
-        self._answers: dict[str, CaseGolden] = {}
+        self._challenge, self._golden = challenge, golden
+        self._oracle = Oracle(sandbox, challenge)
+        self._seed = secrets.randbits(BITS) if seed is None else seed
+        self._given = dict(seeds or {})
+        self._used: dict[str, int] = {}
+        self._answers: dict[str, SecretCase] = {}
         self._lock = threading.Lock()
 
     @property
     def seeds(self) -> dict[str, int]:
-        """The seeds that were used or given, by case."""
-        return dict(self._seeds)
+        """The seeds that were used, by case."""
+        return dict(self._used)
 
-    def of(self, case: Case) -> tuple[int, CaseGolden]:
-        """Return seed and right answers of a case; raises SandboxError or ContentError."""
+    def of(self, case: Case) -> SecretCase:
+        """Return a case on secret inputs with its right answers; raises SandboxError or ContentError."""
         with self._lock:
-            seed = self._seeds.setdefault(case.id, secrets.randbits(53))
+            self._used.setdefault(case.id, self.seed_of(case.id))
             if case.id not in self._answers:
-                stored = self._golden.cases[case.id]
-                self._answers[case.id] = self._oracle.expect_from_seed(case, stored, seed)
-                if self._asked <= self._answers.keys():
+                self._answers[case.id] = self._settled(case, self._used[case.id])
+                if self._challenge.cases.keys() <= self._answers.keys():
                     self.close()  # a batch goes on for long, and nothing more will be asked
-            return seed, self._answers[case.id]
+            return self._answers[case.id]
+
+    def seed_of(self, name: str) -> int:
+        """Return the seed of a case, or of what else has a name in a run."""
+        return self._given.get(name, derived(self._seed, name))
 
     def close(self) -> None:
         """End the oracle's worker, if there is one; an answer still missing starts another."""
         self._oracle.close()
+
+    def _settled(self, case: Case, seed: int) -> SecretCase:
+        """Ask the oracle; where it does not settle the varied sizes, the published ones stay."""
+        stored = self._golden.cases[case.id]
+        for number in self._numbers(seed):
+            for varied in self._varied(case, seed):
+                try:
+                    golden = self._oracle.expect_from_seed(
+                        varied, stored, number, resized=varied is not case
+                    )
+                except (ContentError, WorkerFailure):
+                    if varied is case:
+                        raise
+                    continue
+                if golden is not None:
+                    sizes = {n: x for n, x in varied.setup.items() if x != case.setup.get(n)}
+                    same = not sizes and _same_answers(golden, stored)
+                    return SecretCase(varied, number, golden, sizes, same)
+        return SecretCase(case, case.seed, stored, {}, True)
+
+    def _numbers(self, seed: int) -> Iterator[int]:
+        """Give the seed, and others that follow from it for where it is of no use."""
+        yield seed
+        for count in range(REDRAWS):
+            yield derived(seed, f"again {count}")
+
+    def _varied(self, case: Case, seed: int) -> Iterator[Case]:
+        driver = load_driver(self._challenge).driver
+        choose = ChoiceSequence.seeded(f"{seed}/sizes")
+        setup = varied_setup(driver, case.setup, case.free, case.steps, choose)
+        if setup != case.setup:
+            yield replace(case, setup=setup)
+        yield case
+
+
+def _same_answers(one: CaseGolden, other: CaseGolden) -> bool:
+    return all(map(_same_step, one.steps, other.steps))
+
+
+def _same_step(one: Expected, other: Expected) -> bool:
+    plain = (one.raised, dict(one.values)) == (other.raised, dict(other.values))
+    tensors = one.tensors.items()
+    return plain and all(_same_bytes(x, other.tensors[name]) for name, x in tensors)
+
+
+def _same_bytes(one: Array, other: Array) -> bool:
+    return one.shape == other.shape and one.values.tobytes() == other.values.tobytes()

@@ -50,9 +50,9 @@ def content_checked_once() -> Iterator[None]:
 
 
 def grade(box: Sandbox, source: str, cases: list[str], seconds: float = 5.0) -> Result:
-    challenge = replace(load_challenge("multi_head_attention"), seconds=seconds, fresh=())
+    challenge = replace(load_challenge("multi_head_attention"), seconds=seconds)
     challenge.__dict__["bugs"] = {}  # which bugs a file has is not the question here
-    return grade_source(challenge, source.encode(), cases=cases, sandbox=box)
+    return grade_source(challenge, source.encode(), cases=cases, sandbox=box, secret=False)
 
 
 def compose(path: Path) -> str:

@@ -111,7 +111,6 @@ FILES: dict[str, Any] = {
         "provides": ["Sum"],
         "helpers": ["scale"],
         "presets": {"default": {"bugs": ["forgets"], "decoys": ["named"]}},
-        "fresh": ["twice"],
         "limits": {"seconds": 5},
     },
     "bugs.json": {

@@ -94,7 +94,7 @@ FILES_OF = {
 }
 BEHAVIOUR = {
     "a bug no scenario sees": (
-        lambda f: cases(f).pop(2) and f["challenge.json"].update(fresh=[]),
+        lambda f: cases(f).pop(2),
         "no scenario case",
     ),
     "a bug no unit case sees": (lambda f: cases(f).pop(1), "forgets: no unit case"),
@@ -163,11 +163,6 @@ STATIC = {
     "unknown bug in preset": (
         change(lambda f: f["challenge.json"]["presets"]["default"], bugs=["forgets", "none"]),
         "names 'none'",
-    ),
-    "unknown fresh case": (change(lambda f: f["challenge.json"], fresh=["none"]), "names no case"),
-    "unit case as fresh": (
-        change(lambda f: f["challenge.json"], fresh=["unit-add"]),
-        "scenario cases only",
     ),
     "brief speaks of nothing": (
         lambda f: f.update({"brief.md": "See `_nowhere`."}),

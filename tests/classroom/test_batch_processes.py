@@ -132,7 +132,7 @@ def test_modules_that_few_files_need_are_imported_for_these_alone() -> None:
     plain = RIGHT[0].read_bytes()
     needy = plain.replace(b"import torch\n", b"import torch\nimport torch.nn.attention.bias\n", 1)
     jobs = [
-        grading_worker.GradingJob(name, "multi_head_attention", mark, "kv_attention.py", source)
+        grading_worker.GradingJob(name, "multi_head_attention", mark, "kv_attention.py", source, 7)
         for name, source in (("plain", plain), ("needy", needy))
     ]
     states = [grading_worker.worker_state(job) for job in jobs]

@@ -109,7 +109,7 @@ def test_a_batch_on_a_cluster_outlives_a_worker(cluster: Cluster, tmp_path: Path
     pool = open_pool(cluster.address, None)
     try:
         assert pool.slots == 1
-        job = GradingJob("x", challenge.id, "other content", "x.py", b"")
+        job = GradingJob("x", challenge.id, "other content", "x.py", b"", 7)
         answer = pool.submit(grade, job).result(timeout=60)
         assert answer.document is None
         assert answer.fingerprint == plan.fingerprint

@@ -138,7 +138,7 @@ def test_no_diagnosis_is_read_out_of_a_sentence(
     known = [challenge.cases[name] for name in challenge.bugs[bug].witnesses]
     scenario = next(case for case in known if case.kind == "scenario")
     chosen = [scenario.id, *(case.id for case in known[:4] if case is not scenario)]
-    seeds = dict.fromkeys(challenge.fresh, 7)
+    seeds = dict.fromkeys(challenge.cases, 7)
 
     def everything() -> tuple[dict[str, Any], ...]:
         result = grade_source(challenge, source, cases=chosen, sandbox=box, seeds=seeds)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from grader.content import load_challenge
 from grader.judge import grade_source
+from grader.judge.golden_check import prepare
+from grader.judge.secret_inputs import SecretInputs
+from grader.judge.worker_reuse import SubmissionRunner
 
 NAME = "multi_head_attention"
 
@@ -48,7 +53,8 @@ def test_a_file_that_knows_the_published_inputs_is_refused(sandbox_for) -> None:
     result = grade_source(challenge, source.encode(), sandbox=sandbox_for(NAME))
     failed = {case.id: case.cause for case in result.cases if case.status == "failed"}
     assert result.verdict == "failed"
-    assert set(failed) <= set(challenge.fresh)
+    called = {n for n, c in challenge.cases.items() if any(s["do"] == "forward" for s in c.steps)}
+    assert called <= set(failed), "every case that calls it, not a chosen few"
     assert all("fresh" in cause.rationale for cause in failed.values() if cause)
     assert all(
         cause.expected is None and cause.actual is None for cause in failed.values() if cause
@@ -69,3 +75,77 @@ class KVCachedMultiHeadAttention:
     cases = load_challenge(NAME).cases
     skipped = [case.id for case in result.cases if case.status == "skipped"]
     assert all("forward" not in [step["do"] for step in cases[name].steps] for name in skipped)
+
+
+# right at the sizes that the published cases have
+NARROW = """
+
+_right = attention_with_kv_cache
+
+
+def attention_with_kv_cache(query, *arguments, **options):
+    output, cache = _right(query, *arguments, **options)
+    return output + (query.shape[-1] not in {sizes}), cache
+"""
+
+
+def test_a_file_that_is_right_at_published_sizes_alone_is_told_the_size(sandbox_for) -> None:
+    challenge = load_challenge("static_cache")
+    sizes = {case.setup["head_dim"] for case in challenge.cases.values()}
+    source = (challenge.reference_text + NARROW.format(sizes=sizes)).encode()
+    box = sandbox_for("static_cache")
+    assert grade_source(challenge, source, sandbox=box, secret=False).verdict == "passed"
+    result = grade_source(challenge, source, sandbox=box)
+    told = [case.cause.rationale for case in result.cases if case.cause and case.cause.kind]
+    assert result.verdict == "failed"
+    assert any("fresh ones of other sizes" in text and "head_dim" in text for text in told)
+
+
+def test_a_wrong_file_costs_no_secret_input(sandbox_for, monkeypatch) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("the oracle was asked")
+
+    monkeypatch.setattr(SecretInputs, "of", never)
+    challenge = load_challenge("static_cache")
+    wrong = challenge.starter.read_bytes()
+    assert grade_source(challenge, wrong, sandbox=sandbox_for("static_cache")).verdict == "failed"
+
+
+def test_a_class_is_asked_secret_inputs_alone(sandbox_for, monkeypatch) -> None:
+    challenge, box = load_challenge("static_cache"), sandbox_for("static_cache")
+    golden = prepare(challenge)
+    seen = []
+    run = SubmissionRunner.run
+
+    def spy(self, case, golden, *, seed=None, info=None):
+        seen.append(seed)
+        return run(self, case, golden, seed=seed, info=info)
+
+    monkeypatch.setattr(SubmissionRunner, "run", spy)
+    with closing(SecretInputs(box, challenge, golden, seed=5)) as inputs:
+        for _ in range(2):
+            result = grade_source(
+                challenge, challenge.reference_text.encode(), sandbox=box, golden=golden,
+                secret_inputs=inputs, parallel=1,
+            )  # fmt: skip
+            assert result.verdict == "passed"
+    half = len(seen) // 2
+    assert seen[:half] == seen[half:], "the same for each file of the class"
+    assert None not in seen, "no published inputs"
+
+
+def test_sizes_vary_where_the_case_does_not_state_them(sandbox_for) -> None:
+    challenge, box = load_challenge("static_cache"), sandbox_for("static_cache")
+    varied = {}
+    for seed in range(3):
+        with closing(SecretInputs(box, challenge, prepare(challenge), seed=seed)) as inputs:
+            for name in ("prefill-then-decode", "ragged-decode", "lengths-around-a-tile"):
+                found = inputs.of(challenge.cases[name])
+                varied.setdefault(name, {}).update(found.sizes)
+                again = SecretInputs(box, challenge, prepare(challenge), {name: inputs.seeds[name]})
+                with closing(again):
+                    assert again.of(challenge.cases[name]).sizes == found.sizes
+    assert "head_dim" in varied["prefill-then-decode"]
+    # a length per row is stated, so rows and slots are those of the case
+    assert not {"batch", "capacity"} & varied["ragged-decode"].keys()
+    assert not {"batch", "capacity"} & varied["lengths-around-a-tile"].keys()
