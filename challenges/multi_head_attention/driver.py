@@ -246,7 +246,9 @@ def create(file, dtype, options, weights, other_heads):
     keep.torch, keep.dtype = torch, getattr(torch, dtype)
     other = {**options, "num_heads": other_heads or options["num_heads"]}
     keep.weights, keep.returned, keep.buffers = weights, [], {}
-    keep.make = lambda odd: with_weights(kind(**(other if odd else options)), keep.weights, keep.dtype)
+    keep.make = lambda odd: with_weights(
+        kind(**(other if odd else options)), keep.weights, keep.dtype
+    )
     keep.instances = [keep.make(False)]
     file.use(keep.instances[0])
     return {"ready": True}
@@ -287,7 +289,9 @@ def forward(
     wanted = getattr(keep.torch, dtype) if dtype else keep.dtype
     cache = live if live is not None else cast(cache, wanted)
     if reuse:
-        query, key, value = (kept(keep.buffers, *pair) for pair in zip(NEW, (query, key, value)))
+        query, key, value = (
+            kept(keep.buffers, *pair) for pair in zip(NEW, (query, key, value), strict=True)
+        )
     query = query.to(wanted)
     value = key if shared == "key value" else value
     key, value = (query if x is None else x.to(wanted) for x in (key, value))
@@ -307,7 +311,11 @@ def forward(
 def kept(buffers, name, numbers):
     """The tensor that the last call got under this name, with these numbers in it, if it can hold them."""
     held = buffers.get(name)
-    if numbers is None or held is None or (held.shape, held.dtype) != (numbers.shape, numbers.dtype):
+    if (
+        numbers is None
+        or held is None
+        or (held.shape, held.dtype) != (numbers.shape, numbers.dtype)
+    ):
         buffers[name] = numbers
         return numbers
     return held.copy_(numbers)

@@ -14,6 +14,7 @@ from grader.kit import (
     both_sides,
     choice,
     drawn,
+    fields_of,
     guarded,
     listed,
     made,
@@ -352,7 +353,13 @@ def clear(file, on: Object):
 @verb
 def count(file, on: Object):
     """Read a pool's statistics."""
-    return on.statistics()
+    return told(on.statistics())
+
+
+def told(statistics):
+    """What a pool says of itself, in whatever form; the rate before any lookup is the file's own affair."""
+    found = fields_of(statistics)
+    return found if found.get("hits") or found.get("misses") else {**found, "hit_rate": 0.0}
 
 
 # The model's cache manager, and searches of several steps
@@ -376,8 +383,10 @@ def manager(
     if call == "set_wm_cache":
         file.objects[into] = result  # a handle
     elif call == "statistics":
-        environments = {str(index): told for index, told in enumerate(result["init"])}
-        return {**result, "init": environments}
+        pools = fields_of(result)
+        environments = {str(index): told(each) for index, each in enumerate(pools["init"])}
+        rest = {name: told(each) for name, each in pools.items() if name != "init"}
+        return {**rest, "init": environments}
     elif "get" in call:
         return kept(file, into, result)
 

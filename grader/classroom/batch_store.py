@@ -22,6 +22,7 @@ from grader.classroom.batch_plan import (
     save_plan,
 )
 from grader.classroom.journal import Journal, read_journal
+from grader.content.handed_in import NOTEBOOK
 from grader.ground.files import sync_folder, write_atomically
 
 OURS = {"sources", "results", "journal.jsonl", "batch.json", "summary.csv", "class.html"}
@@ -92,7 +93,8 @@ class BatchStore:
 
     def source_path(self, entry: PlannedSubmission) -> Path:
         """Where the copy of a submission lies."""
-        return self.sources / f"{entry.id}{self.suffix}"
+        notebook = entry.file.lower().endswith(NOTEBOOK)
+        return self.sources / f"{entry.id}{NOTEBOOK if notebook else self.suffix}"
 
     def keep_source(self, entry: PlannedSubmission, source: bytes) -> None:
         """Copy a submission, so that exactly these bytes are graded whatever becomes of the original."""

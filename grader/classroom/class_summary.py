@@ -17,6 +17,7 @@ from grader.classroom.batch_plan import BatchPlan, PlannedSubmission
 from grader.classroom.batch_store import BatchStore
 from grader.classroom.similarity import SimilarGroup, similar_groups
 from grader.content import Challenge
+from grader.content.handed_in import source_of
 
 BINS = 10
 FEWEST = 5  # learners on either side of a case below which a correlation is noise
@@ -105,6 +106,10 @@ def summarise_class(challenge: Challenge, plan: BatchPlan, store: BatchStore) ->
     rows = tuple(_row(challenge, entry, store, begun) for entry in plan.entries)
     judged = [row for row in rows if row.judged]
     sources = {row.entry.id: row.entry for row in judged}
+
+    def source(name: str) -> bytes:
+        return source_of(store.source(sources[name]), sources[name].file, challenge.file)
+
     return ClassSummary(
         challenge=challenge,
         rows=rows,
@@ -112,7 +117,7 @@ def summarise_class(challenge: Challenge, plan: BatchPlan, store: BatchStore) ->
         bins=_bins(judged),
         bugs=_bugs(challenge, judged),
         cases=_cases(challenge, judged),
-        alike=tuple(similar_groups(challenge, sources, lambda name: store.source(sources[name]))),
+        alike=tuple(similar_groups(challenge, sources, source)),
     )
 
 

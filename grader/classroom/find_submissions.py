@@ -24,7 +24,7 @@ from grader.classroom.archive_entries import (
     read_file,
     without_first_folder,
 )
-from grader.ground.limits import MAX_SOURCE_BYTES
+from grader.content.handed_in import NOTEBOOK, most_bytes
 
 OTHER_ARCHIVES = (".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz")
 # "Jane Doe_1234567_assignsubmission_file_", and with the file's name behind it where all lie in one folder
@@ -32,10 +32,12 @@ MOODLE = re.compile(
     r"(?P<name>.+?)_(?P<number>\d+)_assignsubmission_(?:file|onlinetext)_?(?P<rest>.*)"
 )
 # "doejane_LATE_12345_678901_kv_attention-1.py"
-CANVAS = re.compile(r"(?P<name>[^_]+)_(?:LATE_)?(?P<number>\d+)_\d+_(?P<rest>.+)")
+CANVAS = re.compile(r"(?P<name>[^_]+)_(?:(?i:late)_)?(?P<number>\d+)_\d+_(?P<rest>.+)")
+# a second folder or file of one learner, by hand or by a browser: "jdoe_late", "jdoe (1)"
+AGAIN = re.compile(r"(?P<name>.+?)(?: \((?P<number>\d{1,3})\)|[_ -](?i:late|resubmission))")
 # "Homework 1_jdoe_attempt_2026-11-28-10-15-22_kv_attention.py", and a text file of that name without the last part
 BLACKBOARD = re.compile(
-    r"(?P<task>.+?)_(?P<name>[^_]+)_attempt_(?P<when>\d{4}(?:-\d\d){5})(?:_(?P<rest>.+)|\.txt)?"
+    r"(?P<whose>(?:.+_)?(?P<name>[^_]+))_attempt_(?P<when>\d{4}(?:-\d\d){5})(?:_(?P<rest>.+)|\.txt)?"
 )
 # "123456-789012 - Jane Doe - Nov 28, 2026 1015 AM": a folder of files, or one file, with " - kv_attention.py" behind it
 BRIGHTSPACE = re.compile(
@@ -117,21 +119,47 @@ def _is_wrapper(entries: list[FileEntry], kind: str) -> bool:
 def _by_learner(entries: list[FileEntry], kind: str) -> dict[Learner, list[FileEntry]]:
     """Collect each learner's files; other files beside the submissions are left alone."""
     prefix = common_folder_prefix(entry.parts[0] for entry in entries if len(entry.parts) > 1)
+    task = _common_task(entry.parts[0] for entry in entries)
     groups: dict[Learner, list[FileEntry]] = {}
     for entry in entries:
+        first = entry.parts[0]
         if len(entry.parts) > 1:
-            learner = learner_of_folder(entry.parts[0].removeprefix(prefix) or entry.parts[0])
+            learner = learner_of_folder(first.removeprefix(prefix) or first)
         else:
             learner, rest = learner_of_file(entry.name)
             if not (_may_be_submission(entry, kind) or rest != entry.name):
                 continue
+        if match := BLACKBOARD.fullmatch(first):
+            learner = Learner(match["whose"].removeprefix(task))
         groups.setdefault(learner, []).append(entry)
+    for learner in list(groups):
+        match = AGAIN.fullmatch(learner.name)
+        own = Learner(match["name"], learner.number) if match else learner
+        if own != learner and own in groups:
+            groups[own] += groups.pop(learner)
     return groups
 
 
+def _common_task(names: Iterable[str]) -> str:
+    """Return what Blackboard puts before every learner's name, with the line behind it.
+
+    A name may hold a line as well: of "HW_1_jane_doe" and "HW_1_john_doe" it is "HW_1_".  Of one learner alone it is
+    all before the last line.
+    """
+    found = sorted({match["whose"] for name in names if (match := BLACKBOARD.fullmatch(name))})
+    if not found:
+        return ""
+    return _shared_beginning(found[0], found[-1], "_")
+
+
 def _may_be_submission(entry: FileEntry, kind: str) -> bool:
-    suffixes = (kind, ".zip", *OTHER_ARCHIVES)
+    suffixes = (*_kinds(kind), ".zip", *OTHER_ARCHIVES)
     return entry.name.lower().endswith(suffixes) or entry.refusal is not None
+
+
+def _kinds(kind: str) -> tuple[str, ...]:
+    """Return the endings of files that can be graded: where Python is asked for, a notebook may be handed in."""
+    return (kind, NOTEBOOK) if kind == ".py" else (kind,)
 
 
 def _submission(learner: Learner, group: list[FileEntry], file: str) -> FoundSubmission:
@@ -140,15 +168,26 @@ def _submission(learner: Learner, group: list[FileEntry], file: str) -> FoundSub
     found = FoundSubmission(learner, origin)
     try:
         latest, earlier = _newest_attempt(group)
-        entry, older_uploads = _pick(_with_archives_opened(latest), file)
+        files = _with_archives_opened(latest)
+        entry, older_uploads = _pick(files, file)
         origin = str(PurePosixPath(*entry.parts))
         found = replace(found, origin=origin, file=learner_of_file(entry.name)[1])
-        if earlier or older_uploads:
-            older = ", ".join(repr(name) for name in [*earlier, *older_uploads][:4])
-            found = replace(found, note=f"the newest attempt counts, {entry.name!r}; not {older}")
-        return replace(found, source=_read_within(entry, MAX_SOURCE_BYTES, "a submission"))
+        found = replace(found, note=_note(entry, [*earlier, *older_uploads], files))
+        return replace(found, source=_read_within(entry, most_bytes(entry.name), "a submission"))
     except SubmissionRefused as refused:
         return replace(found, refusal=str(refused))
+
+
+def _note(entry: FileEntry, older: list[str], files: list[FileEntry]) -> str:
+    """Return what the instructor should know of the choice of a file."""
+    if older:
+        shown = ", ".join(repr(name) for name in older[:4])
+        return f"the newest attempt counts, {entry.name!r}; not {shown}"
+    stem = PurePosixPath(entry.name).stem.lower()
+    twins = [other.name for other in files if other.name.lower() == stem + NOTEBOOK]
+    if twins and not entry.name.lower().endswith(NOTEBOOK):
+        return f"{entry.name!r} counts; not the notebook {twins[0]!r}"
+    return ""
 
 
 def _newest_attempt(group: list[FileEntry]) -> tuple[list[FileEntry], list[str]]:
@@ -163,7 +202,9 @@ def _newest_attempt(group: list[FileEntry]) -> tuple[list[FileEntry], list[str]]
 
 
 def attempt_time(name: str) -> tuple[int, ...]:
-    """Return when a course system says that this was handed in, year first; empty where it does not say.
+    """Return when a course system says that this was handed in, year first; empty where nothing is said.
+
+    For a name with a mark alone, such as "jdoe (2)" or "jdoe_late", it is something that compares as later than none.
 
     >>> attempt_time("123-456 - Jane Doe - Nov 28, 2026 115 PM")
     (2026, 11, 28, 13, 15)
@@ -178,6 +219,9 @@ def attempt_time(name: str) -> tuple[int, ...]:
         number = MONTHS.index(month) + 1 if month in MONTHS else 0
         day = int(match["day"] or match["day2"])
         return int(match["year"]), number, day, hour, int(match["minute"])
+    if match := AGAIN.fullmatch(name) or AGAIN.fullmatch(os.path.splitext(name)[0]):
+        # behind what bears no mark, before what bears a date
+        return (0, int(match["number"])) if match["number"] else (1,)
     return ()
 
 
@@ -207,44 +251,70 @@ def _read_within(entry: FileEntry, most: int, what: str) -> bytes:
 def _pick(entries: list[FileEntry], file: str) -> tuple[FileEntry, list[str]]:
     """Choose the file to grade, and name the older uploads of it: by its name, else the only one of its kind.
 
-    Course systems and browsers number what is handed in again: "name-1.py", "name (1).py".  The highest number is the
-    newest, and the name without a number the oldest.
+    Where Python is asked for, a notebook counts if no Python file does.
     """
-    stem, kind = Path(file).stem, Path(file).suffix
-    fitting = [entry for entry in entries if entry.name.lower().endswith(kind)]
-    uploads: dict[int, list[FileEntry]] = {}
+    kinds = [
+        [entry for entry in entries if entry.name.lower().endswith(kind)]
+        for kind in _kinds(Path(file).suffix)
+    ]
+    for fitting in kinds:
+        if chosen := _by_name(fitting, Path(file).stem):
+            return chosen
+    for fitting in kinds:
+        if len(fitting) == 1:
+            return fitting[0], []
+        if fitting:
+            exact = [entry for entry in fitting if learner_of_file(entry.name)[1] == file]
+            shown = ", ".join(sorted(entry.name for entry in (exact or fitting))[:4])
+            what = f"{len(exact or fitting)} {kind_of_file(fitting[0].name)} files"
+            raise SubmissionRefused(f"it is not clear which of {what} counts: {shown}")
+    raise SubmissionRefused(_why_none(entries, file))
+
+
+def _by_name(fitting: list[FileEntry], stem: str) -> tuple[FileEntry, list[str]] | None:
+    """Choose among files of one kind by the challenge's name for it, and name the older uploads; None if unclear.
+
+    Course systems and browsers number what is handed in again: "name-1.py", "name (1).py".  The highest number is the
+    newest, and the name without a number the oldest; one that is called late is newer than the same without.
+    """
+    uploads: dict[tuple[int, bool], list[FileEntry]] = {}
     for entry in fitting:
-        number = _upload_number(entry, stem, kind)
+        number = _upload_number(entry, stem)
         if number is not None:
             uploads.setdefault(number, []).append(entry)
-    exact = [entry for entry in fitting if learner_of_file(entry.name)[1] == file]
     if uploads and len({len(entry.parts) for group in uploads.values() for entry in group}) == 1:
         newest = uploads[max(uploads)]
         if len(newest) == 1:
             older = [entry.name for at in sorted(uploads) for entry in uploads[at]]
             return newest[0], [name for name in older if name != newest[0].name]
+    exact = [
+        entry for entry in fitting if PurePosixPath(learner_of_file(entry.name)[1]).stem == stem
+    ]
     near = [entry for group in uploads.values() for entry in group]
-    for choice in (_shallowest(exact), near, fitting):
+    for choice in (_shallowest(exact), near):
         if len(choice) == 1:
             return choice[0], []
-    if fitting:
-        shown = ", ".join(sorted(entry.name for entry in (exact or fitting))[:4])
-        raise SubmissionRefused(
-            f"it is not clear which of {len(exact or fitting)} {kind_of_file(file)} files counts: {shown}"
-        )
-    raise SubmissionRefused(_why_none(entries, file))
+    return None
 
 
-def _upload_number(entry: FileEntry, stem: str, kind: str) -> int | None:
-    """Return 0 for a file of the challenge's name, N for one that was numbered, None for any other."""
-    name = learner_of_file(entry.name)[1]
-    pattern = rf"(?:.*_)?{re.escape(stem)}(?:[-_ ]?\(?(?P<number>\d{{1,9}})\)?)?{re.escape(kind)}"
+def _upload_number(entry: FileEntry, stem: str) -> tuple[int, bool] | None:
+    """Return 0 for a file of the challenge's name, N for one that was numbered, and whether its name says late.
+
+    None for any other file.
+    """
+    name = PurePosixPath(learner_of_file(entry.name)[1]).stem
+    pattern = (
+        rf"(?:.*_)?{re.escape(stem)}(?:[-_ ]*v?\(?(?P<number>\d{{1,9}})\)?)?"
+        r"(?P<late>[-_ ](?:late|resubmission))?"
+    )
     match = re.fullmatch(pattern, name, re.IGNORECASE | re.ASCII)
-    return int(match["number"] or 0) if match else None
+    return (int(match["number"] or 0), bool(match["late"])) if match else None
 
 
 def kind_of_file(file: str) -> str:
-    """Return what messages call files of this kind: `Python`, `JSON`."""
+    """Return what messages call files of this kind: `Python`, `JSON`, `notebook`."""
+    if file.lower().endswith(NOTEBOOK):
+        return "notebook"
     return "Python" if file.endswith(".py") else Path(file).suffix.removeprefix(".").upper()
 
 
@@ -259,7 +329,10 @@ def _why_none(entries: list[FileEntry], file: str) -> str:
             return entry.refusal
         if entry.name.lower().endswith((*OTHER_ARCHIVES, ".zip")):
             return f"{entry.name!r} is not opened: only zip archives are, one level deep"
-    return f"there is no {kind_of_file(file)} file; {file} was expected"
+    there = ", ".join(sorted(repr(learner_of_file(entry.name)[1]) for entry in entries)[:4])
+    return f"there is no {kind_of_file(file)} file; {file} was expected" + (
+        f", not {there}" if there else ""
+    )
 
 
 def learner_of_folder(name: str) -> Learner:
@@ -291,12 +364,14 @@ def common_folder_prefix(folders: Iterable[str]) -> str:
     names = sorted(set(folders))
     if len(names) < 3:
         return ""
-    first, last = names[0], names[-1]  # sorted: what these two share, all share
-    shared = next(
-        (at for at, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]),
-        len(first),
-    )
-    return first[: first[:shared].rfind("-") + 1]
+    return _shared_beginning(names[0], names[-1], "-")
+
+
+def _shared_beginning(first: str, last: str, until: str) -> str:
+    """Return what two names begin with, up to a character; of sorted names, what the outer two share all share."""
+    pairs = enumerate(zip(first, last, strict=False))
+    end = next((at for at, pair in pairs if pair[0] != pair[1]), min(len(first), len(last)))
+    return first[: first[:end].rfind(until) + 1]
 
 
 def learner_slug(learner: Learner) -> str:

@@ -25,6 +25,7 @@ from grader.ground.errors import Exit, GraderError, UserError
 from grader.ground.files import NotOrdinary, TooLarge, read_ordinary
 from grader.ground.invocation import command_line
 from grader.ground.limits import MAX_SOURCE_BYTES
+from grader.ground.text_encoding import EncodingError, decode_utf8
 
 if TYPE_CHECKING:
     from grader.author.bug_addition import MeasuredBugs
@@ -162,9 +163,9 @@ def _read(file: Path, challenge: Challenge) -> list[Marked]:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ContentError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+        text = decode_utf8(data)
+    except EncodingError as error:
+        raise ContentError(f"{path}: {error}") from None
     plain = text.replace("\r\n", "\n").replace("\r", "\n")
     return read_entries(challenge, plain, path)
 

@@ -23,6 +23,7 @@ from grader.cli.device import on_device
 from grader.cli.submission import locate, read
 from grader.cli.variant import Variant, of_work
 from grader.content import Case, Challenge
+from grader.content.handed_in import source_of
 from grader.ground.errors import Exit, UserError
 from grader.ground.invocation import command_line
 from grader.learner.work_folder import WorkError, WorkFolder
@@ -105,7 +106,8 @@ def command(
     path, work = locate(found, file)
     source = read(path, found.id)
     seeds = _seeds(found, source, replay) if replay else {}
-    diagnosis = _Diagnosis(found, source, pictures=page is not None)
+    text = source_of(source, path.name, found.file)
+    diagnosis = _Diagnosis(found, text, pictures=page is not None)
     result = _judge(
         *(found, path, source, cases, seeds, extra),
         isolate=not no_isolation,
@@ -114,13 +116,13 @@ def command(
     if work and not cases:
         remember_result(work, source, result)
     if page is not None:
-        _write_page(found, result, source, page, diagnosis.traces, _planted(found, work))
+        _write_page(found, result, text, page, diagnosis.traces, _planted(found, work))
     if record is not None:
         _write_record(result, record)
     if as_json:
         terminal.document(result.document())
     else:
-        _show(found, result, work, named=file)
+        _show(found, result, work, named=file, some=bool(cases))
     ctx.exit(Exit.of_verdict(result.verdict))
 
 
@@ -249,7 +251,12 @@ def remember_result(work: WorkFolder, source: bytes, result: Result) -> None:
 
 
 def _show(
-    challenge: Challenge, result: Result, work: WorkFolder | None, *, named: Path | None
+    challenge: Challenge,
+    result: Result,
+    work: WorkFolder | None,
+    *,
+    named: Path | None,
+    some: bool,
 ) -> None:
     from grader.report.terminal_report import render
 
@@ -258,7 +265,9 @@ def _show(
     bugs, decoys = (planted.bugs, planted.decoys) if planted else (None, ())
     again = f"{challenge.id} {shlex.quote(str(named))}" if named else challenge.id
     hint = command_line("hint", again)
-    render(result, terminal.console(), bugs, levels=levels, hint=hint, decoys=decoys)
+    total = len(challenge.cases) if some else None
+    console = terminal.console()
+    render(result, console, bugs, levels=levels, hint=hint, decoys=decoys, total=total)
 
 
 def _planted(challenge: Challenge, work: WorkFolder | None) -> Variant | None:

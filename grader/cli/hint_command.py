@@ -18,7 +18,7 @@ from grader.cli.arguments import (
     complete_case,
     file_argument,
 )
-from grader.cli.submission import locate, read, text
+from grader.cli.submission import locate, read, readable
 from grader.cli.variant import of_work
 from grader.content import Challenge
 from grader.content.statements import statements
@@ -50,7 +50,7 @@ def command(challenge: str, file: Path | None, level: int | None, case: str | No
     found = catalogue().load(challenge)
     check_cases(found, [case] if case else [])
     path, work = locate(found, file)
-    source = text(path, found.id)
+    source = readable(path, found).text
     if statements(source) is None:
         language = "JSON" if found.file.endswith(".json") else "Python"
         grade = command_line("grade", found.id)

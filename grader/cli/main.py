@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+import sysconfig
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
@@ -175,6 +176,9 @@ def wants_json(arguments: Sequence[str]) -> bool:
 def _explain(error: BaseException, *, as_json: bool) -> Exit:
     """Tell the user about a failure and choose the exit code."""
     code, kind, message = _classify(error)
+    if kind == "bug" and (hidden := _hidden_module()):
+        terminal.err(f"kvdojo: {hidden}")
+        return Exit.USAGE
     if as_json:
         fault = {"kind": kind, "message": message}
         document = {"schema": "kvdojo/error/v1", "verdict": "error", "error": fault}
@@ -190,6 +194,20 @@ def _explain(error: BaseException, *, as_json: bool) -> Exit:
         lines = [escape_for_display(line, columns=2000) for line in message.split("\n")]
         terminal.err("kvdojo: " + "\n".join(lines))
     return code
+
+
+def _hidden_module() -> str | None:
+    """Name a file that stands in for a module of Python's own library, as one on PYTHONPATH can."""
+    library = sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")
+    for name in sorted(sys.stdlib_module_names & sys.modules.keys()):
+        file = getattr(sys.modules[name], "__file__", None)
+        # what was installed on purpose, such as the distutils of setuptools, hides nothing unawares
+        if isinstance(file, str) and not file.startswith(library) and "-packages" not in file:
+            return (
+                f"{file} hides Python's own module {name!r}:"
+                " rename it, or take its folder out of PYTHONPATH."
+            )
+    return None
 
 
 def _classify(error: BaseException) -> tuple[Exit, str, str]:

@@ -9,7 +9,7 @@ import click
 
 from grader.cli import terminal
 from grader.cli.arguments import catalogue, challenge_argument, file_argument
-from grader.cli.submission import locate, text
+from grader.cli.submission import locate, readable
 from grader.cli.terminal import shown
 from grader.cli.variant import Variant, of_work
 from grader.content import Challenge
@@ -27,7 +27,7 @@ def command(challenge: str, file: Path | None, diff: bool) -> None:
         _print(found.reference_text, "python")
         return
     path, work = locate(found, file)
-    lines = _difference(text(path, found.id), _target(found, work), shown(path))
+    lines = _difference(readable(path, found).text, _target(found, work), shown(path))
     if lines:
         _print(lines, "diff")
     else:

@@ -7,18 +7,18 @@ from pathlib import Path
 
 from grader.cli.terminal import shown
 from grader.content import Challenge
+from grader.content.handed_in import NOTEBOOK, HandedIn, UnusableFile, handed_in, most_bytes
 from grader.ground.errors import UserError
 from grader.ground.files import NotOrdinary, TooLarge, read_ordinary
 from grader.ground.invocation import command_line
-from grader.ground.limits import MAX_SOURCE_BYTES
 from grader.learner.work_folder import WorkError, WorkFolder, find_work_folder, load_work_folder
 
 
 def locate(challenge: Challenge, file: Path | None) -> tuple[Path, WorkFolder | None]:
     """Return the file to grade and the work folder it lies in, if it lies in one.
 
-    Without FILE it is the started one; a folder means the challenge's file in it. Raises UserError,
-    and WorkError when FILE was left out and the state of the work folder is damaged.
+    Without FILE it is the started one; a folder means the challenge's file in it, or a notebook of its name.
+    Raises UserError, and WorkError when FILE was left out and the state of the work folder is damaged.
     """
     if file is None:
         work = find_work_folder(challenge.id)
@@ -27,21 +27,25 @@ def locate(challenge: Challenge, file: Path | None) -> tuple[Path, WorkFolder | 
             raise UserError(f"{challenge.id!r} is not started: name a FILE or run `{start}`.")
         return work.path, work
     if os.path.isdir(file):
-        if not os.path.isfile(file / challenge.file):
+        usual = file / challenge.file
+        notebook = usual.with_suffix(NOTEBOOK)
+        if not usual.is_file() and not (usual.suffix == ".py" and notebook.is_file()):
             raise UserError(f"{shown(file)} is a folder without {challenge.file}: name a file.")
-        file = file / challenge.file
+        file = usual if usual.is_file() else notebook
     return file, _beside(challenge, file)
 
 
 def read(path: Path, challenge: str) -> bytes:
     """Return the file's bytes; raises UserError for what is no ordinary file or is too large."""
+    most = most_bytes(path.name)
     try:
-        return read_ordinary(path, MAX_SOURCE_BYTES)
+        return read_ordinary(path, most)
     except NotOrdinary:
         raise UserError(f"{shown(path)} is not an ordinary file.") from None
     except TooLarge:
-        most = MAX_SOURCE_BYTES >> 10
-        raise UserError(f"{shown(path)} is larger than {most} KiB: not a submission.") from None
+        raise UserError(
+            f"{shown(path)} is larger than {most >> 10} KiB: not a submission."
+        ) from None
     except FileNotFoundError:
         start = command_line("start", challenge)
         raise UserError(
@@ -51,13 +55,12 @@ def read(path: Path, challenge: str) -> bytes:
         raise UserError(f"{shown(path)} cannot be read: {error.strerror}.") from None
 
 
-def text(path: Path, challenge: str) -> str:
-    """Return the file's text with plain line ends; raises UserError when it is not UTF-8."""
+def readable(path: Path, challenge: Challenge) -> HandedIn:
+    """Return the file as it is graded; raises UserError for what is no text, or a notebook that cannot be used."""
     try:
-        decoded = read(path, challenge).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{shown(path)} is not UTF-8 text (byte {error.start}).") from None
-    return decoded.replace("\r\n", "\n").replace("\r", "\n")
+        return handed_in(read(path, challenge.id), path.name, challenge.file)
+    except UnusableFile as error:
+        raise UserError(f"{shown(path)}: {error}.") from None
 
 
 def _beside(challenge: Challenge, file: Path) -> WorkFolder | None:

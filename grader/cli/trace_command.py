@@ -16,7 +16,8 @@ from grader.cli.arguments import (
     complete_case,
     file_argument,
 )
-from grader.cli.submission import locate, read
+from grader.cli.submission import locate, readable
+from grader.content.handed_in import HandedIn
 from grader.ground.display import escape_for_display
 from grader.ground.errors import Exit
 
@@ -53,7 +54,8 @@ def command(
     found = catalogue().load(challenge)
     check_cases(found, [case])
     path, _ = locate(found, file)
-    source = read(path, found.id)
+    handed = readable(path, found)
+    source = handed.source
 
     from grader.diagnose.trace_case import trace_case
     from grader.diagnose.trace_model import trace_to_json
@@ -66,7 +68,7 @@ def command(
         document = {"schema": "kvdojo/trace/v1", **trace_to_json(made)}
         terminal.document(document)
     else:
-        _print(made)
+        _print(made, handed)
     ctx.exit(Exit.FAILED if made.divergence or made.ended else Exit.PASSED)
 
 
@@ -85,13 +87,13 @@ def lines(trace: Trace) -> Iterator[str]:
         yield escape_for_display(f"It looks like this: {first.looks_like}")
 
 
-def _print(trace: Trace) -> None:
+def _print(trace: Trace, handed: HandedIn) -> None:
     from rich.table import Table
     from rich.text import Text
 
     screen = terminal.console()
     for number, text in enumerate(lines(trace)):
-        screen.print(Text(text, "bold" if number == 0 else ""))
+        screen.print(Text(handed.in_cells(text), "bold" if number == 0 else ""))
     if not trace.steps:
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
@@ -111,7 +113,8 @@ def _row(step: TracedStep) -> list[str]:
     if len(wrong) > 4:
         wrong = [*wrong[:4], f"{len(wrong) - 4} more"]
     if step.raised and not step.raised.same:
-        wrong.insert(0, _pair(step.raised))
+        ends = [f"raises {name}" if name else "returns" for name in _both(step.raised)]
+        wrong.insert(0, f"{ends[1]}, the reference {ends[0]}")
     return [
         f"{number}{escape_for_display(step.title)}",
         _pair(step.cache_length),
@@ -121,8 +124,15 @@ def _row(step: TracedStep) -> list[str]:
     ]
 
 
+def _both(pair: FactPair) -> tuple[str | None, str | None]:
+    return pair.expected, pair.actual
+
+
 def _pair(pair: FactPair | None) -> str:
-    if pair is None:
+    """Return what a file has, and what it should have; nothing where the file has no such place in it."""
+    if pair is None or pair.actual is None:
         return "-"
-    actual = escape_for_display(pair.actual or "none")
-    return actual if pair.same else f"{actual}, not {escape_for_display(pair.expected or 'none')}"
+    actual = escape_for_display(pair.actual)
+    if pair.same or pair.expected is None:
+        return actual
+    return f"{actual}, not {escape_for_display(pair.expected)}"

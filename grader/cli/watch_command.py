@@ -12,6 +12,7 @@ from grader.cli.arguments import catalogue, challenge_argument, file_argument
 from grader.cli.submission import locate, read
 from grader.cli.variant import of_work
 from grader.content import Challenge
+from grader.content.handed_in import HandedIn, UnusableFile, handed_in
 from grader.ground.errors import Exit, UserError
 from grader.learner.work_folder import WorkError, WorkFolder, load_work_folder
 
@@ -40,7 +41,7 @@ def command(
     found = catalogue().load(challenge)
     path, work = locate(found, file)
     read(path, found.id)
-    about = _About(found, work)
+    about = _About(found, work, path.name)
     setting = WatchOptions(
         challenge=found,
         path=path.absolute(),
@@ -58,8 +59,8 @@ def command(
 class _About:
     """What the screen asks of other commands: hints, traces, and to remember a grading."""
 
-    def __init__(self, challenge: Challenge, work: WorkFolder | None) -> None:
-        self.challenge, self.work = challenge, work
+    def __init__(self, challenge: Challenge, work: WorkFolder | None, name: str) -> None:
+        self.challenge, self.work, self.name = challenge, work, name
         try:
             self.planted = of_work(challenge, work).bugs if work else None
         except (WorkError, UserError):
@@ -77,7 +78,7 @@ class _About:
         """Return the next hint about the case on the screen, else about any bug."""
         from grader.learner.hints import next_hint
 
-        text = source.decode("utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n")
+        text = self._read(source).text
         for about in (case.id, None):
             hint = next_hint(
                 self.challenge, text, planted=self.planted, seen=self._seen, case=about
@@ -113,6 +114,13 @@ class _About:
 
         if case.visibility != "public":
             return ("A hidden case is not traced.",)
-        return tuple(
-            lines(trace_case(sandbox, self.challenge, self.challenge.cases[case.id], source))
-        )
+        handed = self._read(source)
+        made = trace_case(sandbox, self.challenge, self.challenge.cases[case.id], handed.source)
+        return tuple(handed.in_cells(text) for text in lines(made))
+
+    def _read(self, source: bytes) -> HandedIn:
+        """Return a file that has been graded, so that it can be read."""
+        try:
+            return handed_in(source, self.name, self.challenge.file)
+        except UnusableFile:
+            return HandedIn(source)

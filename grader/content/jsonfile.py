@@ -11,6 +11,7 @@ from grader.content.content_errors import ContentError
 from grader.ground.files import TooLarge, read_ordinary
 from grader.ground.limits import MAX_CONTENT_BYTES
 from grader.ground.strict_json import StrictJSONError, parse_strict
+from grader.ground.text_encoding import EncodingError, decode_utf8
 
 
 def read_json(path: Path) -> Any:
@@ -27,9 +28,9 @@ def read_json(path: Path) -> Any:
 def parse_json(raw: bytes, name: str) -> Any:
     """Parse strict UTF-8 JSON; `name` stands in the error lines."""
     try:
-        return parse_strict(raw.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise ContentError(f"{name}: not UTF-8 at byte {error.start}") from None
+        return parse_strict(decode_utf8(raw))
+    except EncodingError as error:
+        raise ContentError(f"{name}: {error}") from None
     except StrictJSONError as error:
         if error.line is not None:
             where = f"line {error.line} column {error.column}"

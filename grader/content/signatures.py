@@ -1,40 +1,84 @@
-"""Tell a file's own private helpers from the starter's by the names of their parameters.  Nothing is run."""
+"""Tell a file's own private names from the starter's helpers by what they stand for.  Nothing is run."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from grader.content.catalogue import Challenge
 
+# the parameters that a caller gives, without `self`; None for a name that stands for something else than a function
+Parameters = list[str] | None
+FIELDS = {"property", "cached_property"}
+
 
 def foreign_helpers(challenge: Challenge, source: str, asked: Iterable[str]) -> set[str]:
-    """Return the internal helpers, of those asked for, that the file defines with other parameters than ours.
+    """Return the internal helpers, of those asked for, whose names the file uses for something of its own.
 
-    They are its author's own business: no contract speaks of them, so no case may judge them.
+    That is a field, a property, or a function with other parameters than ours, while no function of the file has ours.
+    It is its author's own business: no contract speaks of it, so no case may judge it.
     """
     internals = [name for name in asked if challenge.is_internal(name)]
     if not any(name in source for name in internals):
         return set()
-    ours, theirs = _ours(challenge.reference_text), _signatures(source)
-    return {name for name in internals if name in theirs and theirs[name] != ours.get(name)}
+    ours, theirs = _ours(challenge.reference_text), _bindings(source)
+    return {
+        name
+        for name in internals
+        if name in theirs and not any(own in theirs[name] for own in ours.get(name, []))
+    }
 
 
 @lru_cache(maxsize=16)
-def _ours(reference: str) -> dict[str, list[str]]:
-    return _signatures(reference)
+def _ours(reference: str) -> dict[str, list[Parameters]]:
+    return _bindings(reference)
 
 
-def _signatures(source: str) -> dict[str, list[str]]:
+def _bindings(source: str) -> dict[str, list[Parameters]]:
+    """Return what each name of a file stands for, wherever it is bound."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}
-    return {
-        node.name: [
-            item.arg for item in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
-        ]
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef)
+    methods = {
+        item for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for item in node.body
     }
+    found: dict[str, list[Parameters]] = {}
+    for node in ast.walk(tree):
+        for name, parameters in _bound(node, method=node in methods):
+            found.setdefault(name, []).append(parameters)
+    return found
+
+
+def _bound(node: ast.AST, *, method: bool) -> Iterator[tuple[str, Parameters]]:
+    """Yield the names that one node binds; of an overload only the last definition counts."""
+    if isinstance(node, ast.FunctionDef):
+        marks = {_last_name(mark) for mark in node.decorator_list}
+        if "overload" not in marks:
+            own = method and "staticmethod" not in marks
+            yield node.name, None if marks & FIELDS else _parameters(node.args, own=own)
+    elif isinstance(node, ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name, None
+    elif isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Lambda):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        parameters = _parameters(node.value.args, own=method)
+        yield from ((_last_name(target), parameters) for target in targets)
+    elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+        yield _last_name(node), None
+    elif isinstance(node, ast.alias):
+        yield node.asname or node.name, None
+
+
+def _parameters(given: ast.arguments, *, own: bool) -> list[str]:
+    """Return the names of parameters; with `own`, without the object that a method is called on."""
+    names = [item.arg for item in (*given.posonlyargs, *given.args)][1 if own else 0 :]
+    names += [item.arg for item in given.kwonlyargs]
+    return names + [f"*{item.arg}" for item in (given.vararg, given.kwarg) if item is not None]
+
+
+def _last_name(node: ast.expr) -> str:
+    """Return the name behind the last dot: `cached_property` of `functools.cached_property`."""
+    if isinstance(node, ast.Call):
+        node = node.func
+    return getattr(node, "attr", getattr(node, "id", ""))

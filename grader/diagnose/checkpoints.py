@@ -103,6 +103,11 @@ class CheckpointSpec(
         """Whether it is an output of a step, which callers see, and no checkpoint within it."""
         return not self.method and not self.torch_function
 
+    @property
+    def is_internal(self) -> bool:
+        """Whether it is a result of a function with a private name, which no contract describes."""
+        return bool(self.method) and re.split("[.>]", self.method)[-1].startswith("_")
+
 
 OUTPUT = CheckpointSpec("output")
 

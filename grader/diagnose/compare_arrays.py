@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -20,16 +21,28 @@ OF_MANY_VALUES = ("zero", "constant", "scaled", "everywhere")  # they say nothin
 
 
 def compare_arrays(
-    made: Checkpoint, want: Array, got: Array, axes: tuple[str, ...], context: StepContext
+    made: Checkpoint,
+    want: Array,
+    got: Array,
+    axes: tuple[str, ...],
+    context: StepContext,
+    *,
+    dtype_counts: bool = True,
 ) -> Checkpoint:
-    """Return the checkpoint with both arrays and how they differ; `want` is the reference's."""
+    """Return the checkpoint with both arrays and how they differ; `want` is the reference's.
+
+    The dtype of an output is part of its contract.  Within a computation (`dtype_counts` false) it is the file's own
+    choice: values are compared, and a narrower dtype is named only where they differ.
+    """
     made = replace(made, expected=recorded_array(want), actual=recorded_array(got))
     if want.shape != got.shape:
         place = FirstWrongValue((), (), f"shape {list(want.shape)}", f"shape {list(got.shape)}")
         return replace(made, status="differs", place=place, kinds=_shape_kinds(want, got, axes))
-    if want.dtype != got.dtype:
+    if want.dtype != got.dtype and dtype_counts:
         place = FirstWrongValue((), (), want.dtype, got.dtype)
         return replace(made, status="differs", place=place, kinds=("dtype",))
+    narrower = ("dtype",) if is_narrower(got.dtype, want.dtype) else ()
+    want, got = _of_one_dtype(want, got)
     wrong = _wrong(want, got)
     if not wrong.any():
         return made
@@ -43,8 +56,39 @@ def compare_arrays(
     seen = {pattern.kind for pattern in found}
     unused = ("unused",) if "unused_keys" in seen else ()
     scaled = ("scaled",) if "scaled" in seen else ()
-    kinds = (*unused, *_not_finite(want, got, wrong), *scaled, *_rows(wrong, named, context))
+    infinite = _not_finite(want, got, wrong)
+    kinds = (*unused, *infinite, *narrower, *scaled, *_rows(wrong, named, context))
     return replace(made, status="differs", place=place, patterns=found, kinds=kinds)
+
+
+def is_narrower(got: str, want: str) -> bool:
+    """Whether a dtype holds less than another: fewer bits of the same kind, or no fractions."""
+    bits = [int(re.sub(r"\D", "", name) or 1) for name in (got, want)]
+    floating = ["float" in name for name in (got, want)]
+    return bits[0] < bits[1] if floating[0] == floating[1] else floating[1]
+
+
+def _of_one_dtype(want: Array, got: Array) -> tuple[Array, Array]:
+    """Return two arrays so that their values can be compared; a mask of numbers becomes one of what is seen."""
+    if want.dtype == got.dtype:
+        return want, got
+    if "bool" in (want.dtype, got.dtype):
+        return array(_seen(want), "bool"), array(_seen(got), "bool")
+    if want.floating or got.floating:
+        dtype = want.dtype if want.floating else got.dtype
+        return _cast(want, got, np.float64, dtype)
+    return _cast(want, got, np.int64, "int64")
+
+
+def _cast(want: Array, got: Array, kind: Any, dtype: str) -> tuple[Array, Array]:
+    """Return both arrays with values of one kind, and called by one dtype."""
+    return array(want.values.astype(kind), dtype), array(got.values.astype(kind), dtype)
+
+
+def _seen(mask: Array) -> np.ndarray[Any, Any]:
+    """Return where a mask shows a key: one to be added hides with large negative numbers and shows with 0."""
+    added = mask.floating and (bool(masked(mask.values).any()) or not mask.values.any())
+    return np.asarray(~masked(mask.values) if added else mask.values != 0)
 
 
 def _shape_kinds(want: Array, got: Array, axes: tuple[str, ...]) -> tuple[str, ...]:

@@ -75,7 +75,8 @@ def _outputs(
 ) -> Iterator[ComparedCheckpoint]:
     wants: dict[str, Any] = {**right.values, **right.tensors}
     gots: dict[str, Any] = {**made.values, **made.tensors}
-    for name, want in sorted(wants.items()):
+    # where a number has no meaning (a log-sum-exp of nothing) a truth value says so, which comes first
+    for name, want in sorted(wants.items(), key=lambda item: (not _says_whether(item[1]), item[0])):
         spec = checkpoints.output(name)
         got = gots.get(name)
         output = Checkpoint(name, name, 0, "same")
@@ -84,6 +85,10 @@ def _outputs(
         elif name in gots and want != got:
             place = FirstWrongValue((), (), *show_both(want, got))
             yield ComparedCheckpoint(replace(output, status="differs", place=place), spec)
+
+
+def _says_whether(value: Any) -> bool:
+    return value.dtype == "bool" if isinstance(value, Array) else False
 
 
 def _ending(kind: str, text: str) -> Checkpoint:

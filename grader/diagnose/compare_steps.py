@@ -14,6 +14,7 @@ from grader.diagnose.checkpoints import Checkpoints, CheckpointSpec
 from grader.diagnose.compare_arrays import (
     comparable_part,
     compare_arrays,
+    is_narrower,
     same_text,
     show_both,
     wrong_ending,
@@ -169,12 +170,15 @@ def _compare_parts(
                 return replace(made, status="differs", patterns=(missing,), kinds=("shape",))
         elif isinstance(want, Array) and isinstance(got, Array):
             counted = _counted_values(spec, want, got, filled)
-            compared = compare_arrays(made, *counted, spec.axes, context)
+            # the dtype within a computation is the file's own choice, unless points.json says what a narrower one means
+            told = "dtype" in spec.bug_class_by_kind and is_narrower(got.dtype, want.dtype)
+            compared = compare_arrays(made, *counted, spec.axes, context, dtype_counts=told)
             if compared.status != "same":
                 return replace(compared, title=titled)
             if made.expected is None:
                 made = compared
-        elif not same_text(want, got):
+        elif not same_text(want, got) and not (spec.is_internal and "None" in (want, got)):
+            # what an internal helper returns beside its numbers is the file's own affair
             place = FirstWrongValue((), (), *show_both(want, got))
             return replace(made, title=titled, status="differs", place=place)
     return made
@@ -189,7 +193,7 @@ def _counted_values(
     spec: CheckpointSpec, want: Array, got: Array, filled: Part | None
 ) -> tuple[Array, Array]:
     """Return two arrays with 0 wherever they may hold anything (see `filled_by` of CheckpointSpec)."""
-    if want.shape != got.shape or want.dtype != got.dtype:
+    if want.shape != got.shape:
         return want, got
     if not spec.compare_values:
         return want, want
@@ -203,7 +207,7 @@ def _counted_values(
         return want, got
     free = slot >= filled.values[row]
     blank = (np.where(free, item.values.dtype.type(0), item.values) for item in (want, got))
-    return array(next(blank), want.dtype), array(next(blank), want.dtype)
+    return array(next(blank), want.dtype), array(next(blank), got.dtype)
 
 
 def _promised(name: str) -> bool:

@@ -35,8 +35,9 @@ class StepContext:
     """What is known of a step: sizes of the case, how full the cache is, which batch rows have padding.
 
     `held` and `total` count the tokens in the cache before and after the step; they are None where rows of the batch
-    differ or nothing is known.  A decode of one token behind five,
-    in a batch whose second row is padded:
+    differ or nothing is known.  `padded` is true for rows with padding, or, with `by_length`, for rows that are shorter
+    than the longest, where no row need have any padding.  A decode of one token behind five, in a batch whose second
+    row is padded:
 
         StepContext({"num_heads": 2, "head_dim": 8}, held=5, total=6, padded=(False, True))
     """
@@ -45,6 +46,7 @@ class StepContext:
     held: int | None = None
     total: int | None = None
     padded: tuple[bool, ...] = ()
+    by_length: bool = False
 
 
 def masked(values: Numbers) -> Numbers:
@@ -152,7 +154,12 @@ def _mask(
     top_left = np.tril(np.ones((queries, keys), bool))
     never = np.broadcast_to(right.all(axis=-2, keepdims=True), right.shape)
     if not (hidden & ~right).any() and not (right & ~hidden & ~never).any():
-        text = "Keys are seen that no query may see: padding, or slots that hold no token."
+        what = (
+            "padding, or slots that hold no token"
+            if _has_padding(context)
+            else "slots that hold no token"
+        )
+        text = f"Keys are seen that no query may see: {what}."
         return (Pattern("unused_keys", text), *_padded_rows(hidden != right, axes, context))
     if not hidden.any():
         nothing = Pattern("nothing_hidden", "Nothing is hidden: every query sees the future.")
@@ -179,6 +186,10 @@ def _mask(
     parts += [f"{less} keys are hidden that should be seen"] if less else []
     counted = Pattern("other_keys", f"{' and '.join(parts)}.")
     return (counted, *positions(hidden != right, axes, context))
+
+
+def _has_padding(context: StepContext) -> bool:
+    return any(context.padded) and not context.by_length
 
 
 def positions(wrong: Numbers, axes: tuple[str, ...], context: StepContext) -> tuple[Pattern, ...]:
@@ -239,7 +250,10 @@ def _by_padding(hit: Numbers, name: str, context: StepContext) -> Pattern | None
     if within is None:
         return None
     rows = ", ".join(str(i) for i in np.flatnonzero(hit)[:8])
-    which = "padded rows" if within else "rows without padding"
+    if context.by_length:
+        which = "the shorter rows" if within else "the longest rows"
+    else:
+        which = "padded rows" if within else "rows without padding"
     kind = "padded_rows" if within else "unpadded_rows"
     return Pattern(kind, f"Only {which} are wrong: batch {rows}.")
 

@@ -64,9 +64,10 @@ def step_context(
     padded: tuple[bool, ...] = ()
     if padding is not None and padding.ndim == 1:
         padded = tuple(bool(count > 0) for count in padding)
-    elif lengths is not None and lengths.ndim == 1 and lengths.size:
+        return StepContext(sizes, before, after, padded)
+    if lengths is not None and lengths.ndim == 1 and lengths.size:
         padded = tuple(bool(length < lengths.max()) for length in lengths)
-    return StepContext(sizes, before, after, padded)
+    return StepContext(sizes, before, after, padded, by_length=True)
 
 
 def _if_all_equal(values: Numbers | None) -> int | None:

@@ -1,17 +1,20 @@
 """What has become of each planted bug: read off the file's text, and where that is unclear, off its cases.
 
 The text says `fixed` (the code is the reference's), `present` (it is as planted), or `changed` or `unknown` (neither).
-The last two are judged by the bug's witnesses, the cases that catch it when it is planted alone.  A case that another
-bug of the file fails as well is no evidence, for it would fail anyway.  Example: bug A has the witnesses a1 and a2, bug
-B, which is present, has a2.
+The last two are judged by the bug's witnesses, the cases that catch it when it is planted alone.  What isolates the bug
+counts first: when its unit cases pass, it is fixed, whatever else is still wrong with the file.  A failed case says
+nothing where another bug of the file may fail it as well, or where the file gave no answer at all (it could not be
+loaded, crashed, or ran out of time).  Example: bug A has the witnesses a1 (a unit case) and a2; bug B, which is
+present, has a2.
 
     text of A    a1        a2        status of A
     changed      passed    passed    fixed, "mended in another way: its cases pass"
-    changed      passed    failed    fixed: a2 fails because of B
+    changed      passed    failed    fixed: a1 isolates it
     changed      failed    failed    changed, evidence: a1
     unknown      skipped   failed    unknown, evidence: a2, "another bug fails it too"
 
-Nothing here changes a verdict on the file.
+A file that was not made from the starter has no bugs of ours to speak of (`bug_detection.descends`).  Nothing here
+changes a verdict on the file.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from grader.content.entries import Bug
 from grader.judge.result import BugStatus, CaseResult
 
 UNSURE = ("changed", "unknown")
+NO_ANSWER = ("timeout", "memory", "crashed", "blocked")
 MENDED = "mended in another way: its cases pass"
 
 
@@ -48,16 +52,18 @@ def bug_statuses(
     """Return the status of every bug; `states` is what `bug_detection.entry_status` found in the file."""
     judged = {case.id: case for case in cases}
     bugs = [bug for bug in challenge.bugs.values() if bug.kind == "bug"]
-    at_work = [bug for bug in bugs if states[bug.id] != "fixed"]
-    return tuple(
-        _status(
-            bug,
-            states[bug.id],
-            judged,
-            {case for other in at_work if other is not bug for case in other.witnesses},
+    found = []
+    for bug in bugs:
+        others = [other for other in bugs if other is not bug and states[other.id] != "fixed"]
+        sure = [other for other in others if states[other.id] == "present"]
+        witnesses = _Witnesses(
+            [judged[case] for case in bug.witnesses if case in judged],
+            missing={challenge.cases[case].kind for case in bug.witnesses if case not in judged},
+            disturbed={case for other in others for case in other.witnesses},
+            shared={case for other in sure for case in other.witnesses},
         )
-        for bug in bugs
-    )
+        found.append(_status(bug, states[bug.id], witnesses))
+    return tuple(found)
 
 
 def decoy_statuses(challenge: Challenge, states: Mapping[str, str]) -> tuple[BugStatus, ...]:
@@ -84,24 +90,63 @@ def needless(decoys: Collection[BugStatus], planted: Collection[str]) -> list[Bu
     return [decoy for decoy in decoys if decoy.id in planted and decoy.status != "present"]
 
 
-def _status(
-    bug: Bug, state: str, judged: Mapping[str, CaseResult], disturbed: Collection[str]
-) -> BugStatus:
-    """Judge one bug; `disturbed` are the cases that other bugs of this file fail as well."""
+@dataclass(frozen=True)
+class _Witnesses:
+    """What the cases that catch a bug have come to.
+
+    `missing` are the kinds of those that were not run, `disturbed` the cases that other bugs of the file may fail as
+    well, `shared` those that bugs which certainly are in the file fail.
+    """
+
+    known: Sequence[CaseResult]
+    missing: Collection[str]
+    disturbed: Collection[str]
+    shared: Collection[str]
+
+    def failed(self) -> list[CaseResult]:
+        """Return the cases with a wrong answer that no other bug need have given."""
+        return [case for case in self.known if _is_wrong(case) and case.id not in self.disturbed]
+
+    def isolated_right(self) -> bool:
+        """Whether the unit cases pass, at least one of them, but for what another bug may have failed."""
+        units = [case for case in self.known if case.kind == "unit"]
+        fails = any(case.status == "failed" and case.id not in self.disturbed for case in units)
+        passes = any(case.status == "passed" for case in units)
+        return passes and not fails and "unit" not in self.missing
+
+    def right(self) -> bool:
+        """Whether all were run, and those that tell of this bug alone pass."""
+        telling = [case for case in self.known if case.id not in self.disturbed]
+        passes = any(case.status == "passed" for case in telling)
+        fails = any(case.status == "failed" for case in telling)
+        return passes and not fails and not self.missing
+
+
+def _status(bug: Bug, state: str, witnesses: _Witnesses) -> BugStatus:
+    """Judge one bug."""
     if state not in UNSURE:
         return BugStatus(bug.id, bug.title, state)
-    known = [judged[case] for case in bug.witnesses if case in judged]
-    if len(known) == len(bug.witnesses) and _mended(known):
+    if witnesses.isolated_right() or (not witnesses.missing and _mended(witnesses.known)):
         return BugStatus(bug.id, bug.title, "fixed", MENDED)
-    telling = [case for case in known if case.id not in disturbed]
-    if failed := [case for case in telling if case.status == "failed"]:
+    if failed := witnesses.failed():
         return BugStatus(bug.id, bug.title, state, _evidence(failed))
-    if len(known) == len(bug.witnesses) and any(case.status == "passed" for case in telling):
+    if witnesses.right():
         return BugStatus(bug.id, bug.title, "fixed", MENDED)
-    if failed := [case for case in known if case.status == "failed"]:
-        text = f"{_evidence(failed)}; another bug fails it too"
+    if failed := [case for case in witnesses.known if _is_wrong(case)]:
+        text = _evidence(failed)
+        if all(case.id in witnesses.shared for case in failed):
+            text += "; another bug fails it too"
         return BugStatus(bug.id, bug.title, state, text)
     return BugStatus(bug.id, bug.title, state)
+
+
+def _is_wrong(case: CaseResult) -> bool:
+    """Whether a case failed with an answer: what crashed, hung or was never loaded says nothing of one bug."""
+    if case.status != "failed" or case.cause is None:
+        return case.status == "failed"
+    if case.cause.kind == "raised":
+        return case.cause.where is not None
+    return case.cause.kind not in NO_ANSWER
 
 
 def _mended(known: Sequence[CaseResult]) -> bool:

@@ -9,7 +9,12 @@ from grader.content import Case, Challenge
 from grader.ground.errors import GraderError
 from grader.ground.invocation import command_line
 from grader.judge.compare_answers import excess, judge_reply
-from grader.judge.failure_causes import raised_cause, sentence, worker_failure_cause
+from grader.judge.failure_causes import (
+    malformed,
+    raised_cause,
+    sentence,
+    worker_failure_cause,
+)
 from grader.judge.fault_dictionary import OutputSketch, lookup, sketch_of
 from grader.judge.golden import CaseGolden, Expected
 from grader.judge.result import CaseResult, Cause
@@ -113,6 +118,8 @@ def _attempt(
             cause = judge_reply(index, request, reply, expected, script.may_change(request.do))
             if cause:
                 session.drain()
+                if expected.raised is not None and cause.help is None:
+                    cause = replace(cause, help=malformed(challenge, script.case, index))
                 return _recognised(challenge, golden, index, reply, cause)
             script.answered(index, reply)
     except WorkerFailure as failure:

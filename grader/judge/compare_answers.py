@@ -10,7 +10,8 @@ A pass needs every expected output to be there and right; nothing that the worke
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,11 @@ from grader.judge.failure_causes import line_of, problem_cause, raised_cause
 from grader.judge.golden import Expected
 from grader.judge.result import Cause, Where
 from grader.sandbox import Reply, Request
+
+LARGE = (
+    30.0  # arguments beyond this are sent on purpose, to make scores that a plain exp cannot take
+)
+Numbers = np.ndarray[Any, Any]
 
 
 @np.errstate(invalid="ignore", over="ignore")
@@ -43,12 +49,17 @@ def judge_reply(
     if reply.problem is not None:
         return problem_cause(label, reply.problem)
     if reply.raised is not None:
-        return raised_cause(label, reply.raised)
+        cause = raised_cause(label, reply.raised)
+        changed = _judge_echo(label, request, reply, may_change)
+        if changed is None or cause.kind != "raised":
+            return cause
+        told = [cause.help, f"Before that: {changed.rationale}"]
+        return replace(cause, help=" ".join(text for text in told if text))
     return (
         _judge_echo(label, request, reply, may_change)
         or _judge_names(label, reply, expected)
         or _judge_values(label, reply.values, expected.values)
-        or _judge_tensors(label, reply.tensors, expected)
+        or _judge_tensors(label, request, reply.tensors, expected)
     )
 
 
@@ -143,14 +154,16 @@ def _judge_values(
     return None
 
 
-def _judge_tensors(step: int | None, got: Mapping[str, Array], expected: Expected) -> Cause | None:
+def _judge_tensors(
+    step: int | None, request: Request, got: Mapping[str, Array], expected: Expected
+) -> Cause | None:
     for name, want in expected.tensors.items():
         if _near(got[name], want, expected.dtypes[name], expected.tolerances[name]):
             continue
         cause = (
             _wrong_shape(step, name, got[name], want)
             or _wrong_dtype(step, name, got[name], expected.dtypes[name])
-            or _not_finite(step, name, got[name], want)
+            or _not_finite(step, name, got[name], want, request)
             or _wrong_numbers(step, name, got[name], want, expected.tolerances[name])
         )
         if cause:
@@ -180,17 +193,46 @@ def _wrong_dtype(step: int | None, name: str, got: Array, want: str) -> Cause | 
     return Cause("wrong_dtype", text, None, want, got.dtype, Where(step, name))
 
 
-def _not_finite(step: int | None, name: str, got: Array, want: Array) -> Cause | None:
+def _not_finite(
+    step: int | None, name: str, got: Array, want: Array, request: Request
+) -> Cause | None:
     if not got.floating or np.isfinite(got.values).all():
         return None
-    bad = np.argwhere(~np.isfinite(got.values))
-    index = tuple(int(i) for i in bad[0])
-    text = f"`{name}` holds {len(bad)} of {got.values.size} values that are NaN or infinite."
-    hint = "A softmax over a row with no visible key, or 0 * inf, makes NaN."
+    bad = ~np.isfinite(got.values)
+    index = tuple(int(i) for i in np.argwhere(bad)[0])
+    text = f"`{name}` holds {bad.sum()} of {bad.size} values that are NaN or infinite."
+    hint = " ".join(_why_not_finite(got.values, want.values, bad, request)) or None
     value = number(got.values[index])
     return Cause(
         "not_finite", text, hint, number(want.values[index]), value, Where(step, name, index)
     )
+
+
+def _why_not_finite(got: Numbers, want: Numbers, bad: Numbers, request: Request) -> Iterator[str]:
+    """Say of NaN and infinity only what the numbers themselves show: where they stand, and what was sent."""
+    floats = [item for item in request.tensors.values() if item.floating and item.values.size]
+    if bad.ndim > 1 and not bad.all() and not want[bad].any() and want.any():
+        rows = bad.any(axis=-1)
+        if (bad.all(axis=-1) == rows).all():
+            yield "The right answer there is 0: nothing is visible to these rows, and a softmax over nothing is NaN."
+            return
+    if any(not np.isfinite(item.values).all() for item in floats):
+        yield (
+            "The arguments hold NaN or infinity where they hold no token; a weight of 0 does not silence them, for"
+            " 0 * NaN is NaN."
+        )
+    elif not np.isnan(got).any():
+        yield "Infinite and not NaN: a number grew too large for its dtype, or was divided by 0."
+    else:
+        largest = max((float(np.abs(item.values).max()) for item in floats), default=0.0)
+        if largest > LARGE:
+            yield f"The arguments reach {largest:.3g}; exp of a number above 88 is infinite in float32."
+    if bad.all():
+        yield "No value is finite."
+    elif (manner := pattern(np.where(bad, 1.0, 0.0), np.zeros(bad.shape), bad)) and (
+        manner.kind == "region"
+    ):
+        yield manner.text.replace("is wrong; the rest is right", "is not finite")
 
 
 def _wrong_numbers(

@@ -8,9 +8,14 @@ answer that can be compared is said in `compare_answers`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from typing import Any
 
+from grader.content import Case, Challenge
+from grader.content.driver_loading import load_driver
 from grader.judge.result import Cause, Where
+from grader.kit.driver import STEP_KEYS
 from grader.sandbox import Problem, Raised, WorkerFailure
 
 # an answer that is no frame at all comes from code that wrote into the worker's pipes: it ended its own process;
@@ -20,6 +25,7 @@ HELP: Mapping[str, str] = {
     "timeout": "Look for a loop that never ends, or for work that grows with the square of the length.",
     "memory": "Look for a tensor that is far larger than its inputs.",
 }
+MOST_STATED, MOST_TEXT = 4, 60  # entries of a step that a message names, and characters of each
 # kinds of a problem that are kinds of a cause
 PROBLEMS = ("wrong_value", "wrong_shape", "wrong_dtype", "missing", "mutated_input")
 
@@ -65,3 +71,27 @@ def sentence(text: str) -> str:
 def line_of(raised: Raised) -> str | None:
     """Quote the line of the submission that raised."""
     return f"Line {raised.line}: {raised.text.strip()}" if raised.line else None
+
+
+def malformed(challenge: Challenge, case: Case, index: int) -> str | None:
+    """Say what a call that must be refused was given, by the step of the case; None where the case does not say."""
+    if index < 0:
+        return _stated("It was created with", case.setup)
+    step = case.steps[index]
+    verb = load_driver(challenge).driver.verbs.get(step["do"])
+    spoils = verb.spoils if verb is not None else {}
+    if (way := step.get("spoil")) is not None:
+        arguments = spoils[way].arguments if way in spoils else ()
+        named = " and ".join(f"`{name}`" for name in arguments) or "an argument"
+        return f"Malformed in this call: {named} ({str(way).replace('_', ' ')})."
+    return _stated("The call was given", step)
+
+
+def _stated(before: str, entries: Mapping[str, Any]) -> str | None:
+    """List the first of what a case states, as a case file writes it."""
+    told = [
+        f"{name} = {text if len(text := json.dumps(value)) <= MOST_TEXT else text[:MOST_TEXT] + ' ...'}"
+        for name, value in entries.items()
+        if name not in STEP_KEYS
+    ]
+    return f"{before} {', '.join(told[:MOST_STATED])}." if told else None

@@ -8,20 +8,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 from grader.content import Case, Challenge, UnknownName, load_challenge
-from grader.content.bug_detection import entry_status
+from grader.content.bug_detection import descends, entry_status
+from grader.content.handed_in import HandedIn, UnusableFile, handed_in, left_out_notice, most_bytes
 from grader.content.signatures import foreign_helpers
 from grader.ground.errors import Exit, GraderError, KvdojoError
-from grader.ground.limits import MAX_SOURCE_BYTES
 from grader.judge.bug_status import bug_statuses, decoy_statuses
 from grader.judge.golden import Golden
 from grader.judge.golden_check import prepare
 from grader.judge.grading import PARALLEL, Grading, Progress
 from grader.judge.missing_packages import missing_package, reason, versions
-from grader.judge.result import CaseResult, Result, environment_of
+from grader.judge.result import CaseResult, Cause, Result, environment_of
 from grader.judge.sandbox_start import start_sandbox
 from grader.judge.secret_inputs import SecretInputs
 from grader.sandbox import Sandbox, SandboxError
@@ -56,7 +57,7 @@ def grade_source(
 
     Args:
         challenge: The challenge or its id.
-        source: The file; at most `MAX_SOURCE_BYTES`.
+        source: The file as it was handed in; a notebook, or Python in whatever encoding its coding line says.
         filename: What the result calls the file; the challenge's own name for it by default.
         cases: Ids of the cases to run; all by default.
         isolate: Whether to confine the file; only for one's own code may it be false.
@@ -79,17 +80,21 @@ def grade_source(
     began = time.monotonic()
     if isinstance(challenge, str):
         challenge = load_challenge(challenge)
-    if len(source) > MAX_SOURCE_BYTES:
-        raise Unreadable(f"the file has {len(source)} bytes; at most {MAX_SOURCE_BYTES} are graded")
+    raw, most = source, most_bytes(filename or challenge.file)
+    if len(raw) > most:
+        raise Unreadable(f"the file has {len(raw)} bytes; at most {most} are graded")
+    handed, fault = _read(challenge, raw, filename)
+    source = handed.source
     if (package := missing_package(challenge)) is not None:
         why = reason(package)
         skipped = [CaseResult.skipped(case, why) for case in _chosen(challenge, cases)]
-        states = entry_status(challenge, source.decode("utf-8", "replace"))
+        states = _states(challenge, source.decode("utf-8", "replace"))
         return _judged(
-            *(challenge, source, filename, skipped, states),
+            *(challenge, raw, filename, skipped, states),
             environment_of(versions()),
             seconds=time.monotonic() - began,
-            notices=(why,),
+            notices=(why, *left_out_notice(handed.left_out)),
+            left_out=handed.left_out,
         )
     with ExitStack() as stack:
         # torch is imported in the sandbox while the content is read and checked here
@@ -99,12 +104,18 @@ def grade_source(
         chosen = _chosen(challenge, cases)
         golden = golden or prepare(challenge, chosen)
         text = source.decode("utf-8", "replace")
-        states = entry_status(challenge, text)
+        states = _states(challenge, text)
         try:
             box.ready()
         except SandboxError as error:
             raise GraderError(str(error)) from error
         device = challenge.environment.get(DEVICE, "cpu")
+        if fault is not None:
+            return _judged(
+                *(challenge, raw, filename, [CaseResult.judged(c, fault) for c in chosen], states),
+                environment_of(box.versions, device, box.layers),
+                seconds=time.monotonic() - began,
+            )
         secret_only = secret_inputs is not None
         if secret_inputs is None:
             secret_inputs = stack.enter_context(
@@ -122,14 +133,47 @@ def grade_source(
         )
         results, log = grading.run(chosen)
         result = _judged(
-            *(challenge, source, filename, results, states),
+            *(challenge, raw, filename, results, states),
             environment_of(box.versions, device, box.layers),
             seconds=time.monotonic() - began,
-            notices=(box.notice,) if box.notice else (),
+            notices=(*((box.notice,) if box.notice else ()), *left_out_notice(handed.left_out)),
+            left_out=handed.left_out,
             log=log,
             secrets=secret_inputs.seeds,
         )
-        return afterwards(box, golden, result) if afterwards else result
+        return _in_cells(afterwards(box, golden, result) if afterwards else result, handed)
+
+
+def _read(challenge: Challenge, raw: bytes, filename: str | None) -> tuple[HandedIn, Cause | None]:
+    """Return the submission as it is graded, and why it cannot be where it cannot be read as text."""
+    try:
+        return handed_in(raw, filename or challenge.file, challenge.file), None
+    except UnusableFile as error:
+        text = f"The file could not be loaded: {error}."
+        return HandedIn(raw), Cause("raised", text, None, None, "no source text")
+
+
+def _in_cells(result: Result, handed: HandedIn) -> Result:
+    """Return a notebook's result with its lines told as cells and lines."""
+    if handed.notebook is None:
+        return result
+
+    def told(case: CaseResult) -> CaseResult:
+        if case.cause is None:
+            return case
+        cause = replace(
+            case.cause,
+            help=case.cause.help and handed.in_cells(case.cause.help),
+            divergence=case.cause.divergence and handed.in_cells(case.cause.divergence),
+        )
+        return replace(case, cause=cause)
+
+    return replace(result, cases=tuple(map(told, result.cases)))
+
+
+def _states(challenge: Challenge, text: str) -> dict[str, str]:
+    """Return what the text shows of each bug and decoy; nothing for a file that was not made from the starter."""
+    return entry_status(challenge, text) if descends(challenge, text) else {}
 
 
 def _judged(
@@ -147,7 +191,7 @@ def _judged(
         sha256(source).hexdigest(),
         cases,
         environment=environment,
-        bugs=bug_statuses(challenge, states, cases),
+        bugs=bug_statuses(challenge, states, cases) if states else (),
         decoys=decoy_statuses(challenge, states),
         **known,
     )

@@ -203,7 +203,8 @@ class BugStatus:
 class Result:
     """Everything known after grading one file.
 
-    `secrets` are the seeds of its secret inputs by case; like `log`, `notices` and `decoys` they are in no document.
+    `left_out` names the lines of a notebook that were not graded.  `secrets` are the seeds of its secret inputs by
+    case; like `log`, `notices` and `decoys` they are in no document.
     """
 
     challenge: str
@@ -216,6 +217,7 @@ class Result:
     cases: tuple[CaseResult, ...]
     bugs: tuple[BugStatus, ...]
     environment: Mapping[str, Any]
+    left_out: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     log: str = ""
     decoys: tuple[BugStatus, ...] = ()
@@ -266,10 +268,13 @@ class Result:
 
     def document(self) -> dict[str, Any]:
         """Return the document `kvdojo/result/v1`; hidden cases carry no cause but how the run ended."""
+        submission: dict[str, Any] = {"file": self.file, "sha256": self.sha256}
+        if self.left_out:
+            submission["left_out"] = list(self.left_out)
         return {
             "schema": SCHEMA,
             "challenge": self.challenge,
-            "submission": {"file": self.file, "sha256": self.sha256},
+            "submission": submission,
             "verdict": self.verdict,
             "score": self.score,
             "max_score": self.max_score,
@@ -286,6 +291,7 @@ class Result:
             challenge=document["challenge"],
             file=document["submission"]["file"],
             sha256=document["submission"]["sha256"],
+            left_out=tuple(document["submission"].get("left_out", ())),
             verdict=document["verdict"],
             score=document["score"],
             max_score=document["max_score"],

@@ -22,12 +22,20 @@ asked: list[str] = []  # names looked for since the worker began the current req
 
 
 def need(obj: Any, name: str) -> Any:
-    """Return the attribute `name` of `obj`, or report it missing."""
+    """Return the attribute `name` of `obj`, or report it missing.
+
+    A private name that stands for a value, such as `self._ids = (1, 2)`, is missing too: what drivers look up under
+    private names are functions, and a field of the same name is the file's own affair.
+    """
     asked.append(name)
     try:
-        return getattr(obj, name)
+        found = getattr(obj, name)
     except AttributeError:
         raise Wrong("missing", f"`{name}` is not defined", name=name) from None
+    # a kernel that Triton tunes is launched and cannot be called
+    if name[:1] == "_" and name[:2] != "__" and not (callable(found) or hasattr(found, "run")):
+        raise Wrong("missing", f"`{name}` is not a function", name=name)
+    return found
 
 
 def given(answer: Any) -> Any:
@@ -43,6 +51,26 @@ def parts(answer: Any, *names: str) -> tuple[Any, ...]:
     if isinstance(several, tuple | list) and len(several) == len(names):
         return tuple(several)
     raise Wrong("missing", f"`{_last()}` must return ({', '.join(names)})")
+
+
+def fields_of(answer: Any) -> dict[str, Any]:
+    """Return an answer's fields by name: those of a mapping, a named tuple, a dataclass or any other object.
+
+    For answers whose form the contract leaves open.  A plain tuple or list has its positions as names; anything else
+    has no fields.
+
+        >>> fields_of({"size": 1}), fields_of((2, 3))
+        ({'size': 1}, {'0': 2, '1': 3})
+    """
+    answer = given(answer)
+    if hasattr(answer, "keys") and hasattr(answer, "__getitem__"):
+        return {name: answer[name] for name in answer}
+    if isinstance(answer, tuple | list):
+        names = getattr(answer, "_fields", None) or map(str, range(len(answer)))
+        return dict(zip(names, answer, strict=True))
+    if slots := getattr(type(answer), "__dataclass_fields__", None):
+        return {name: getattr(answer, name) for name in slots}
+    return dict(getattr(answer, "__dict__", {}))
 
 
 def _last() -> str:

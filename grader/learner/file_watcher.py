@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Self
 
+from grader.content.handed_in import most_bytes
 from grader.ground.files import read_ordinary
-from grader.ground.limits import MAX_SOURCE_BYTES
 from grader.learner.watch_events import EventQueue, FileGone, FileSaved
 
 SETTLE_MS = 300  # a burst of changes is awaited for at most this long ...
@@ -76,7 +76,7 @@ class FileWatcher:
 
     def _look(self) -> None:
         try:
-            found: bytes | str = read_ordinary(self._path, MAX_SOURCE_BYTES)
+            found: bytes | str = read_ordinary(self._path, most_bytes(self._path.name))
         except OSError as error:
             gone = isinstance(error, FileNotFoundError | NotADirectoryError)
             found = "it does not exist" if gone else f"it cannot be read: {error.strerror}"

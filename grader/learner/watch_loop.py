@@ -14,6 +14,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.live import Live
 
+from grader.content.handed_in import UnusableFile, handed_in
 from grader.ground.display import WIDEST, escape_for_display
 from grader.judge.result import Result
 from grader.learner import watch_events as events
@@ -132,7 +133,7 @@ def _loop(
                     pause()
             case events.FileSaved(source):
                 saved = event
-                _take(saved, view, regrader)
+                _take(saved, options, view, regrader)
             case events.FileGone(why):
                 view.stop(why)
             case events.GradingProgress(done, total):
@@ -147,7 +148,8 @@ def _loop(
             case events.KeyPressed("q"):
                 return
             case events.KeyPressed("r") if saved is not None and view.trouble is None:
-                _take(events.FileSaved(saved.source, time.monotonic()), view, regrader)
+                again = events.FileSaved(saved.source, time.monotonic())
+                _take(again, options, view, regrader)
             case events.KeyPressed(name):
                 _press(name, options, view, regrader)
         show.show(view, event)
@@ -160,9 +162,16 @@ def _next(queue: events.EventQueue) -> events.WatchEvent:
             return queue.get(timeout=TICK)
 
 
-def _take(saved: events.FileSaved, view: WatchView, regrader: Regrader) -> None:
+def _take(
+    saved: events.FileSaved, options: WatchOptions, view: WatchView, regrader: Regrader
+) -> None:
     """Grade what was saved, unless it is not Python yet because it is still being typed."""
-    if (error := syntax_error(saved.source)) is not None:
+    try:
+        handed = handed_in(saved.source, options.path.name, options.challenge.file)
+    except UnusableFile as unusable:
+        view.stop(str(unusable))
+        return
+    if (error := syntax_error(handed)) is not None:
         view.stop(error)
         return
     view.begin()

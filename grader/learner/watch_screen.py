@@ -96,7 +96,7 @@ def summary_line(result: Result, planted: tuple[str, ...] | None, dash: str) -> 
         f"{passed} of {count(len(judged), 'case')} passed",
         f"{result.score} of {count(result.max_score, 'point')}",
     ]
-    if planted:
+    if planted and result.bugs:
         fixed = sum(bug.status == "fixed" for bug in result.bugs if bug.id in planted)
         parts.append(f"{fixed} of {count(len(planted), 'planted bug')} fixed")
     return f" {dash} ".join(parts)

@@ -6,6 +6,7 @@ import ast
 import warnings
 from dataclasses import dataclass, field
 
+from grader.content.handed_in import HandedIn
 from grader.judge.result import CaseResult, Result, most_informative_first
 from grader.report.phrases import count
 
@@ -75,18 +76,20 @@ def changes(
         for bug in after.bugs
         if bug.status == "fixed" != states.get(bug.id) and (planted is None or bug.id in planted)
     ]
-    back = sum(
-        bug.status != "fixed" == states.get(bug.id)
+    # a bug of which nothing can be told now, since the file gave no answer, has not come back
+    back = [
+        bug.title
         for bug in after.bugs
-        if planted is None or bug.id in planted
-    )
+        if bug.status != "fixed" == states.get(bug.id)
+        and (bug.status == "present" or bug.evidence)
+        and (planted is None or bug.id in planted)
+    ]
     now = {case.id: case.status for case in after.cases}
     old = {case.id: case.status for case in before.cases}
     passes = [name for name, status in now.items() if status == "passed" != old.get(name)]
     fails = [name for name, status in now.items() if status == "failed" != old.get(name)]
     lines = [f"fixed: {title}" for title in fixed]
-    if back:
-        lines.append(f"{count(back, 'planted bug')} came back or was changed again")
+    lines += [f"wrong again: {title}" for title in back]
     if passes:
         lines.append(f"{count(len(passes), 'case')} more {_verb('pass', passes)}: {_names(passes)}")
     if fails:
@@ -103,13 +106,15 @@ def _names(names: list[str]) -> str:
     return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
 
 
-def syntax_error(source: bytes) -> str | None:
+def syntax_error(handed: HandedIn) -> str | None:
     """Return where a file that is being typed is not Python yet, or None."""
     try:
         with warnings.catch_warnings(action="ignore"):
-            ast.parse(source)
+            ast.parse(handed.text)
     except SyntaxError as error:
-        return f"not valid Python yet, line {error.lineno or 1}: {error.msg}"
+        line = error.lineno or 1
+        place = handed.notebook.place(line) if handed.notebook else f"line {line}"
+        return f"not valid Python yet, {place}: {error.msg}"
     except (ValueError, RecursionError, MemoryError) as error:
         return f"not valid Python yet: {error}"
     return None

@@ -59,7 +59,7 @@ def bug_lines(
     if not bugs or (planted is None and not by_state["present"] and not by_state["changed"]):
         return []
     if planted is None:
-        lines = [Line(f"Known bugs in this file: {len(by_state['present'])}", 0, "bold")]
+        lines = [Line(f"Known bugs recognised: {len(by_state['present'])}", 0, "bold")]
     else:
         lines = [_head(bugs, planted, levels)]
         lines += [Line(f"{marks.passed} {bug.title}", 2, "green") for bug in by_state["fixed"]]

@@ -43,10 +43,10 @@ def error_chart(trace: Trace) -> Markup | None:
 
 
 def cache_chart(trace: Trace) -> Markup | None:
-    """Draw the cache's length after each step, expected and actual; None when no step has it."""
+    """Draw the cache's length after each step, expected and actual; None when no step of both files has it."""
     steps = [step for step in trace.steps if step.cache_length is not None]
     found = [(step, *_lengths(step)) for step in steps[:MOST_BARS]]
-    if not any(want is not None for _, want, _ in found):
+    if not any(want is not None and got is not None for _, want, got in found):
         return None
     top = max(value for _, *values in found for value in values if value is not None) or 1
     width, every = (WIDTH - LEFT) / len(found), _every(len(found))
@@ -146,7 +146,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _said(value: int | None) -> str:
-    return "none" if value is None else str(value)
+    return "not known" if value is None else str(value)
 
 
 def _bar(kind: str, x: float, height: float, width: float) -> Markup:

@@ -77,7 +77,7 @@ def still_wrong(row: SubmissionRow) -> str:
         return "-"
     return (
         "unclear"
-        if not row.left and row.state == "failed" and "unknown" in row.bugs
+        if not row.left and row.state == "failed" and ("unknown" in row.bugs or not any(row.bugs))
         else str(row.left)
     )
 

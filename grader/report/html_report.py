@@ -64,6 +64,8 @@ def result_page(
     `traces` are those of failed cases by id; `planted` and `decoys` what the file came with and `starter` the text it
     began as, where they are known, else those of the default preset are taken.
     """
+    if not result.bugs:
+        planted = None  # whatever it came with, it was written anew
     known = planted is not None
     if planted is None:
         planted = challenge.presets["default"].bugs if _is_ours(result) else ()

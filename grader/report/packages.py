@@ -14,6 +14,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from grader.content import Challenge
+from grader.content.handed_in import NOTEBOOK
 
 TOP = ("LICENSE", "README.md", "constraints.txt", "pyproject.toml")
 PACKAGES = ("grader", "kernels", "reference")
@@ -86,6 +87,7 @@ def _render(name: str, challenge: Challenge) -> bytes:
         id=challenge.id,
         file=challenge.file,
         suffix=Path(challenge.file).suffix,
+        notebook=Path(challenge.file).with_suffix(NOTEBOOK).name,
         title=challenge.title,
         reads=_reads(challenge),
     )

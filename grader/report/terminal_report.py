@@ -33,22 +33,26 @@ def render(
     levels: Mapping[str, int] | None = None,
     hint: str | None = None,
     decoys: Collection[str] = (),
+    total: int | None = None,
 ) -> None:
     """Print `result`.
 
+    `total` is how many cases the challenge has: where only some were run, nothing is said of bugs, which need them all.
     `planted` are the ids of the bugs that were planted, where that is known, and `decoys` those of
     the decoys; `levels` the difficulty of each; `hint` the command that gives the next hint.
     """
     page = _Page(console, PLAIN if console.options.ascii_only else UNICODE)
     page.headline(result)
     page.notices(result.notices)
-    page.bug_status(bug_lines(result.bugs, planted, levels or {}, page.marks))
-    page.bug_status(decoy_lines(result.decoys, decoys, page.marks))
+    some = total is not None and len(result.cases) < total
+    if not some:
+        page.bug_status(bug_lines(result.bugs, planted, levels or {}, page.marks))
+        page.bug_status(decoy_lines(result.decoys, decoys, page.marks))
     page.failures(result)
     page.skipped([case for case in result.cases if case.status == "skipped"])
     page.passed([case for case in result.cases if case.status == "passed"])
     page.log(result.log)
-    page.next_step(result, hint or command_line("hint", result.challenge))
+    page.next_step(result, hint or command_line("hint", result.challenge), total if some else None)
 
 
 @dataclass(frozen=True)
@@ -150,10 +154,14 @@ class _Page:
             )
         )
 
-    def next_step(self, result: Result, hint: str) -> None:
+    def next_step(self, result: Result, hint: str, total: int | None) -> None:
+        """Say what to do next; `total` is given where only some of so many cases were run."""
         self.console.print()
         if result.verdict == "passed":
-            self._line("All cases pass.", style="bold green")
+            all_pass = "All cases pass." if total is None else self._some(result, total)
+            self._line(all_pass, style="bold green" if total is None else "bold")
+        elif _never_loaded(result):
+            self._line("Next: mend this, and grade again; no case was run.", style="dim")
         elif result.verdict == "error":
             self._line(
                 "This says nothing about your file: the grader could not judge it.", style="bold"
@@ -164,5 +172,20 @@ class _Page:
                 style="dim",
             )
 
+    @staticmethod
+    def _some(result: Result, total: int) -> str:
+        run = len(result.cases)
+        if run == 1:
+            return f"1 of {total} cases was run, and it passes."
+        return f"{run} of {total} cases were run, and they pass."
+
     def _line(self, text: str, indent: int = 0, style: str = "") -> None:
         self.console.print(line(text, indent, style))
+
+
+def _never_loaded(result: Result) -> bool:
+    """Whether every case failed because the file could not even be executed."""
+    causes = [case.cause for case in result.cases if case.status == "failed"]
+    return len(causes) == len(result.cases) and all(
+        cause is not None and cause.kind == "raised" and cause.where is None for cause in causes
+    )

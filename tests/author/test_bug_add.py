@@ -280,7 +280,7 @@ HOSTILE: dict[str, tuple[Any, int, str]] = {
     "not UTF-8": (
         lambda path, text: path.write_bytes(text.encode() + b"# \xff\n"),
         3,
-        "is not UTF-8 text (byte",
+        "not UTF-8 at byte",
     ),
     "a syntax error": (
         lambda path, text: path.write_text(text.replace("return 2 * x", "return 2 *")),

@@ -308,8 +308,16 @@ def test_an_archive_over_the_limit_is_refused(
             ],
             0,
         ),
+        (["doe/kv_attention_late.py", "doe/kv_attention.py"], 0),
+        (["doe/kv_attention_v2.py", "doe/kv_attention-v3.py", "doe/kv_attention.py"], 1),
+        ([f"doe (1)/{FILE}", f"doe/{FILE}", f"doe (2)/{FILE}"], 2),
+        ([f"doe_LATE/{FILE}", f"doe/{FILE}"], 0),
+        (["doe_12_344_kv_attention.ipynb", "doe_late_12_345_kv_attention-1.ipynb"], 1),
     ],
-    ids=["Canvas", "Canvas, ten", "browser", "Blackboard", "Brightspace", "Brightspace, files"],
+    ids=[
+        *("Canvas", "Canvas, ten", "browser", "Blackboard", "Brightspace", "Brightspace, files"),
+        *("late", "version", "folders of one", "late folder", "notebooks"),
+    ],
 )
 @pytest.mark.parametrize("wrapped", [False, True], ids=["folder", "archive"])
 def test_the_newest_attempt_counts_and_that_is_said(
@@ -356,3 +364,43 @@ def test_an_earlier_batch_in_the_class_folder_is_no_learner(tmp_path: Path, name
     assert search(tmp_path).keys() == {"anna"}
     (tmp_path / name / "batch.json").write_bytes(b"{}")  # a learner's folder that looks alike
     assert search(tmp_path).keys() == {"anna", name}
+
+
+def test_learners_whose_names_hold_a_line_are_not_taken_for_one(tmp_path: Path) -> None:
+    when = "attempt_2026-11-02-10-15-22"
+    names = [f"HW_1_{who}_{when}_{FILE}" for who in ("jane_doe", "john_doe", "john")]
+    found = search(write(tmp_path, {name: name.encode() for name in names}))
+    assert found.keys() == {"jane_doe", "john_doe", "john"}
+
+
+def test_a_notebook_counts_where_there_is_no_python_file(tmp_path: Path) -> None:
+    files = {
+        "anna/kv_attention.ipynb": b"a",
+        "anna/.ipynb_checkpoints/kv_attention-checkpoint.ipynb": b"-",
+        "anna/helper.py": b"-",
+        "ben/mine.ipynb": b"b",
+        "carl/kv_attention.ipynb": b"-",
+        f"carl/{FILE}": b"c",
+        "dora/one.ipynb": b"-",
+        "dora/two.ipynb": b"-",
+        "emil/kv_attention.py.txt": b"-",
+        "fred.ipynb": b"f",
+        "gina/big.ipynb": b"#" * (1 << 20),
+        "hugo/big.ipynb": b"#" * (9 << 20),
+    }
+    found = search(write(tmp_path, files))
+    taken = {name: one.source[:1] for name, one in found.items() if one.refusal is None}
+    assert taken == {"anna": b"a", "ben": b"b", "carl": b"c", "fred": b"f", "gina": b"#"}
+    assert found["anna"].file == "kv_attention.ipynb"
+    assert found["carl"].note == f"{FILE!r} counts; not the notebook 'kv_attention.ipynb'"
+    assert found["anna"].note == found["ben"].note == ""
+    assert "which of 2 notebook files counts" in str(found["dora"].refusal)
+    assert "not 'kv_attention.py.txt'" in str(found["emil"].refusal)
+    assert "larger than 8192 KiB" in str(found["hugo"].refusal)
+
+
+def test_a_challenge_that_asks_for_json_takes_no_notebook(tmp_path: Path) -> None:
+    found = find_submissions(write(tmp_path, {"anna/a.ipynb": b"{}"}), "t.json", tmp_path / "out")
+    assert [one.refusal for one in found] == [
+        "there is no JSON file; t.json was expected, not 'a.ipynb'"
+    ]

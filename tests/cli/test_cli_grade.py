@@ -148,3 +148,38 @@ def test_a_failing_grader_is_exit_4_and_one_line(dojo, monkeypatch, capsys):
     captured = capsys.readouterr()
     assert json.loads(captured.out)["error"]["kind"] == "grader"
     assert captured.err == "kvdojo: the sandbox does not start\n"
+
+
+def test_what_is_no_file_to_grade_is_one_document(dojo, judge, capsys, tmp_path):
+    (tmp_path / "big.py").write_bytes(b"#" * (300 << 10))
+    (tmp_path / "big.ipynb").write_bytes(b" " * (9 << 20))
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "link.py").symlink_to(tmp_path / "nowhere")
+    names = ("big.py", "big.ipynb", "folder", "pipe.py", "link.py", "missing.py", "/dev/zero")
+    for name in names:
+        assert dojo.run("grade", "small_sums", str(tmp_path / name), "--json") == 2
+        document = json.loads(capsys.readouterr().out)
+        assert (document["schema"], document["verdict"]) == ("kvdojo/error/v1", "error")
+        assert name.rpartition("/")[2] in document["error"]["message"]
+    assert judge.calls == []
+
+
+def test_of_some_cases_it_is_said_how_many_were_run(dojo, judge, capsys):
+    dojo.run("start", "small_sums")
+    capsys.readouterr()
+    judge.verdict = "passed"
+    dojo.run("grade", "small_sums", "--case", "scale-unit")
+    said = capsys.readouterr().out
+    assert "cases was run, and it passes." in said
+    assert "fixed" not in said
+    assert "All cases pass" not in said
+
+
+def test_a_folder_may_hold_a_notebook_instead(dojo, judge, tmp_path):
+    (tmp_path / "sums.ipynb").write_text("{}")
+    dojo.run("grade", "small_sums", str(tmp_path))
+    assert judge.calls[0][1]["filename"] == "sums.ipynb"
+    (tmp_path / "sums.py").write_text("x = 1")
+    dojo.run("grade", "small_sums", str(tmp_path))
+    assert judge.calls[1][1]["filename"] == "sums.py"

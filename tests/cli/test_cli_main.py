@@ -156,6 +156,23 @@ def test_our_own_bug_keeps_its_traceback(failing, capsys):
     }
 
 
+def test_a_file_that_hides_a_module_of_pythons_is_named(tmp_path):
+    (tmp_path / "json.py").write_text("x = 1\n")
+    words = [sys.executable, "-m", "grader", "list"]
+    for more in ([], ["--json"]):
+        run = subprocess.run(
+            [*words, *more],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 2
+        assert run.stderr.startswith(f"kvdojo: {tmp_path / 'json.py'} hides Python's own module")
+        assert run.stderr.count("\n") == 1
+
+
 def test_interrupted_is_130(failing, capsys):
     failing(KeyboardInterrupt())
     assert main(["list"]) == 130

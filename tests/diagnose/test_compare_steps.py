@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -109,10 +111,51 @@ def test_an_argument_and_what_lies_in_it_can_be_the_checkpoint() -> None:
     assert one({**spec, "enter": 1}, given("x", "5"), given("y", "5")).status == "same"
 
 
-def test_shapes_and_dtypes_alone_can_count() -> None:
+def test_shapes_alone_can_count() -> None:
     assert one({"values": False}, call("a", RIGHT), call("a", WRONG)).status == "same"
-    other = numbers(1, 2, 4, dtype="int64")
-    assert one({"values": False}, call("a", RIGHT), call("a", other)).kinds == ("dtype",)
+    longer = numbers(1, 2, 4, 5)
+    assert one({"values": False}, call("a", RIGHT), call("a", longer)).kinds == ("shape",)
+
+
+@pytest.mark.parametrize(
+    ("want", "got", "kinds"),
+    [
+        (("float32", 1, 2, 3), ("float64", 1, 2, 3), None),
+        (("float32", 1, 2, 3), ("float64", 1, 2, 4), ()),
+        (("float32", 1, 2, 3), ("bfloat16", 1, 2, 3), None),
+        (("float32", 1, 2, 3), ("bfloat16", 1, 2, 4), ("dtype",)),
+        (("float32", 1, 2, 3), ("int64", 1, 2, 3), None),
+        (("int64", 1, 2, 3), ("int32", 1, 2, 3), None),
+        (("int64", 1, 2, 3), ("int32", 1, 2, 4), ("dtype",)),
+        (("int32", 1, 2, 3), ("int64", 1, 2, 3), None),
+        (("bool", 1, 0, 1), ("int64", 1, 0, 1), None),
+        (("bool", 1, 0, 1), ("float32", 0, -math.inf, 0), None),
+        (("bool", 1, 1, 1), ("float32", 0, 0, 0), None),
+        (("float32", 0, -1e9, 0), ("bool", 1, 0, 1), None),
+        (("bool", 1, 0, 1), ("float32", 0, 0, -math.inf), ()),
+    ],
+)
+def test_the_dtype_of_a_checkpoint_is_no_difference(want, got, kinds) -> None:
+    arrays = [array(np.array(values), dtype) for dtype, *values in (want, got)]
+    found = one({}, *(call("a", item) for item in arrays))
+    assert found.status == ("same" if kinds is None else "differs")
+    assert found.kinds == (kinds or ())
+
+
+def test_a_narrower_dtype_counts_where_the_challenge_says_what_it_means() -> None:
+    wide, narrow = numbers(1, 2, dtype="int64"), numbers(1, 2, dtype="int32")
+    spec = {"families": {"dtype": "kernel indexing"}}
+    assert one(spec, call("a", wide), call("a", narrow)).kinds == ("dtype",)
+    assert one(spec, call("a", narrow), call("a", wide)).status == "same"
+
+
+def test_what_an_internal_helper_returns_beside_numbers_is_its_own_affair() -> None:
+    for method, status in (("_first", "same"), ("first", "differs")):
+        spec = {"name": "a", "method": method}
+        both = (call(method, parts={"": text}) for text in ("0", "None"))
+        assert one(spec, *both).status == status
+        other = (call(method, parts={"": text}) for text in ("0", "7"))
+        assert one(spec, *other).status == "differs"
 
 
 def test_slots_that_hold_no_token_may_hold_anything() -> None:

@@ -100,6 +100,16 @@ def test_keys_that_no_query_may_see_are_told_from_causal_mistakes() -> None:
     assert texts[1] == "Only padded rows are wrong: batch 0."
 
 
+def test_where_rows_are_only_shorter_nothing_is_called_padding() -> None:
+    right = np.array([[[[True, True, False]]], [[[True, True, True]]]])
+    context = StepContext(padded=(True, False), by_length=True)
+    kinds, texts = found(np.ones((2, 1, 1, 3), bool), right, context=context)
+    assert kinds == ["unused_keys", "padded_rows"]
+    assert texts[0] == "Keys are seen that no query may see: slots that hold no token."
+    assert texts[1] == "Only the shorter rows are wrong: batch 0."
+    assert not any("padd" in text.lower() for text in texts)
+
+
 def test_masked_scores_are_compared_as_masks_before_their_numbers() -> None:
     want = np.where(causal(2, 4), numbers(1, 1, 2, 4), -np.inf)
     got = np.where(np.tril(np.ones((2, 4), bool)), 5 * numbers(1, 1, 2, 4), -1e9)

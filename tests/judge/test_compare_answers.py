@@ -152,3 +152,44 @@ def test_no_number_makes_the_comparison_complain(
     huge = replace(EXPECTED, tensors={"output": Array("float32", -np.abs(odd))})
     assert kind(replace(GOOD, tensors={"output": Array("float32", odd)}), huge) is not None
     assert not recwarn.list
+
+
+def advice(got: np.ndarray, want: np.ndarray, **sent: np.ndarray) -> str:
+    """Return what is said of numbers that are not finite, where these arguments were sent."""
+    tensors = {name: array(values, "float32") for name, values in sent.items()}
+    expected = replace(EXPECTED, values={}, tensors={"output": array(want, "float64")})
+    reply = Reply(tensors={"output": array(got, "float32")})
+    cause = judge_reply(0, Request("forward", {}, tensors), reply, expected)
+    assert cause is not None
+    assert cause.kind == "not_finite"
+    return cause.help or ""
+
+
+def test_advice_on_nan_has_its_evidence() -> None:
+    rows, empty = np.where(np.arange(3)[:, None] == 1, np.nan, X), X.copy()
+    empty[1] = 0
+    assert "nothing is visible to these rows" in advice(rows, empty)
+    one = with_cell(np.nan)
+    for got, want in ((rows, X), (one, X), (one, empty), (np.full_like(X, np.nan), X)):
+        assert "nothing is visible" not in advice(got, want)
+        assert "softmax" not in advice(got, want)
+    assert advice(one, X) == "Along axis 0, only index 1 is not finite."
+    assert advice(np.full_like(X, np.nan), X) == "No value is finite."
+    assert "hold NaN or infinity where they hold no token" in advice(one, X, past=rows)
+    assert "reach 200; exp of a number above 88" in advice(one, X, query=X * 0 + 200)
+    assert "exp of" not in advice(one, X, query=X)
+    assert "grew too large" in advice(with_cell(np.inf), X)
+
+
+def test_an_exception_after_a_changed_argument_says_so() -> None:
+    changed = {"query": array(with_cell(0), "float32")}
+    raised = Raised(("KeyError", "Exception"), "'w'")
+    cause = judge_reply(-1, REQUEST, replace(GOOD, raised=raised, echo=changed), EXPECTED)
+    assert cause is not None
+    assert (cause.kind, cause.where and cause.where.step) == ("raised", None)
+    assert cause.help == (
+        "Before that: The call changed its argument `query`, which belongs to the caller."
+    )
+    assert "Before that" not in (
+        judge_reply(0, REQUEST, replace(GOOD, raised=raised), EXPECTED).help or ""
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
+from dataclasses import make_dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +15,7 @@ from grader.judge.cost import CostCounter, TooExpensive
 from grader.judge.draw import Draw
 from grader.judge.request_cache import Answers
 from grader.judge.script import Script
-from grader.kit import answers, guarded
+from grader.kit import answers, fields_of, guarded
 from grader.kit.answers import Wrong
 from grader.kit.choice_sequence import ChoiceSequence
 from grader.kit.json_schema import verb_schemas
@@ -224,7 +226,30 @@ def test_a_helper_of_an_object_is_looked_up_as_one_of_the_file(sides: Any) -> No
         worker_of(sides).hidden(of="a")
     assert (caught.value.kind, caught.value.name) == ("missing", "_hidden")
     assert answers.asked[-1] == "_hidden"
-    assert guarded(SimpleNamespace(_hidden=4))._hidden == 4
+    assert guarded(SimpleNamespace(_hidden=len))._hidden is len
+
+
+@pytest.mark.parametrize("value", [4, None, "", (), {}, SimpleNamespace()])
+def test_a_field_of_a_helpers_name_is_not_the_helper(sides: Any, value: Any) -> None:
+    with pytest.raises(Wrong, match="`_hidden` is not a function") as caught:
+        _ = guarded(SimpleNamespace(_hidden=value))._hidden
+    assert (caught.value.kind, caught.value.name) == ("missing", "_hidden")
+    assert guarded(SimpleNamespace(hidden=value)).hidden is value
+    tuned = SimpleNamespace(run=print)  # as a kernel that Triton tunes
+    assert guarded(SimpleNamespace(_hidden=tuned))._hidden is tuned
+
+
+def test_fields_are_read_by_name_whatever_holds_them() -> None:
+    made = {"size": 1, "rate": None}
+    named = namedtuple("Named", made)(**made)
+    for answer in (made, named, SimpleNamespace(**made), make_dataclass("Data", made)(**made)):
+        assert fields_of(answer) == made
+    slots = make_dataclass("Slots", made, slots=True)(**made)
+    assert fields_of(slots) == made
+    assert fields_of([5, 6]) == {"0": 5, "1": 6}
+    assert fields_of(3) == {}
+    with pytest.raises(Wrong, match="returned None"):
+        fields_of(None)
 
 
 def test_what_a_source_leaves_out_is_not_sent(sides: Any) -> None:

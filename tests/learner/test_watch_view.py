@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from grader.content.handed_in import handed_in
 from grader.judge.result import BugStatus, CaseResult, Cause, Result
 from grader.learner.watch_view import WatchView, changes, syntax_error
 
@@ -55,13 +58,23 @@ def test_cases_that_pass_or_fail_since_the_last_save(before, after, lines) -> No
     assert changes(result(before), result(after), None) == lines
 
 
-def test_bugs_are_told_by_title_when_fixed_and_counted_when_back() -> None:
+def test_bugs_are_told_by_title_when_fixed_and_when_wrong_again() -> None:
     before = result({}, {"scale": "present", "mask": "fixed", "other": "present"})
-    after = result({}, {"scale": "fixed", "mask": "changed", "other": "fixed"})
+    after = result({}, {"scale": "fixed", "mask": "present", "other": "fixed"})
     assert changes(before, after, ("scale", "mask")) == (
         "fixed: The scale bug",
-        "1 planted bug came back or was changed again",
+        "wrong again: The mask bug",
     )
+
+
+def test_a_bug_of_which_nothing_can_be_told_has_not_come_back() -> None:
+    before = result({"a": "passed"}, {"scale": "fixed"})
+    after = result({"a": "failed"}, {"scale": "changed"})
+    assert changes(before, after, ("scale",)) == ("1 case more fails: a",)
+    told = replace(after, bugs=(replace(after.bugs[0], evidence="a still fails: a"),))
+    assert "wrong again: The scale bug" in changes(before, told, ("scale",))
+    gone = replace(after, bugs=())
+    assert changes(before, gone, ("scale",)) == ("1 case more fails: a",)
 
 
 def test_the_first_grading_has_changed_nothing() -> None:
@@ -102,10 +115,9 @@ def test_a_save_that_cannot_be_graded_keeps_the_last_result() -> None:
         (b"def f(:\n", "line 1"),
         (b"x = 1\n  y = 2\n", "line 2"),
         (b"x = \0\n", "not valid Python yet"),
-        (b"\xff\xfe", "not valid Python yet"),
         (b"(" * 5000, "not valid Python yet"),
     ],
 )
 def test_a_file_that_is_being_typed_is_not_python_yet(source, told) -> None:
-    said = syntax_error(source)
+    said = syntax_error(handed_in(source, "kv_attention.py", "kv_attention.py"))
     assert said is None if told is None else told in (said or "")

@@ -54,7 +54,18 @@ def test_a_file_by_another_name_gets_its_marks(tmp_path: Path, name: str, file: 
     assert len(document["tests"]) == len(challenge.cases)
 
 
-@pytest.mark.parametrize("names", [(), ("a.py", "b.py")])
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="isolation exists on Linux only")
+def test_a_notebook_gets_its_marks(root: Path) -> None:
+    challenge = load_challenge(NAME)
+    cells = [{"cell_type": "code", "source": "%cd ..\n" + challenge.reference_text}]
+    text = json.dumps({"nbformat": 4, "metadata": {}, "cells": cells})
+    (root / "submission" / "my work.ipynb").write_text(text)
+    document = grade(root)
+    assert document["score"] == sum(case.points for case in challenge.cases.values())
+    assert "cell 1, line 1: %cd" in document["output"]
+
+
+@pytest.mark.parametrize("names", [(), ("a.py", "b.py"), ("a.ipynb", "b.ipynb")])
 def test_without_one_file_there_is_a_score_of_zero_and_a_reason(root: Path, names) -> None:
     for name in names:
         (root / "submission" / name).write_text("")

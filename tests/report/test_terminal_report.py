@@ -135,10 +135,28 @@ def test_remaining_bugs_are_not_named():
 
 def test_without_a_work_folder_bugs_are_only_counted():
     shown = page(FAILED, planted=None)
-    assert "Known bugs in this file: 2" in shown
+    assert "Known bugs recognised: 2" in shown
     assert BUGS[0].title not in shown
     clean = replace(FAILED, bugs=tuple(replace(bug, status="unknown") for bug in BUGS))
     assert "bugs" not in page(clean, planted=None)
+
+
+def test_of_some_cases_nothing_is_said_of_bugs_nor_that_all_pass():
+    console = Console(file=io.StringIO(), width=80)
+    render(_result(_case("one-token"), verdict="passed"), console, PLANTED, levels=LEVELS, total=65)
+    shown = console.file.getvalue()
+    assert "1 of 65 cases was run, and it passes." in shown
+    assert "All cases pass" not in shown
+    assert "lanted bugs" not in shown
+
+
+def test_a_file_that_was_never_executed_is_sent_to_no_hint():
+    cause = Cause("raised", "The file could not be loaded: SyntaxError.", "Line 3: x = (")
+    console = Console(file=io.StringIO(), width=80)
+    render(_result(*(_case(name, "failed", cause) for name in "ab"), bugs=()), console)
+    shown = console.file.getvalue()
+    assert "mend this, and grade again" in shown
+    assert "hint" not in shown
 
 
 def test_hidden_cases_tell_nothing_but_that_they_failed():

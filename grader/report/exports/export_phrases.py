@@ -5,6 +5,7 @@ Bugs that are still in a file are counted and never named, as on the terminal.
 
 from __future__ import annotations
 
+from grader.content.handed_in import left_out_notice
 from grader.ground.display import escape_for_display
 from grader.judge.result import CaseResult, Result
 from grader.report import phrases
@@ -53,7 +54,8 @@ def summary(result: Result) -> str:
     if found["error"]:
         parts.append(f"{found['error']} could not be judged and take no marks away.")
     if left := result.bugs_that_are("present"):
-        parts.append(f"{count(left, 'planted bug')} left in the file.")
+        parts.append(f"{count(left, 'known bug')} recognised in the file.")
     if changed := result.bugs_that_are("changed"):
-        parts.append(f"{count(changed, 'planted bug')} changed, but not put right.")
+        parts.append(f"{count(changed, 'known bug')} changed, but not put right.")
+    parts += [escape_for_display(text, columns=800) for text in left_out_notice(result.left_out)]
     return " ".join(parts)

@@ -174,7 +174,7 @@ def test_a_changed_bug_is_neither_left_nor_fixed(graded: Make) -> None:
     assert (row["bugs_changed"], row["changed"]) == ("1", "edited")
     output = load(graded, "gradescope", made)["output"]
     assert output.endswith(
-        "1 planted bug left in the file. 1 planted bug changed, but not put right."
+        "1 known bug recognised in the file. 1 known bug changed, but not put right."
     )
 
 
