@@ -57,7 +57,7 @@ class Setup:
     ) = None
     dropout: real(0, 1, "Dropout rate; the class's own default when not given.") = None
     logits: real(
-        0, 100000, "Factor on the query projection, and so on the scores.", usual=(1, 0, 60, 20000),
+        0, 100_000_000, "Factor on the query projection, and so on the scores.", usual=(1, 0, 60, 50_000_000),
     ) = 1  # fmt: skip
     other_heads: whole(
         1, 32, "Heads of the instances 1 and 3; num_heads when not given.", usual=(1, 4)
