@@ -42,7 +42,7 @@ class Setup:
 
     d_model: whole(4, 64, "Width of the model, a multiple of num_heads; 16 when left out.") = 16
     num_heads: whole(1, 8, "Attention heads; 2 when left out. The head dim has to be even.") = 2
-    layers: whole(1, 4, "Attention layers; 2 when left out.") = 2
+    layers: whole(1, 4, "Attention layers; 2 when left out.", usual=(1, 2)) = 2
     models: whole(1, 2, "With 2 there is a model `other` beside `base`; 1 when left out.") = 1
     max_context: whole(
         8, 512, "The longest prompt, in tokens; the file's own default, 256, when left out."
@@ -254,7 +254,7 @@ def call(
     if owner:
         need(file, owner)
         target = file.objects["main"]
-        target = need(target, PARTS[owner]) if owner in PARTS else target
+        target = need(target, PARTS[owner], having=name) if owner in PARTS else target
     answer = need(target, name)(*arguments)
     try:
         return {"result": json.dumps(answer, ensure_ascii=False)}

@@ -23,4 +23,9 @@ def command(challenge: str) -> None:
     screen.print()
     screen.print(Markdown(found.brief))
     screen.print()
+    screen.print(
+        f"Your file has {found.total_seconds:g} s of CPU time for all cases together, its import included,"
+        f" and {found.seconds:g} s for a single one; a right one needs a few.",
+        soft_wrap=True,
+    )
     screen.print(Text(f"Begin with `{command_line('start', found.id)}`.", "dim"), soft_wrap=True)

@@ -118,9 +118,13 @@ def _comment(text: str) -> str:
 
 
 def _marked(children: Sequence[Token]) -> tuple[str, list[str]]:
-    """Return a paragraph with a NUL for each comment, and the comments; full stops within code end no sentence."""
-    text, comments = "", []
+    """Return a paragraph with a NUL for each comment, and the comments.
+
+    Full stops within code end no sentence, nor do those in bold, as in `**Turns.** A turn is ...`.
+    """
+    text, comments, bold = "", list[str](), False
     for child in children:
+        bold = child.type == "strong_open" or (bold and child.type != "strong_close")
         if child.type == "html_inline" and COMMENT.match(child.content):
             text = text.rstrip() + "\0"
             comments.append(_comment(child.content))
@@ -129,7 +133,7 @@ def _marked(children: Sequence[Token]) -> tuple[str, list[str]]:
         elif child.type in ("softbreak", "hardbreak"):
             text += " "
         else:
-            text += child.content
+            text += child.content.translate(_IN_CODE) if bold else child.content
     return text, comments
 
 

@@ -31,6 +31,7 @@ from grader.content.witnesses import read_witnesses
 from grader.ground.paths import ROOT
 
 RECORDED = "recorded"
+CASES_PER_BUDGET = 12  # of the full time of one, that a submission may use in all
 _Entry = TypeVar("_Entry", "Bug", "TrivialSolution", "Case")
 
 
@@ -65,6 +66,7 @@ class Challenge:
     presets: Mapping[str, Preset]
     seconds: float
     memory_mb: int
+    total_seconds: float
     preload: tuple[str, ...]
     environment: Mapping[str, str]
     hint_costs: tuple[int, ...] = (0, 0, 0)
@@ -252,6 +254,7 @@ def _challenge(document: Mapping[str, Any], folder: Path, root: Path) -> Challen
         },
         seconds=limits.get("seconds", 5.0),
         memory_mb=limits.get("memory_mb", 1536),
+        total_seconds=limits.get("total_seconds", CASES_PER_BUDGET * limits.get("seconds", 5.0)),
         preload=tuple(document.get("preload", ())),
         environment=dict(document.get("environment", {})),
         hint_costs=tuple(document.get("hint_costs", (0, 0, 0))),

@@ -9,8 +9,9 @@
 
 With `secret_only` (files of a class, which nobody debugs while they are graded) the secret inputs are the only ones.
 
-A case is not run when two earlier ones ran out of time (it then counts as failed, for time), and when it is about a
-helper that the file does not have or uses for something else (it is then skipped and costs no marks).
+A case is not run when two earlier ones ran out of time, or when the file has used up the time for all cases together
+(it then counts as failed, for time), and when it is about a helper that the file does not have or uses for something
+else (it is then skipped and costs no marks).
 
 Whatever goes wrong on our side becomes the status `error` of that case, never a wrong answer and never a pass.
 """
@@ -30,7 +31,7 @@ from grader.judge.case_run import LeftOut, RunInfo
 from grader.judge.golden import CaseGolden, Golden
 from grader.judge.result import CaseResult, Cause
 from grader.judge.secret_inputs import SecretInputs
-from grader.judge.worker_reuse import SubmissionRunner
+from grader.judge.worker_reuse import SubmissionRunner, TimeBudget
 from grader.sandbox import Sandbox, SandboxError, WorkerFailure
 
 PARALLEL = 2
@@ -79,6 +80,10 @@ class Grading:
     _stopped: bool = False
     _loaded: bool = False
 
+    def __post_init__(self) -> None:
+        """Begin the time that the file has for all cases."""
+        self._budget = TimeBudget(self.challenge.total_seconds)
+
     def run(self, cases: Sequence[Case]) -> tuple[list[CaseResult], str]:
         """Return the verdicts in the order of the cases, and what the submission printed.
 
@@ -113,7 +118,7 @@ class Grading:
         return {n for n in self.golden.cases[case.id].needs if self.challenge.may_lack(n)}
 
     def _runner(self) -> SubmissionRunner:
-        return SubmissionRunner(self.sandbox, self.challenge, self.source)
+        return SubmissionRunner(self.sandbox, self.challenge, self.source, self._budget)
 
     def _outcomes(self, runner: SubmissionRunner | None, jobs: list[Job]) -> Iterator[Outcome]:
         """Yield each job with its outcome, as the threads finish them; the first goes on with `runner`, if given."""
@@ -163,6 +168,8 @@ class Grading:
 
     def _not_run(self, case: Case) -> CaseResult | None:
         """Return the result of a case that is not run at all."""
+        if self._budget.ended is not None:
+            return CaseResult.judged(case, self._budget.ended)
         if self._timeouts >= MOST_TIMEOUTS:
             text = f"Not run, since {self._timeouts} earlier cases ran out of time."
             return CaseResult.judged(case, Cause("timeout", text))
@@ -224,6 +231,8 @@ class Grading:
             return published
         if secret.status == "error" or not secret.cause:
             return replace(secret, points=0)
+        if secret.cause is self._budget.ended:
+            return replace(published, status="failed", points=0, cause=secret.cause)
         sizes = self.secret_inputs.of(self.challenge.cases[published.id]).sizes
         cause = Cause(
             secret.cause.kind,

@@ -12,8 +12,11 @@ from collections.abc import Sequence
 from grader.content import Challenge
 from grader.sandbox import Sandbox
 
-# modules that write a cache when they are first imported, which a confined worker may not; too slow to import always
-MODULE_BY_MENTION = {rb"nn\.attention|nn\s+import[^\n]*\battention\b": "torch.nn.attention.bias"}
+# modules that take a second to import: better once, and before a worker is confined; too slow to import always
+MODULE_BY_MENTION = {
+    rb"nn\.attention|nn\s+import[^\n]*\battention\b": "torch.nn.attention.bias",
+    rb"use_deterministic_algorithms|torch\._(dynamo|inductor)|torch\.compiler": "torch._inductor.config",
+}
 
 
 def modules_to_preload(source: bytes | None) -> tuple[str, ...]:

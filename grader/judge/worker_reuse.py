@@ -6,6 +6,10 @@ torch function, a counter, a thread), and that must not be held against it in a 
 answer counts wherever it comes from, and a wrong answer counts when a new worker has given it, or when this file's
 used workers have proved trustworthy.
 
+A file that takes long to execute is executed once per worker, which then forks a child for every case; a child is as
+good as new, yet the same rule holds for its answers.  A worker in whose folder a case has made files is not used again,
+and cases that are hidden have workers of their own: what one keeps in memory can be printed by none that is shown.
+
 What is tried again, and where
 ------------------------------
 1. *A wrong answer of a used worker* (`_again`): asked again of a new worker, whose answer counts.  The first time that
@@ -29,6 +33,8 @@ A file with a real bug in case `b` gives the same wrong answer twice; from then 
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 from dataclasses import replace
 from typing import Self
@@ -37,10 +43,11 @@ from grader.content import Case, Challenge
 from grader.judge.case_run import RunInfo, judge_case
 from grader.judge.failure_causes import worker_failure_cause
 from grader.judge.golden import CaseGolden
-from grader.judge.result import CaseResult
+from grader.judge.result import CaseResult, Cause
 from grader.sandbox import Limits, Reply, Sandbox, SandboxError, Session, WorkerFailure
 
 WALL_PER_CPU = 6
+WALL_PER_CPU_IN_ALL = 3  # of a whole submission, whose cases run two at a time
 HASTE_SECONDS = 1.0  # an answer that takes longer in a used worker is awaited in a new one
 
 
@@ -54,18 +61,69 @@ def limits_of(challenge: Challenge) -> Limits:
     return Limits(seconds=wall, memory_mb=challenge.memory_mb, cpu=challenge.seconds)
 
 
+class TimeBudget:
+    """The time that a submission may use for all its cases together; shared by its runners, in any thread.
+
+    `seconds` are of CPU time; since a file can also sleep, three times as many may be waited for its answers by the
+    clock.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._cpu = self._wall = 0.0
+        self.ended: Cause | None = None  # why nothing more is run
+
+    def charge(self, *, cpu: float = 0.0, wall: float = 0.0) -> None:
+        """Count time that was used."""
+        with self._lock:
+            self._cpu += cpu
+            self._wall += wall
+
+    @property
+    def in_sight(self) -> bool:
+        """Whether so much time has passed that the budget may be used up, and CPU time is worth a look."""
+        return self._wall >= self._seconds
+
+    def used_up(self, running: float = 0.0) -> Cause | None:
+        """Say that the budget is used up, once it is; `running` are CPU seconds that were not charged yet."""
+        if self.ended is not None:
+            return self.ended
+        most = WALL_PER_CPU_IN_ALL * self._seconds
+        if self._cpu + running >= self._seconds:
+            used = f"{self._seconds:g} s of CPU time"
+        elif self._wall >= most:
+            used = f"{most:g} s by the clock"
+        else:
+            return None
+        text = f"Not run, since the file has used all the time there is for its cases together: {used}."
+        self.ended = Cause(
+            "timeout", text, "Look for work that is done again and again, or at import."
+        )
+        return self.ended
+
+
 class SubmissionRunner:
     """Judges cases of one submission, one after the other; not for several threads at once.
 
-    Leaving the `with` block ends its worker.
+    Leaving the `with` block ends its workers. Without a `budget` only the limits of a single worker hold.
 
         with SubmissionRunner(sandbox, challenge, source) as runner:
             results = [runner.run(case, golden.cases[case.id]) for case in challenge.cases.values()]
     """
 
-    def __init__(self, sandbox: Sandbox, challenge: Challenge, source: bytes) -> None:
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        challenge: Challenge,
+        source: bytes,
+        budget: TimeBudget | None = None,
+    ) -> None:
         self._sandbox, self._challenge, self._source = sandbox, challenge, source
+        self._budget = budget or TimeBudget(math.inf)
         self._session: Session | None = None
+        # the worker of cases of the other visibility
+        self._hidden, self._other = False, None
         self._trusted = False  # a new worker confirmed a wrong answer of a used one
         self._doubted = False  # a new worker contradicted one
 
@@ -74,12 +132,21 @@ class SubmissionRunner:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+        self._turn_to(hidden=not self._hidden)
+        self.close()
 
     def close(self) -> None:
         """End the worker, if there is one; the next case gets a new one."""
         session, self._session = self._session, None
         if session is not None:
             session.close()
+            self._budget.charge(cpu=session.cpu_seconds)
+
+    def _turn_to(self, *, hidden: bool) -> None:
+        """Go on with the worker of the hidden cases, or with that of the others."""
+        if hidden != self._hidden:
+            self._session, self._other = self._other, self._session
+            self._hidden = hidden
 
     def run(
         self,
@@ -95,10 +162,19 @@ class SubmissionRunner:
         asked.  What the run was like is noted in `info`.
         """
         info = info or RunInfo()
+        self._turn_to(hidden=case.visibility == "hidden")
+        if (cause := self._used_up()) is not None:
+            return CaseResult.judged(case, cause)
         try:
             return self._fairly(case, golden, seed, info)
         except SandboxError:
             return self._fairly(case, golden, seed, info)
+
+    def _used_up(self) -> Cause | None:
+        if not self._budget.in_sight:
+            return None
+        both = (item for item in (self._session, self._other) if item is not None)
+        return self._budget.used_up(sum(item.cpu_seconds for item in both))
 
     def _fairly(
         self, case: Case, golden: CaseGolden, seed: int | None, info: RunInfo
@@ -113,11 +189,9 @@ class SubmissionRunner:
         except BaseException:
             self.close()
             raise
-        if case.visibility == "hidden":
-            # what it printed may tell the inputs, and so may what it kept in memory for a later case to print
-            info.log = ""
-            self.close()
-        if self._dead:
+        if self._hidden:
+            info.log = ""  # it may tell the inputs
+        if self._session is None or self._dead or self._session.touched:
             self.close()
         return result
 
@@ -154,12 +228,15 @@ class SubmissionRunner:
                 session, loaded, self._challenge, case, golden, seed=seed, info=info
             )
         info.log = self._session.log if self._session is not None else ""
-        return replace(result, seconds=time.monotonic() - began)
+        seconds = time.monotonic() - began
+        self._budget.charge(wall=seconds)
+        return replace(result, seconds=seconds)
 
     def _loaded(self) -> tuple[Session, Reply]:
         """Return a worker in which the file was executed for this case alone: the used one, or else a new one."""
         if self._session is not None:
-            self._session.reload(HASTE_SECONDS)
+            limits = limits_of(self._challenge)
+            self._session.reload(limits.seconds if self._session.forks else HASTE_SECONDS)
             return self._session, Reply()
         self._session = self._sandbox.open(
             self._source,

@@ -21,17 +21,22 @@ class Wrong(Exception):
 asked: list[str] = []  # names looked for since the worker began the current request
 
 
-def need(obj: Any, name: str) -> Any:
+def need(obj: Any, name: str, *, having: str = "") -> Any:
     """Return the attribute `name` of `obj`, or report it missing.
 
     A private name that stands for a value, such as `self._ids = (1, 2)`, is missing too: what drivers look up under
-    private names are functions, and a field of the same name is the file's own affair.
+    private names are functions, and a field of the same name is the file's own affair.  With `having` it is an object
+    that must have this method: `need(chat, "_template", having="render")`.
     """
     asked.append(name)
     try:
         found = getattr(obj, name)
     except AttributeError:
         raise Wrong("missing", f"`{name}` is not defined", name=name) from None
+    if having:
+        if not callable(getattr(found, having, None)):
+            raise Wrong("missing", f"`{name}` has no function `{having}`", name=name)
+        return found
     # a kernel that Triton tunes is launched and cannot be called
     if name[:1] == "_" and name[:2] != "__" and not (callable(found) or hasattr(found, "run")):
         raise Wrong("missing", f"`{name}` is not a function", name=name)

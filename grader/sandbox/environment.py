@@ -7,9 +7,11 @@ import sys
 import sysconfig
 
 DEVICE = "KVDOJO_DEVICE"  # names the device for tensors in unconfined workers
+ABSENT = "/nonexistent"  # what workers without a folder are told in its place
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
-    "HOME": "/nonexistent",
+    "HOME": ABSENT,
+    "TORCHDYNAMO_DISABLE": "1",  # it would need a compiler; see `warm.stand_ins`
     "LC_ALL": "C.UTF-8",
     "PYTHONHASHSEED": "0",
     "OMP_NUM_THREADS": "1",

@@ -53,7 +53,7 @@ class ProcessPool:
     def greet(self, timeout: float) -> dict[str, Any]:
         """Wait for the first process; a process of its own is the only layer there is here."""
         offered = {layer.name: int(layer.name == OwnProcess.name) for layer in LAYERS}
-        return {**self._first.greet(timeout), "layers": offered}
+        return {**self._first.greet(timeout), "layers": offered, "folders": {"root": "", "why": ""}}
 
     def arm(self, parts: Mapping[str, bytes], timeout: float) -> None:
         """There is nothing to prepare."""
@@ -169,6 +169,19 @@ class Lease:
     def channel(self) -> Channel:
         """Where frames go to and come from."""
         return self._process.channel
+
+    @property
+    def folder(self) -> str:
+        """There is none of its own: nothing keeps a file from writing anywhere."""
+        return ""
+
+    def let_fork(self) -> bool:
+        """Nothing is forked here."""
+        return False
+
+    def cpu_seconds(self) -> float:
+        """Not known; the clock has to do."""
+        return 0.0
 
     def wait_until_started(self) -> None:
         """Wait for the process and tell it the file's name."""

@@ -26,7 +26,15 @@ from typing import Any
 from grader.ground.paths import ROOT
 from grader.sandbox.channel import Channel
 from grader.sandbox.environment import ENVIRONMENT
-from grader.sandbox.protocol.messages import OUT_OF_MEMORY, Limits, SandboxError, WorkerFailure
+from grader.sandbox.protocol.messages import (
+    BY_SIGNAL,
+    OUT_OF_MEMORY,
+    Limits,
+    SandboxError,
+    WorkerFailure,
+)
+from grader.sandbox.warm.folders import remove
+from grader.sandbox.warm.supervisor import children
 
 with contextlib.suppress(ImportError):  # not on Windows, where nothing is run
     import resource
@@ -34,6 +42,7 @@ with contextlib.suppress(ImportError):  # not on Windows, where nothing is run
 START_SECONDS = 20.0
 END_SECONDS = 10.0
 GRACE_SECONDS = 2.0
+CLOSE_SECONDS = 5.0
 MORE_SECONDS = 0.25
 MOST_EXTENSIONS = 4  # times the seconds of the limits
 NEWS, HELLO = 4096, 64 << 10  # bytes that a message has at most
@@ -66,6 +75,8 @@ class Process:
     def __init__(self, control: socket.socket, filename: str, limits: Limits) -> None:
         self.limits = limits
         self.pid = 0
+        self.folder = ""
+        self._control = control
         self._pidfd = -1
         self._end: End | None = None
         self._granted = 0.0
@@ -93,9 +104,27 @@ class Process:
             message, fds = self._hear(time.monotonic() + START_SECONDS)
         except TimeoutError:
             raise ForkServerDied("the sandbox's warm process does not answer") from None
-        self.pid, self._pidfd = int(message["pid"]), fds[0]
+        self.pid, self.folder, self._pidfd = message["pid"], message["folder"], fds[0]
 
-    def _hear(self, deadline: float) -> tuple[dict[str, float], list[int]]:
+    def let_fork(self) -> bool:
+        """Have the fork server allow this worker a child per case; False when it cannot be told."""
+        try:
+            self._control.send(json.dumps({"forks": self.pid}).encode())
+        except OSError:
+            return False
+        return True
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time used so far by the worker and its children; 0.0 if unknown."""
+        if self._end is not None:
+            return self._end.cpu
+        ticks = 0
+        with contextlib.suppress(OSError, ValueError):
+            for pid in (self.pid, *(children(self.pid) or [])):
+                ticks += sum(map(int, _fields(_stat(pid))[11:15]))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def _hear(self, deadline: float) -> tuple[dict[str, Any], list[int]]:
         poll = select.poll()
         poll.register(self._news, select.POLLIN)
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
@@ -139,9 +168,9 @@ class Process:
         return MORE_SECONDS
 
     def _starved(self) -> bool:
+        pid = next(iter(children(self.pid) or []), self.pid)
         try:
-            with open(f"/proc/{self.pid}/stat", encoding="utf-8", errors="replace") as file:
-                return starved(file.read(), self.limits.seconds)
+            return starved(_stat(pid), self.limits.seconds)
         except OSError:
             return False
 
@@ -163,12 +192,22 @@ def _job(filename: str, limits: Limits) -> bytes:
     return json.dumps({"filename": filename, "budget": budget}).encode()
 
 
+def _stat(pid: int) -> str:
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
+def _fields(stat: str) -> list[str]:
+    """Return the fields of a /proc stat line from the third one, the state, on."""
+    return stat.rpartition(")")[2].split()
+
+
 def starved(stat: str, seconds: float) -> bool:
     """Whether a process, by its /proc stat line, wants to compute and got too little processor.
 
     A machine under heavy load must not turn an honest file into a timeout.
     """
-    fields = stat.rpartition(")")[2].split()
+    fields = _fields(stat)
     used = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return fields[0] == "R" and used < seconds / 2
 
@@ -177,6 +216,8 @@ def explain(end: End, limits: Limits) -> WorkerFailure:
     """Turn the end of a process that should have answered into a failure's kind and one line."""
     if end.code == OUT_OF_MEMORY:
         return WorkerFailure("memory", f"more than {limits.memory_mb} MiB were needed")
+    if end.code - BY_SIGNAL in signal.valid_signals():
+        end = End(BY_SIGNAL - end.code, end.cpu)
     if end.code >= 0:
         return WorkerFailure("crashed", f"the process exited with code {end.code} before answering")
     number = -end.code
@@ -214,11 +255,13 @@ class ForkServerClient:
         finally:
             theirs.close()
         self._alive = True
+        self._folders = ""
         self._control.send(json.dumps({"preload": list(preload)}).encode())
 
     def greet(self, timeout: float) -> dict[str, Any]:
         """Wait until torch is imported; return the versions there, and what the kernel offers of every layer."""
         hello: dict[str, Any] = json.loads(self._hear(timeout))
+        self._folders = hello["folders"]["root"]
         return hello
 
     def arm(self, parts: Mapping[str, bytes], timeout: float) -> None:
@@ -253,11 +296,20 @@ class ForkServerClient:
         if not self._alive:
             return
         self._alive = False
-        self._control.close()
-        os.kill(self.pid, signal.SIGKILL)  # our own unreaped child: the number cannot be reused
-        deadline = time.monotonic() + 10.0
-        while os.waitpid(self.pid, os.WNOHANG)[0] == 0 and time.monotonic() < deadline:
+        self._control.close()  # it sees that, removes its folders and ends
+        if not self._reaped(CLOSE_SECONDS):
+            os.kill(self.pid, signal.SIGKILL)  # our own unreaped child: the number cannot be reused
+            self._reaped(END_SECONDS)
+        if self._folders:
+            remove(self._folders)  # what was left by one that could not
+
+    def _reaped(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while os.waitpid(self.pid, os.WNOHANG)[0] == 0:
+            if time.monotonic() > deadline:
+                return False
             time.sleep(0.001)
+        return True
 
 
 def _room_for_files() -> None:

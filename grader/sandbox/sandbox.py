@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from grader.ground.limits import MAX_SOURCE_BYTES
 from grader.sandbox.layers import LAYERS, selftest
+from grader.sandbox.layers.seccomp import SUPERVISED, Seccomp
 from grader.sandbox.process import ForkServerClient, ForkServerDied
 from grader.sandbox.protocol.messages import Limits, SandboxError, WorkerFailure
 from grader.sandbox.session import Session
@@ -34,7 +35,11 @@ UNABLE = (
     "This machine cannot isolate submissions ({}). Running your own code is fine;"
     " do not grade other people's files here."
 )
-EVERYTHING = {layer.name: 1 for layer in LAYERS}
+NO_FOLDER = "Submissions have no folder to write into ({}), so files that need one fail. {}."
+MAKE_ROOM = "Make /tmp writable, with room for a few MB"
+UNSUPERVISED = "its kernel, or a program around it, lets nobody count their files"
+GO_OUTSIDE = "Run this outside of other sandboxes, on Linux 5.13 or newer"
+EVERYTHING = {layer.name: 99 for layer in LAYERS}  # a version that offers all there is
 FORKS = sys.platform.startswith("linux") and hasattr(os, "pidfd_open")
 
 
@@ -43,8 +48,8 @@ class Sandbox:
 
     Made by `start`. The rest of the constructor is for tests: `forks` chooses between the two ways of making
     processes, and `without` weakens the isolation. The name of a layer there leaves it out, which the self-test has
-    to notice; `NAME-support` makes believe that the kernel does not offer it, and `landlock-beyond-abi1` that it
-    has the oldest Landlock.
+    to notice; `NAME-support` makes believe that the kernel does not offer it, `landlock-beyond-abi1` that it has the
+    oldest Landlock, and `seccomp-supervision` that no process may answer another's calls.
 
     Known once it is `ready`: `layers`, the names of the isolation in force; `isolated`, whether other people's
     files may be run; `notice`, what the user has to be told about it; `versions` of python, torch and triton in the
@@ -123,6 +128,8 @@ class Sandbox:
         self.versions = {name: hello[name] for name in ("python", "torch", "triton")}
         available = self._available(hello["layers"])
         self.notice, isolated = self._policy(available)
+        if isolated and self.notice is None:
+            self.notice = _no_folder(hello["folders"]["why"], available)
         wanted = [layer for layer in LAYERS if available[layer.name] and (isolated or layer.always)]
         chosen = [layer for layer in wanted if layer.name not in self._without]
         self._server.arm({layer.name: layer.build(available) for layer in chosen}, timeout)
@@ -137,6 +144,8 @@ class Sandbox:
         for word in self._without:
             if word == "landlock-beyond-abi1":
                 available["landlock"] = min(1, available["landlock"])
+            elif word == "seccomp-supervision":
+                available["seccomp"] = min(1, available["seccomp"])
             elif word.endswith("-support"):
                 available[word.removesuffix("-support")] = 0
         return available
@@ -205,3 +214,10 @@ class Sandbox:
         with self._lock:
             self._closed = True
             self._server.close()
+
+
+def _no_folder(why: str, available: Mapping[str, int]) -> str | None:
+    """Say that workers can write nowhere, if that is so, and what to do."""
+    if available[Seccomp.name] < SUPERVISED:
+        return NO_FOLDER.format(UNSUPERVISED, GO_OUTSIDE)
+    return NO_FOLDER.format(why, MAKE_ROOM) if why else None

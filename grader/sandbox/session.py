@@ -2,7 +2,8 @@
 
 Whatever a worker does becomes a `Reply` or a `WorkerFailure`. Nothing is known here of right and wrong answers. One
 session may run several cases: the worker executes the file anew before each (`reload`), and from then on requests
-whose answers need not be awaited can be sent together (`pipeline`):
+whose answers need not be awaited can be sent together (`pipeline`). A file that takes long to execute is executed once,
+and every case is answered by a child that the worker forks (`forks`):
 
     session.load()                                  # a new worker: it is asked one request at a time
     session.ask(first, max_reply_bytes=64)
@@ -24,9 +25,13 @@ from typing import Protocol, Self
 from grader.sandbox.channel import Channel, Log
 from grader.sandbox.protocol import codec, frames
 from grader.sandbox.protocol.messages import Limits, Reply, Request, SandboxError, WorkerFailure
+from grader.sandbox.warm.folders import state_of
 
 HELLO_SECONDS = 20.0
 LOAD_ROOM = 64 << 10
+SLOW_SECONDS = (
+    0.04  # of CPU time to start, and to execute the file; a fork costs about a tenth of that
+)
 
 
 class Worker(Protocol):
@@ -39,6 +44,16 @@ class Worker(Protocol):
     @property
     def channel(self) -> Channel:
         """Where frames go to and come from."""
+
+    @property
+    def folder(self) -> str:
+        """Its own folder, once it is started; empty if it has none."""
+
+    def let_fork(self) -> bool:
+        """Let it answer every case in a child; False where it cannot."""
+
+    def cpu_seconds(self) -> float:
+        """CPU time used so far; 0.0 if unknown."""
 
     def wait_until_started(self) -> None:
         """Wait until the process is there; SandboxError if it never comes."""
@@ -55,7 +70,8 @@ class Session:
 
     - `broken`: the worker failed and will answer no more;
     - `killed`: and it was somebody outside who killed it, most likely the system for want of memory;
-    - `layers`: the isolation in force, known after `load`.
+    - `layers`: the isolation in force, known after `load`;
+    - `forks`: every case has a process of its own, in which the file was executed for this case alone.
     """
 
     def __init__(self, worker: Worker, source: bytes, driver: bytes, limits: Limits) -> None:
@@ -72,7 +88,9 @@ class Session:
         self._open = True
         self.broken = False
         self.killed = False
+        self.forks = False
         self.layers: tuple[str, ...] = ()
+        self._folder_state: object = ()
 
     def __enter__(self) -> Self:
         return self
@@ -108,7 +126,38 @@ class Session:
         self._worker.wait_until_started()
         # forking and confinement are ours: they do not run on the submission's clock
         self.layers = codec.read_hello(self._receive_hello())
-        return self._exchange([self._source, self._driver], LOAD_ROOM)
+        began = time.monotonic()
+        reply = self._exchange([self._source, self._driver], LOAD_ROOM)
+        slow = time.monotonic() - began > SLOW_SECONDS  # which need not be the file's fault
+        if slow and self._worker.cpu_seconds() > SLOW_SECONDS and not reply.raised:
+            self._fork_from_now_on()
+        return reply
+
+    def _fork_from_now_on(self) -> None:
+        try:
+            self._folder_state = self._folder_now()
+        except OSError:
+            return  # with a folder that cannot even be looked at, no other case will use this worker
+        if self._worker.let_fork():
+            self.forks = True
+            self._unsent = [frames.FORK]
+
+    @property
+    def touched(self) -> bool:
+        """Whether a case may have left something in the worker's folder, so that no other case should use it."""
+        try:
+            return self._folder_now() != self._folder_state
+        except OSError:
+            return True
+
+    def _folder_now(self) -> object:
+        folder = self._worker.folder
+        return state_of(folder) if folder else ()
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time used so far, of all processors; 0.0 where it cannot be known."""
+        return self._worker.cpu_seconds()
 
     def reload(self, seconds: float) -> None:
         """Have the file executed anew before the next request; all that follows must be done within `seconds`.
@@ -118,7 +167,7 @@ class Session:
         self._left = seconds
         self._used = True
         channel = self._worker.channel
-        channel.extensible = False
+        channel.extensible = self.forks
         channel.drain_log()
         channel.log = Log()
         self._unsent = [frames.RELOAD]

@@ -60,6 +60,11 @@ def test_a_block_of_code_is_one_sentence_and_its_comment_follows_it() -> None:
     assert code.cases == ("f",)
 
 
+def test_a_word_in_bold_is_part_of_the_sentence_behind_it() -> None:
+    [promise] = promises("- **Turns.** A turn is whole. <!-- cases: whole -->\n")
+    assert (promise.text, promise.cases) == ("Turns. A turn is whole.", ("whole",))
+
+
 def test_headings_lines_into_lists_and_silent_sections_are_left_out() -> None:
     texts = " ".join(promise.text for promise in promises(BRIEF))
     for absent in ("The title", "It refuses, when", "Print it."):

@@ -229,6 +229,15 @@ def test_a_helper_of_an_object_is_looked_up_as_one_of_the_file(sides: Any) -> No
     assert guarded(SimpleNamespace(_hidden=len))._hidden is len
 
 
+def test_a_field_may_be_an_object_with_the_method_that_is_looked_for() -> None:
+    chat = SimpleNamespace(_template=SimpleNamespace(render=len), _text="")
+    assert answers.need(chat, "_template", having="render") is chat._template
+    for name, method in (("_template", "parse"), ("_text", "render")):
+        with pytest.raises(Wrong, match=f"`{name}` has no function `{method}`") as caught:
+            answers.need(chat, name, having=method)
+        assert (caught.value.kind, caught.value.name) == ("missing", name)
+
+
 @pytest.mark.parametrize("value", [4, None, "", (), {}, SimpleNamespace()])
 def test_a_field_of_a_helpers_name_is_not_the_helper(sides: Any, value: Any) -> None:
     with pytest.raises(Wrong, match="`_hidden` is not a function") as caught:

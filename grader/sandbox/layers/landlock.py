@@ -1,8 +1,8 @@
 """The layer `landlock`: a worker can read Python's own folders and the system's libraries, and nothing else.
 
-The fork server makes one ruleset of readable folders, and every worker enters it. What is not named can neither be
-opened nor listed, and nothing can be written. A kernel without Landlock is met by seccomp, which then allows no
-file at all.
+The fork server makes a ruleset for every worker's folder: readable folders, and this one to write into. A worker
+enters the one for its own. What is not named can neither be opened nor listed, and nothing else can be written. A
+kernel without Landlock is met by seccomp, which then allows no file at all.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from grader.ground.paths import ROOT
 from grader.sandbox.environment import python_folders
-from grader.sandbox.layers.layer import Attempt, Budget, Layer, Places, checked, libc
+from grader.sandbox.layers.layer import Attempt, Budget, Folder, Layer, Places, checked, libc
 
 with contextlib.suppress(ImportError):  # not on Windows, where nothing is run
     import fcntl
@@ -24,6 +24,8 @@ with contextlib.suppress(ImportError):  # not on Windows, where nothing is run
 CREATE, ADD, RESTRICT = 444, 445, 446  # the same numbers on every 64-bit architecture
 WRITE_FILE, READ_FILE, READ_DIR = 2, 4, 8
 READ = READ_FILE | READ_DIR
+# make and remove files and folders, no devices, pipes, sockets or links; the last one is TRUNCATE, from ABI 3 on
+OWN = READ | WRITE_FILE | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 14
 FILE_RIGHTS = WRITE_FILE | READ_FILE
 # file-system rights the kernel can restrict, by ABI: 2 adds REFER, 3 TRUNCATE, 5 IOCTL_DEV
 HANDLED = {1: 0x1FFF, 2: 0x3FFF, 3: 0x7FFF, 4: 0x7FFF, 5: 0xFFFF}
@@ -62,14 +64,21 @@ class Landlock(Layer):
     """Hides the file system from a submission, but for what a Python program needs."""
 
     name = "landlock"
-    summary = "reading Python's own folders and the system's libraries: nothing of this repository, nowhere to write"
+    summary = (
+        "reading Python's own folders and the system's libraries, nothing of this repository;"
+        " writing into an empty folder of its own"
+    )
     missing = (
         "Landlock is missing here, so submissions run without opening any file:"
-        " imports beyond torch and what it loads will fail."
+        " imports beyond torch and what it loads will fail, and so will temporary files. Linux 5.13 or newer has it."
     )
 
     def __init__(self) -> None:
         self._abi = 0
+        self._readable: dict[str, int] = {}
+        self._made: dict[
+            int, int
+        ] = {}  # rulesets by the mark of the folder that can be written; 0 for none
 
     @property
     def shown_as(self) -> tuple[str, ...]:
@@ -86,11 +95,25 @@ class Landlock(Layer):
         return str(available[self.name]).encode()
 
     def prepare(self, part: bytes) -> None:
-        """Make the ruleset that every worker enters."""
+        """Find out what can be read, and make the ruleset for a worker without a folder."""
         self._abi = int(part)
-        made = ruleset(readable(), self._abi)
-        self.descriptors = (fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, ABOVE),)
-        os.close(made)
+        self._readable = readable()
+        self.admit(None)
+
+    def admit(self, folder: Folder | None) -> None:
+        """Have the ruleset for this folder ready; a rule holds for a folder whatever its name."""
+        mark = folder.mark if folder else 0
+        if mark not in self._made:
+            own = {folder.path: OWN} if folder else {}
+            made = ruleset(self._readable | own, self._abi)
+            self._made[mark] = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, ABOVE)
+            os.close(made)
+        self.descriptors = (self._made[mark],)
+
+    def forget(self, folder: Folder) -> None:
+        """Close the ruleset of a folder that is gone."""
+        if (made := self._made.pop(folder.mark, None)) is not None:
+            os.close(made)
 
     def enter(self, budget: Budget) -> str:
         """Enter the ruleset; needs `no_new_privs`."""
@@ -127,16 +150,17 @@ def ruleset(rights: Mapping[str, int], version: int) -> int:
         "landlock_create_ruleset",
     )
     for path, right in rights.items():
-        _grant(fd, path, right)
+        _grant(fd, path, right, handled)
     return fd
 
 
-def _grant(ruleset_fd: int, path: str, right: int) -> None:
+def _grant(ruleset_fd: int, path: str, right: int, handled: int) -> None:
     try:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return  # what cannot be opened now cannot be opened by the worker either
     try:
+        right &= handled
         rule = _Beneath(right if os.path.isdir(path) else right & FILE_RIGHTS, fd)
         checked(libc().syscall(ADD, ruleset_fd, 1, ctypes.byref(rule), 0), "landlock_add_rule")
     finally:

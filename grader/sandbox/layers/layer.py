@@ -5,6 +5,7 @@ Three processes use a layer, in this order:
     fork server   available()       asks the kernel what it offers
     grader        build(available)  makes what the fork server cannot make itself, say a compiled filter
     fork server   prepare(part)     gets ready, once, while this process may still open files
+    fork server   admit(folder)     gets ready for one worker, before it is forked
     worker        enter(budget)     confines the worker for good, before the first byte of a submission
     worker        attempts(places)  lists, for the self-test, what must be denied from then on
 
@@ -24,17 +25,29 @@ from typing import Any, ClassVar
 Attempt = tuple[str, Callable[[], object]]
 
 
+@dataclass
+class Folder:
+    """A worker's own folder; `mark` stands for the same folder under whatever name."""
+
+    path: str
+    mark: int
+
+
 @dataclass(frozen=True)
 class Budget:
     """What one worker may use.
 
     `memory_bytes` is what it may add to the memory that its interpreter holds already; 0 sets no limit. `isolated`
-    says whether the worker is to be safe for other people's files, or only runs its owner's.
+    says whether the worker is to be safe for other people's files, or only runs its owner's. `folder` is its own, for
+    temporary files; empty where there is none. `supervisor` is a socket to the process that answers some of its calls,
+    -1 without one.
     """
 
     memory_bytes: int
     cpu_seconds: int
     isolated: bool
+    folder: str = ""
+    supervisor: int = -1
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,12 @@ class Layer:
 
         Layers are prepared in the opposite order of entering, so that one which gives up rights comes last.
         """
+
+    def admit(self, folder: Folder | None) -> None:
+        """In the fork server, before every fork: get ready for a worker that may write into `folder` alone."""
+
+    def forget(self, folder: Folder) -> None:
+        """In the fork server: the folder is gone for good."""
 
     def enter(self, budget: Budget) -> str:
         """In the worker: confine it for good and return the name for the result.

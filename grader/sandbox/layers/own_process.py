@@ -18,8 +18,8 @@ class OwnProcess(Layer):
     always = True
 
     def enter(self, budget: Budget) -> str:
-        """Die with the parent, leave the terminal's session, and stand in the root directory."""
+        """Die with the parent, leave the terminal's session, and stand in the worker's own folder."""
         prctl(SET_PDEATHSIG, signal.SIGKILL)
         os.setsid()
-        os.chdir("/")
+        os.chdir(budget.folder or "/")
         return self.name

@@ -25,6 +25,10 @@ with contextlib.suppress(ImportError):  # not on Windows, where nothing is run
 
 STATM = "/proc/self/statm"
 OPEN_FILES = 64
+FILES, FILE_BYTES = (
+    256,
+    1 << 20,
+)  # that a worker may make, and that each may have; `supervisor` counts them
 TOO_MUCH = 1 << 44  # 16 TiB: more than any budget, less than the address space of a process
 
 
@@ -32,7 +36,7 @@ class ResourceLimits(Layer):
     """Limits what a submission can use up."""
 
     name = "rlimits"
-    summary = "its share of memory and CPU time, 64 open files, no core dump, no file that grows"
+    summary = "its share of memory and CPU time, 64 open files, no core dump, no file above 1 MiB"
     always = True
 
     def enter(self, budget: Budget) -> str:
@@ -40,7 +44,7 @@ class ResourceLimits(Layer):
         _limit(resource.RLIMIT_CORE, "bytes of core dump", 0)
         _limit(resource.RLIMIT_CPU, "seconds of CPU time (ulimit -t)", budget.cpu_seconds, more=1)
         if budget.isolated:
-            _limit(resource.RLIMIT_FSIZE, "bytes of a file", 0)
+            _limit(resource.RLIMIT_FSIZE, "bytes of a file", FILE_BYTES if budget.folder else 0)
             _limit(resource.RLIMIT_NOFILE, "open files", OPEN_FILES)
             _limit(resource.RLIMIT_MEMLOCK, "bytes of locked memory", 0)
         if budget.memory_bytes:

@@ -26,7 +26,9 @@ from grader.ground.arrays import Array, from_bytes
 
 MAX_HEADER = 256 << 10
 META_KEY = "kvdojo"
-RELOAD = b"\0"  # a frame that is no blob: execute the submission again
+# frames that are no blobs
+RELOAD = b"\0"  # execute the submission again
+FORK = b"\1"  # from now on answer every case in a child, and at a RELOAD begin a new one
 LENGTH = struct.Struct("<Q")
 SIZES = {
     "F64": 8,

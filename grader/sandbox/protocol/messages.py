@@ -14,6 +14,7 @@ from grader.ground.arrays import Array
 from grader.ground.errors import KvdojoError
 
 OUT_OF_MEMORY = 77  # exit code of a worker that had no memory left to say so
+BY_SIGNAL = 128  # and the signal's number: exit code of a worker whose child was ended by a signal
 
 
 @dataclass(frozen=True)

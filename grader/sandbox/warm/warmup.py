@@ -24,6 +24,7 @@ import grader.kit  # a driver finds it in the worker, which can open no file
 from grader.ground.arrays import Array
 from grader.sandbox.protocol import codec
 from grader.sandbox.protocol.messages import Request
+from grader.sandbox.warm.stand_ins import stand_in
 from grader.sandbox.worker.host import WorkerHost
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -44,6 +45,7 @@ def warm_up(preload: list[str]) -> dict[str, Any]:
     if interpreted():
         importlib.import_module("triton.runtime.interpreter")
         quicken_triton()
+    stand_in()
     run_programs()
     triton = sys.modules.get("triton")
     return {

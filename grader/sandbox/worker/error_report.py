@@ -11,10 +11,15 @@ import errno
 from collections.abc import Sequence
 
 from grader.kit.answers import Wrong
+from grader.sandbox.environment import ABSENT
+from grader.sandbox.layers.rlimits import FILE_BYTES, FILES
 from grader.sandbox.protocol.codec import ProblemText, RaisedText
 
 MESSAGE = 2000
 REFUSED = (errno.EPERM, errno.EACCES)
+TOO_MANY = {errno.EDQUOT, errno.EFBIG}
+LIMIT = f" (a submission may make {FILES} files, of at most {FILE_BYTES >> 20} MiB each)"
+NO_FOLDER = " (there is no folder to write into here)"
 
 
 def problem(error: Wrong) -> ProblemText:
@@ -36,7 +41,13 @@ def raised(
         types.insert(0, "MemoryError")
     line = _line(error, filename)
     text = lines[line - 1].strip() if line is not None and 0 < line <= len(lines) else ""
-    refused = isolated and any(_refused(item) for item in _chain(error))
+    refused = False
+    for item in _chain(error) if isolated else ():
+        refused = refused or _refused(item)
+        if isinstance(item, OSError) and (why := _why(item)):
+            message += why
+            refused = True
+            break
     return RaisedText(types, message, line, _clean(text, 200), refused)
 
 
@@ -81,6 +92,15 @@ def _refused(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in REFUSED
     return isinstance(error, RuntimeError) and "can't start new thread" in _message(error)
+
+
+def _why(error: OSError) -> str:
+    """Explain a refusal that an honest file could meet."""
+    if error.errno in TOO_MANY:
+        return LIMIT
+    name = error.filename
+    nowhere = error.errno == errno.ENOENT and isinstance(name, str) and name.startswith(ABSENT)
+    return NO_FOLDER if nowhere else ""
 
 
 def _clean(text: object, size: int) -> str:

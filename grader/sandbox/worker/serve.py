@@ -10,20 +10,25 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
-from grader.sandbox.layers.layer import Budget, Layer
+from grader.sandbox.environment import ABSENT
+from grader.sandbox.layers.layer import Budget, Layer, prctl
+from grader.sandbox.layers.own_process import SET_PDEATHSIG
 from grader.sandbox.protocol.codec import Hello, encode
-from grader.sandbox.protocol.frames import LENGTH, RELOAD, framed
-from grader.sandbox.protocol.messages import OUT_OF_MEMORY
+from grader.sandbox.protocol.frames import FORK, LENGTH, RELOAD, framed
+from grader.sandbox.protocol.messages import BY_SIGNAL, OUT_OF_MEMORY
 from grader.sandbox.worker.host import WorkerHost
 from grader.sandbox.worker.tensors import frame
 
 NULL, OUT, ERR, REQUESTS, ANSWERS, FIRST_FREE = range(6)
 ABOVE, MANY = 64, 65536
 CHUNK, MOST_HELD = 1 << 16, 1 << 16
+NEXT_CHILD = 78  # exit code of a child that is done with its case
 
 
 class FrameStream:
@@ -43,6 +48,7 @@ class FrameStream:
         self._requests, self._answers = requests, answers
         self._read = bytearray()  # and not taken yet
         self._held = bytearray()  # written and not sent yet
+        self._exact = False
 
     def read(self) -> bytes:
         """Return the next frame; EOFError at the end of the stream."""
@@ -55,6 +61,14 @@ class FrameStream:
         if len(self._held) > MOST_HELD:
             self.flush()
 
+    def leave_the_rest(self) -> None:
+        """From now on read no more than the frame that is asked for: another process reads the next one."""
+        self._exact = True
+
+    def forget_read(self) -> None:
+        """Another process has taken what was read ahead."""
+        self._read.clear()
+
     def flush(self) -> None:
         """Send what is held back."""
         rest = memoryview(bytes(self._held))
@@ -65,7 +79,8 @@ class FrameStream:
     def _take(self, size: int) -> bytes:
         while len(self._read) < size:
             self.flush()
-            chunk = os.read(self._requests, max(CHUNK, size - len(self._read)))
+            wanted = size - len(self._read)
+            chunk = os.read(self._requests, wanted if self._exact else max(CHUNK, wanted))
             if not chunk:
                 raise EOFError
             self._read += chunk
@@ -83,7 +98,9 @@ def run_forked(
     submission is not even read.
     """
     entered, refused = [], ""
-    _arrange(pipes, null, {fd for layer in layers for fd in layer.descriptors})
+    kept = {fd for layer in layers for fd in layer.descriptors} | {budget.supervisor} - {-1}
+    _arrange(pipes, null, kept)
+    _use_folder(budget.folder)
     stream = FrameStream(REQUESTS, ANSWERS)
     try:
         entered = [layer.enter(budget) for layer in layers]
@@ -112,18 +129,38 @@ def _arrange(pipes: Sequence[int], null: int, kept: Iterable[int]) -> None:
     fresh_streams()
 
 
+def _use_folder(folder: str) -> None:
+    """Have every library keep its temporary files and its caches in the worker's own folder."""
+    # set here, Python does not try for itself where it can write, which is nowhere without a folder
+    tempfile.tempdir = folder or ABSENT
+    if folder:
+        os.environ.update(HOME=folder, TMPDIR=folder, NUMBA_CACHE_DIR=folder)
+
+
 def serve(stream: FrameStream, filename: str, *, isolated: bool) -> bool:
     """Serve one session: a frame with the source, one with the driver, then requests.
 
     RELOAD among the requests executes the file anew and is not answered; an empty frame ends the session. Return True
-    for that, False when the grader hung up.
+    for that, False when the grader hung up. After a FORK what follows up to the next RELOAD is answered by a forked
+    child, and so on, so that the file is executed once:
+
+        source, driver      executed here
+        FORK, a, b          a first child answers a and b
+        RELOAD, c           it ends, and a second child, in which nobody has called the file yet, answers c
     """
     host = WorkerHost(filename, isolated=isolated)
     try:
         source, driver = stream.read(), stream.read()
         stream.write(host.load(source, driver))
+        child = False
         while blob := stream.read():
+            if blob == FORK:
+                child = _become_child(stream)
+                continue
             if blob == RELOAD:
+                if child:
+                    stream.flush()
+                    os._exit(NEXT_CHILD)
                 host.reload()
                 continue
             answer = host.answer(blob)
@@ -135,6 +172,33 @@ def serve(stream: FrameStream, filename: str, *, isolated: bool) -> bool:
     except MemoryError:
         os._exit(OUT_OF_MEMORY)
     return True
+
+
+def _become_child(stream: FrameStream) -> bool:
+    """Fork one child after another; return True in each of them, and False where no fork is allowed.
+
+    When a child ends other than at a RELOAD, so does this process, in the same way as far as it can tell.
+    """
+    for printed in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BaseException):
+            printed.flush()  # or every child would print it again
+    stream.flush()
+    stream.leave_the_rest()
+    parent = os.getpid()
+    while True:
+        try:
+            pid = os.fork()
+        except OSError:
+            return False
+        if pid == 0:
+            prctl(SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(0)
+            return True
+        stream.forget_read()
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if code != NEXT_CHILD:
+            os._exit(code if code >= 0 else BY_SIGNAL - code)
 
 
 def fresh_streams() -> None:

@@ -68,7 +68,7 @@ class ChatTemplate:
             return self._template.render(
                 messages=messages, bos_token=BOS, add_generation_prompt=add_generation_prompt
             )
-        except TemplateError as error:
+        except Exception as error:  # a template is a program and may fail in any way
             raise ValueError(f"the chat template refused the messages: {error}") from error
 
 
