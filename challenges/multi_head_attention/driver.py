@@ -94,7 +94,7 @@ def several(shape, *names):
 
 @made("options", "weights", "other_heads")
 def layers(case):
-    """Arguments of the constructor as far as the case states them, the numbers of all four layers, other heads."""
+    """Arguments of the constructor that the case states, the numbers of all four layers, and other heads."""
     weights = {}
     for name in PROJECTIONS:
         gain = case.logits if name == "q_proj" else 1
@@ -136,6 +136,13 @@ def new(
         return {name: features(case, tokens) for name in names}
     sizes = (case.batch, tokens, case.d_model)
     return {name: case.named(f"{prompt} {name}", *sizes) for name in names}
+
+
+class RandomScenarios:
+    """Calls of the module, with other numbers in its layers from time to time; a file may lack the helpers."""
+
+    verbs = ("forward", "load", "drop")
+    steps = (1, 5)
 
 
 class Kept:
@@ -245,7 +252,7 @@ def create(file, dtype, options, weights, other_heads):
     keep, kind = file.keep, file.KVCachedMultiHeadAttention
     keep.torch, keep.dtype = torch, getattr(torch, dtype)
     other = {**options, "num_heads": other_heads or options["num_heads"]}
-    keep.weights, keep.returned, keep.buffers = weights, [], {}
+    keep.weights, keep.buffers = weights, {}
     keep.make = lambda odd: with_weights(
         kind(**(other if odd else options)), keep.weights, keep.dtype
     )
@@ -263,9 +270,9 @@ def load(module, weights):
     return {"ready": True}
 
 
-@verb
+@verb(held="cache", recalled=True, often=6)
 def forward(
-    module, query, key, value, cache, live=None,
+    module, query, key, value, cache,
     causal: switch("use_causal_mask; left out when not given.") = None,
     call: choice(
         ("mixed", "positional", "keywords"),
@@ -287,7 +294,7 @@ def forward(
         keep.instances.append(keep.make(len(keep.instances) % 2))
     called = keep.instances[instance]
     wanted = getattr(keep.torch, dtype) if dtype else keep.dtype
-    cache = live if live is not None else cast(cache, wanted)
+    cache = cast(cache, wanted) if dtype else cache  # else the very object, which may be a held one
     if reuse:
         query, key, value = (
             kept(keep.buffers, *pair) for pair in zip(NEW, (query, key, value), strict=True)
@@ -300,12 +307,18 @@ def forward(
     if dtype:
         called.to(wanted)
     with in_mode(called, training), owned_by_caller(cache):
-        answer = result(module, called(*placed, **named))
+        answer = called(*placed, **named)
+        result(module, answer)
     if not dtype:
-        return answer
+        return lambda: result(module, answer)
     called.to(keep.dtype)
-    dtypes = [str(x.dtype) for x in (answer["output"], *answer["cache"].values())]
-    return {**cast(answer, keep.dtype), "dtypes": dtypes}
+
+    def told():
+        found = result(module, answer)
+        dtypes = [str(x.dtype) for x in (found["output"], *found["cache"].values())]
+        return {**cast(found, keep.dtype), "dtypes": dtypes}
+
+    return told
 
 
 def kept(buffers, name, numbers):
@@ -321,20 +334,77 @@ def kept(buffers, name, numbers):
     return held.copy_(numbers)
 
 
+@made("weights", "query", "key", "value")
+def revealing(case):
+    """Layers and D tokens with which each head puts out its weights: all scores are 0, value t is the t-th unit."""
+    C, H = case.d_model, case.num_heads
+    D = C // H
+    unit = [[float(i == j) for j in range(C)] for i in range(C)]
+    numbers = {name: case.draw(C, C) * 0 for name in PROJECTIONS}
+    for name in ("v_proj", "out_proj"):
+        numbers[name] += unit
+    weights = {name: {"weight": x, "bias": x[0] * 0} for name, x in numbers.items()}
+    value = features(case, D) * 0
+    for t in range(D):
+        value[:, t, t::D] = 1.0
+    return weights, features(case, D), features(case, D), value
+
+
+CALLS, SIGMAS = 4, 6
+
+
+def near(share, wanted, count):
+    """Whether a share of `count` independent draws is within six standard deviations of what is wanted."""
+    return abs(share - wanted) <= SIGMAS * (wanted * (1 - wanted) / count) ** 0.5 + SIGMAS / count
+
+
+def shares(case, answer):
+    """What the weights of several calls in training mode tell: how many are dropped, how, and what the others are."""
+    H, D = case.num_heads, case.d_model // case.num_heads
+    rate = DEFAULT_RATE if case.dropout is None else case.dropout
+    found = answer.get("weights")
+    shape = (CALLS, case.batch, D, H, D)
+    if found is None or found.shape != (*shape[:3], H * D):
+        return {"weights": "not those of every token in every head"}
+    found = found.reshape(shape)
+    dropped, size = found == 0, found.size
+    kept = 1 / D / (1 - rate) if rate < 1 else 0.0
+    told = {
+        "dropped": "as many as the rate says",
+        "kept": "divided by 1 - rate",
+        "each": "on its own",
+    }
+    if not near(dropped.sum() / size, rate, size):
+        told["dropped"] = f"{dropped.sum() / size:.3f} of the weights at a rate of {rate:g}"
+    others = found[~dropped]
+    if not (abs(others - kept) <= 1e-3 * kept).all():
+        told["kept"] = "other numbers"
+    alike = rate * rate + (1 - rate) * (1 - rate)
+    for axis, name in enumerate(("call", "row", "query", "head", "key")):
+        count = shape[axis] // 2 * 2
+        first, second = (dropped.take(range(i, count, 2), axis) for i in (0, 1))
+        if first.size and not near((first == second).sum() / first.size, alike, first.size):
+            told["each"] = f"not on its own: one {name} like the next"
+            break
+    return told
+
+
+@verb(told=shares)
+def drop(module, weights: revealing, query: revealing, key: revealing, value: revealing):
+    """Call the module in training mode with layers that make its output its weights; the answer is what these tell."""
+    keep = module.keep
+    called = with_weights(keep.instances[0], weights, keep.dtype)
+    with in_mode(called, True):
+        found = [called(query, key, value, use_causal_mask=False) for _ in range(CALLS)]
+    with_weights(called, keep.weights, keep.dtype)
+    outputs = [parts(answer, "output", "new_cache")[0] for answer in found]
+    return {"weights": keep.torch.stack(outputs)}
+
+
 @verb
 def look(module, live):
     """Answer key and value of the live cache object of an earlier step."""
     return entries_of(live)
-
-
-@verb
-def recall(module):
-    """Answer all that the calls of the module returned so far, read from the very objects they returned."""
-    keep = module.keep
-    return {
-        f"call{place}": {"output": output.to(keep.dtype), **cast(entries_of(cache), keep.dtype)}
-        for place, (output, cache) in enumerate(keep.returned)
-    }
 
 
 three = several(features, "query", "key", "value")
@@ -544,9 +614,7 @@ def result(module, answer):
     if not isinstance(answer, tuple | list) or len(answer) != 2:
         raise Wrong("missing", "`forward` must return two things: (output, new_cache)")
     module.leave(answer[1])
-    found = {"output": tensor(answer[0], "the output"), "cache": entries_of(answer[1])}
-    module.keep.returned.append((answer[0], answer[1]))
-    return found
+    return {"output": tensor(answer[0], "the output"), "cache": entries_of(answer[1])}
 
 
 def entries_of(cache):

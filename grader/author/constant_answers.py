@@ -62,7 +62,7 @@ def _previous(golden: CaseGolden) -> float:
 
 def ratio(gap: Any, step: Expected, name: str) -> float:
     """Return the largest number of a difference, in tolerances of an output."""
-    return float(np.abs(gap).max()) / max(step.tolerances[name], 1e-30)
+    return float(np.abs(gap).max()) / max(float(step.tolerances[name]), 1e-30)
 
 
 def _judged(step: Expected) -> Mapping[str, Array]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from grader.author import dynamic_checks, static_checks
+from grader.author.random_checks import RandomReport, random_report
 from grader.author.violation import Violation, located
 from grader.content import Challenge, ContentError
 from grader.content.cases_schema import validate_challenge
@@ -31,6 +32,7 @@ class Report:
     cases: int = 0
     margin: float | None = None
     weakest: str = ""
+    random: RandomReport | None = None
 
 
 def check_challenge(
@@ -74,6 +76,11 @@ def _run(challenge: Challenge, sets: int, sandbox: Sandbox | None, say: Progress
         runs = dynamic_checks.DynamicChecks(box, challenge, golden)
         report.violations = runs.check(sets, say)
         report.margin, report.weakest = runs.margin
+        say("random scenarios")
+        report.random = random_report(box, challenge)
+        if report.random:
+            faults = report.random.faults
+            report.violations += [Violation(challenge.id, name, text) for name, text in faults]
     finally:
         if sandbox is None:
             box.close()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from grader.author.kill_matrix import KillMatrix, kill_matrix, run_cases
+from grader.author.random_checks import surveyed
 from grader.author.wrong_variants import bug_ids, planted
 from grader.content import Catalogue, Challenge, ContentError
 from grader.content.cases_document import cases_bytes
@@ -26,6 +27,7 @@ from grader.ground.transaction import replace_files
 from grader.judge.golden import CaseGolden, Expected, Golden, oracle_digest, save_golden
 from grader.judge.golden_check import usable_golden
 from grader.judge.oracle import Oracle
+from grader.judge.random_scenarios import POOL_FILE, recorded_pool
 from grader.sandbox import Sandbox
 
 Progress = Callable[[int, int], None]
@@ -48,7 +50,12 @@ def record(
     cases = {name: with_symptoms(case, name, matrix) for name, case in golden.cases.items()}
     golden = replace(golden, cases=cases)
     witnesses = {name: matrix.witnesses(name) for name in bug_ids(challenge)}
-    replace_files(challenge.folder, recorded(challenge, golden, witnesses, challenge.case_entries))
+    files = recorded(challenge, golden, witnesses, challenge.case_entries)
+    pool = challenge.recorded / POOL_FILE
+    if not recorded_pool(challenge) and (text := surveyed(sandbox, challenge, progress)):
+        # it depends on the driver alone, and takes a minute; the cases come last, see `recorded`
+        files = {pool.relative_to(challenge.folder).as_posix(): text, **files}
+    replace_files(challenge.folder, files)
     return golden, matrix
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from grader.author.checkpoint_rules import checkpoint_faults
 from grader.author.draw_order import dependent_steps
 from grader.author.driver_reads import undeclared_reads
+from grader.author.generate.generated_file import generated_faults
 from grader.author.recording import content_digest, schema_bytes, starter_bytes
 from grader.author.violation import Violation
 from grader.author.wrong_variants import bug_ids, planted, trivial_solution
@@ -44,6 +45,7 @@ def check(challenge: Challenge) -> list[Violation]:
         _recipes,
         _reads,
         checkpoint_faults,
+        generated_faults,
     ):
         try:
             found += [Violation(challenge.id, subject, text) for subject, text in part(challenge)]

@@ -17,6 +17,8 @@ from grader.content import Challenge, ContentError, load_challenge
 from grader.judge import GraderError, grade_source, start_sandbox
 from grader.judge.golden import Golden
 from grader.judge.golden_check import prepare
+from grader.judge.random_scenarios import NAME as RANDOM
+from grader.judge.random_scenarios import RandomScenarios
 from grader.judge.replay import to_record
 from grader.judge.result import Result
 from grader.judge.sandbox_start import modules_to_preload
@@ -64,10 +66,12 @@ class WorkerState:
     golden: Golden
     sandbox: Sandbox
     secret_inputs: SecretInputs
+    scenarios: RandomScenarios
 
     def close(self) -> None:
         """End the sandbox."""
         self.secret_inputs.close()
+        self.scenarios.close()
         self.sandbox.close()
 
 
@@ -116,6 +120,7 @@ def _judge(state: WorkerState, job: GradingJob) -> Result:
         sandbox=state.sandbox,
         golden=state.golden,
         secret_inputs=state.secret_inputs,
+        scenarios=state.scenarios,
         parallel=1,  # files are graded side by side, which needs no second worker for each
     )
 
@@ -162,7 +167,8 @@ def _make_state(name: str, seed: int, isolate: bool, modules: tuple[str, ...]) -
         raise
     gc.freeze()  # what serves every file need not be looked through for each
     inputs = SecretInputs(sandbox, challenge, golden, seed=seed)
-    return WorkerState(challenge, mark, golden, sandbox, inputs)
+    scenarios = RandomScenarios(sandbox, challenge, inputs.seed_of(RANDOM))
+    return WorkerState(challenge, mark, golden, sandbox, inputs, scenarios)
 
 
 def _dask_address() -> str:

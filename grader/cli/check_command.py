@@ -12,6 +12,7 @@ from grader.cli import terminal
 from grader.cli.arguments import catalogue, complete_challenge
 from grader.content import Challenge, ContentError, UnknownChallenge
 from grader.ground.errors import Exit
+from grader.ground.invocation import command_line
 
 if TYPE_CHECKING:
     from grader.author.gate import Report
@@ -22,19 +23,26 @@ if TYPE_CHECKING:
 @click.option(
     "--record", "again", is_flag=True, help="Record goldens, witnesses, schema and starter first."
 )
+@click.option(
+    "--generate", is_flag=True, help="Survey the reference for generated bugs; takes minutes."
+)
 @click.option("--sets", default=60, show_default=True, help="Larger seeded sets of bugs to try.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def command(
-    context: click.Context, challenge: str | None, again: bool, sets: int, as_json: bool
+    context: click.Context,
+    challenge: str | None,
+    again: bool,
+    generate: bool,
+    sets: int,
+    as_json: bool,
 ) -> None:
     """Check that a challenge (or every challenge) is fit for learners.
 
     Exit status 3 when anything is not.
     """
-    reports = [
-        _check(name, again, sets) for name in ([challenge] if challenge else catalogue().ids())
-    ]
+    names = [challenge] if challenge else catalogue().ids()
+    reports = [_check(name, again, generate, sets) for name in names]
     if as_json:
         click.echo(
             json.dumps({"schema": "kvdojo/check/v1", "challenges": [_plain(r) for r in reports]})
@@ -44,7 +52,7 @@ def command(
     context.exit(Exit.CONTENT if any(r.violations for r in reports) else Exit.PASSED)
 
 
-def _check(name: str, again: bool, sets: int) -> Report:
+def _check(name: str, again: bool, generate: bool, sets: int) -> Report:
     from grader.author.gate import Report, check_challenge
     from grader.author.violation import Violation
     from grader.judge import GraderError
@@ -54,6 +62,8 @@ def _check(name: str, again: bool, sets: int) -> Report:
         challenge = catalogue().load(name)
         if again:
             challenge = _record(challenge)
+        if generate:
+            _generate(challenge)
         return check_challenge(challenge, sets=sets, progress=lambda text: _say(name, text))
     except UnknownChallenge:
         raise
@@ -64,6 +74,7 @@ def _check(name: str, again: bool, sets: int) -> Report:
 
 
 def _record(challenge: Challenge) -> Challenge:
+    from grader.author.generate.generated_file import forget_stale
     from grader.author.recording import record, reload
     from grader.content.cases_schema import validate_challenge
     from grader.ground.transaction import locked
@@ -74,7 +85,29 @@ def _record(challenge: Challenge) -> Challenge:
         validate_challenge(challenge)
         sandbox.ready()
         record(sandbox, challenge, lambda done, total: _say(challenge.id, f"record {done}/{total}"))
+        if forget_stale(challenge):
+            again = command_line("check", challenge.id, "--generate")
+            text = f"{challenge.id}: its generated bugs fit no more and were removed; `{again}` makes new ones"
+            click.echo(text, err=True)
     return reload(challenge)
+
+
+def _generate(challenge: Challenge) -> None:
+    from grader.author.generate.generated_file import record_generated
+    from grader.ground.transaction import locked
+    from grader.judge import start_sandbox
+    from grader.judge.golden_check import usable_golden
+
+    with locked(challenge.folder), start_sandbox(challenge) as sandbox:
+        golden = usable_golden(challenge, challenge.cases.values())
+        sandbox.ready()
+        found = record_generated(sandbox, challenge, golden, lambda text: _say(challenge.id, text))
+    _line("")
+    click.echo(
+        f"{challenge.id}: {len(found.kept)} generated bugs of {found.proposed} mutants", err=True
+    )
+    for reason, count in found.dropped.items():
+        click.echo(f"{count:6}  {reason}", err=True)
 
 
 def _say(name: str, text: str) -> None:
@@ -96,6 +129,8 @@ def _plain(report: Report) -> dict[str, object]:
         "cases": report.cases,
         "weakest_margin": report.margin,
         "weakest": report.weakest,
+        "random": report.random
+        and {"bugs": report.random.bugs, "refused": list(report.random.refused)},
         "breaches": [
             {"file": b.file, "subject": b.subject, "text": b.text} for b in report.violations
         ],
@@ -120,6 +155,12 @@ def _show(reports: list[Report]) -> None:
         if report.margin is not None:
             out.print(
                 f"{report.challenge}: the nearest wrong answer is {report.weakest}", soft_wrap=True
+            )
+        if report.random is not None:
+            refused = ", ".join(map(str, report.random.refused))
+            out.print(
+                f"{report.challenge}: random scenarios refuse {refused} of {report.random.bugs} bugs",
+                soft_wrap=True,
             )
     for report in reports:
         for violation in report.violations:

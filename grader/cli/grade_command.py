@@ -21,7 +21,7 @@ from grader.cli.arguments import (
 )
 from grader.cli.device import on_device
 from grader.cli.submission import locate, read
-from grader.cli.variant import Variant, of_work
+from grader.cli.variant import Variant, begun, of_work
 from grader.content import Case, Challenge
 from grader.content.handed_in import source_of
 from grader.ground.errors import Exit, UserError
@@ -104,6 +104,7 @@ def command(
     found, extra = _with_private(asked, private)
     check_cases(found, cases)
     path, work = locate(found, file)
+    found = begun(found, work)
     source = read(path, found.id)
     seeds = _seeds(found, source, replay) if replay else {}
     text = source_of(source, path.name, found.file)

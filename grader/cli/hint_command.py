@@ -19,7 +19,7 @@ from grader.cli.arguments import (
     file_argument,
 )
 from grader.cli.submission import locate, read, readable
-from grader.cli.variant import of_work
+from grader.cli.variant import begun, of_work
 from grader.content import Challenge
 from grader.content.statements import statements
 from grader.ground.display import escape_for_display
@@ -50,6 +50,7 @@ def command(challenge: str, file: Path | None, level: int | None, case: str | No
     found = catalogue().load(challenge)
     check_cases(found, [case] if case else [])
     path, work = locate(found, file)
+    found = begun(found, work)
     source = readable(path, found).text
     if statements(source) is None:
         language = "JSON" if found.file.endswith(".json") else "Python"

@@ -9,7 +9,7 @@ import click
 from grader.cli import terminal
 from grader.cli.arguments import catalogue, challenge_argument
 from grader.cli.terminal import shown
-from grader.cli.variant import of_work
+from grader.cli.variant import begun, of_work
 from grader.ground.errors import UserError
 from grader.ground.files import back_up
 from grader.ground.invocation import command_line
@@ -26,6 +26,7 @@ def command(challenge: str, force: bool) -> None:
     if work is None:
         start = command_line("start", found.id)
         raise UserError(f"{found.id!r} is not started: run `{start}`.")
+    found = begun(found, work)
     source = of_work(found, work).source(found)
     path = shown(work.path)
     changed = _changed(work, source)

@@ -11,7 +11,7 @@ from grader.cli import terminal
 from grader.cli.arguments import catalogue, challenge_argument, file_argument
 from grader.cli.submission import locate, readable
 from grader.cli.terminal import shown
-from grader.cli.variant import Variant, of_work
+from grader.cli.variant import Variant, begun, of_work
 from grader.content import Challenge
 from grader.learner.work_folder import WorkFolder
 
@@ -27,6 +27,7 @@ def command(challenge: str, file: Path | None, diff: bool) -> None:
         _print(found.reference_text, "python")
         return
     path, work = locate(found, file)
+    found = begun(found, work)
     lines = _difference(readable(path, found).text, _target(found, work), shown(path))
     if lines:
         _print(lines, "diff")

@@ -12,8 +12,9 @@ import click
 from grader.cli import terminal
 from grader.cli.arguments import catalogue, challenge_argument, complete_preset
 from grader.cli.terminal import shown
-from grader.cli.variant import Variant, by_preset, by_seed
+from grader.cli.variant import Variant, begun, by_fresh, by_preset, by_seed
 from grader.content import Challenge
+from grader.content.generated_bugs import LEVELS
 from grader.ground.errors import UserError
 from grader.ground.files import back_up
 from grader.ground.invocation import command_line
@@ -40,6 +41,13 @@ from grader.learner.work_folder import (
     "--preset", metavar="NAME", shell_complete=complete_preset, help="A named choice of bugs."
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Draw the bugs by this number.")
+@click.option(
+    "--fresh",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Draw by this number from bugs that nobody wrote.",
+)
+@click.option("--level", type=click.Choice(LEVELS), help="Draw only such bugs; with --fresh.")
 @click.option("--bugs", type=click.IntRange(min=1), metavar="K", help="How many to draw.")
 @click.option("--force", is_flag=True, help="Replace what is there; your files become backups.")
 def command(
@@ -47,17 +55,30 @@ def command(
     folder: Path | None,
     preset: str | None,
     seed: int | None,
+    fresh: int | None,
+    level: str | None,
     bugs: int | None,
     force: bool,
 ) -> None:
     """Begin a challenge in a work folder of your own.
 
     \b
-    Example: kvdojo start CHALLENGE --seed 7 --bugs 3
+    Examples: kvdojo start CHALLENGE --seed 7 --bugs 3
+              kvdojo start CHALLENGE --fresh 7 --level hard
     """
     found = catalogue().load(challenge)
     target = (folder or default_folder(found.id)).absolute()
-    work, variant = _plan(found, target, preset, seed, bugs)
+    if fresh is None:
+        if level is not None:
+            raise UserError("--level chooses among generated bugs: give --fresh N with it.")
+        work, variant = _plan(found, target, preset, seed, bugs)
+    else:
+        if preset is not None or seed is not None:
+            raise UserError(
+                "--fresh, --seed and --preset are three ways to choose: give one of them."
+            )
+        work, variant = _plan_fresh(found, target, fresh, bugs, level)
+        found = begun(found, work)
     source = variant.source(found)
     kept = _make_room(found, work, {found.file: source, "README.md": found.brief}, force=force)
     write_work_file(work.path, source)
@@ -82,6 +103,18 @@ def _plan(
     count = len(challenge.presets["default"].bugs) if count is None else count
     variant = by_seed(challenge, seed, count)
     work = WorkFolder(folder, challenge.id, challenge.file, preset=None, seed=seed, count=count)
+    return work, variant
+
+
+def _plan_fresh(
+    challenge: Challenge, folder: Path, seed: int, count: int | None, level: str | None
+) -> tuple[WorkFolder, Variant]:
+    """Draw generated bugs; the number that is left open becomes part of the state."""
+    variant, known = by_fresh(challenge, seed, count, level)
+    work = WorkFolder(
+        *(folder, challenge.id, challenge.file, None, None, len(variant.bugs)),
+        fresh=seed, level=level, generated=known.digest,
+    )  # fmt: skip
     return work, variant
 
 
@@ -134,6 +167,8 @@ def _tell(challenge: Challenge, work: WorkFolder, variant: Variant, kept: list[P
 
     screen = terminal.console()
     drawn = f", drawn by seed {work.seed}" if work.preset is None else ""
+    if work.fresh is not None:
+        drawn = f" that nobody wrote, drawn by {work.fresh}"
     count = len(variant.bugs)
     screen.print(
         Text.assemble(

@@ -17,6 +17,7 @@ from grader.cli.arguments import (
     file_argument,
 )
 from grader.cli.submission import locate, readable
+from grader.cli.variant import begun
 from grader.content.handed_in import HandedIn
 from grader.ground.display import escape_for_display
 from grader.ground.errors import Exit
@@ -53,7 +54,8 @@ def command(
     """
     found = catalogue().load(challenge)
     check_cases(found, [case])
-    path, _ = locate(found, file)
+    path, work = locate(found, file)
+    found = begun(found, work)
     handed = readable(path, found)
     source = handed.source
 

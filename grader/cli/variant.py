@@ -1,4 +1,4 @@
-"""Which bugs and decoys to plant: those of a preset, those a seed draws, or those of a work folder.
+"""Which bugs and decoys to plant: those of a preset, those a seed draws, generated ones, or those of a work folder.
 
 Names given by the user are checked here, so that a misspelt one is reported as a usage error; whatever is then still
 wrong when planting is an error of the content.
@@ -10,6 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from grader.content import Challenge, ContentError, UnknownName
+from grader.content.generated_bugs import (
+    GeneratedBugs,
+    draw_generated,
+    read_generated,
+    with_generated,
+)
 from grader.content.planting import PlantError, choose, plant
 from grader.ground.errors import UserError
 from grader.ground.invocation import command_line
@@ -49,6 +55,43 @@ def by_seed(challenge: Challenge, seed: int, count: int) -> Variant:
     return Variant(tuple(bugs), tuple(decoys))
 
 
+def by_fresh(
+    challenge: Challenge, seed: int, count: int | None, level: str | None
+) -> tuple[Variant, GeneratedBugs]:
+    """Return generated bugs drawn by a number, with some decoys, and the set that they are of.
+
+    Without `count` there are as many as in the default preset, or as go together.  Raises UserError, and ContentError
+    when the challenge has no generated bugs.
+    """
+    known = read_generated(challenge)
+    most = len(challenge.presets["default"].bugs)
+    counts = [count] if count is not None else range(most, 0, -1)
+    for number in counts:
+        try:
+            bugs, decoys = draw_generated(challenge, known, seed, number, level)
+        except PlantError as error:
+            problem = str(error)
+        else:
+            return Variant(tuple(bugs), tuple(decoys)), known
+    raise UserError(problem)
+
+
+def begun(challenge: Challenge, work: WorkFolder | None) -> Challenge:
+    """Return the challenge as a work folder knows it: with the generated bugs that its file was begun with.
+
+    A set of generated bugs that has changed since adds nothing; `of_work` says so.
+    """
+    if work is None or work.fresh is None:
+        return challenge
+    try:
+        variant, known = by_fresh(challenge, work.fresh, work.count, work.level)
+    except (UserError, ContentError):
+        return challenge
+    if known.digest != work.generated:
+        return challenge
+    return with_generated(challenge, [known.bugs[name].bug for name in variant.bugs])
+
+
 def by_ids(challenge: Challenge, bugs: Iterable[str], decoys: Iterable[str]) -> Variant:
     """Return the named bugs and decoys; raises UserError for a wrong or clashing name."""
     variant = Variant(tuple(dict.fromkeys(bugs)), tuple(dict.fromkeys(decoys)))
@@ -64,12 +107,20 @@ def by_ids(challenge: Challenge, bugs: Iterable[str], decoys: Iterable[str]) -> 
 
 
 def of_work(challenge: Challenge, work: WorkFolder) -> Variant:
-    """Return what was planted in a work folder; raises WorkError when the content has moved on."""
+    """Return what was planted in a work folder; raises WorkError when the content has moved on.
+
+    Generated bugs are planted in what `begun` returns.
+    """
     try:
         if work.preset is not None:
             return by_preset(challenge, work.preset)
+        if work.fresh is not None:
+            variant, known = by_fresh(challenge, work.fresh, work.count, work.level)
+            if known.digest != work.generated:
+                raise UserError("its generated bugs are another set now.")
+            return variant
         return by_seed(challenge, work.seed or 0, work.count or 0)
-    except UserError as error:
+    except (UserError, ContentError) as error:
         again = command_line("start", challenge.id, "--force")
         raise WorkError(
             f"{work.folder} was started with something this version does not have: {error} "

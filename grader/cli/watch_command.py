@@ -10,7 +10,7 @@ import click
 from grader.cli import terminal
 from grader.cli.arguments import catalogue, challenge_argument, file_argument
 from grader.cli.submission import locate, read
-from grader.cli.variant import of_work
+from grader.cli.variant import begun, of_work
 from grader.content import Challenge
 from grader.content.handed_in import HandedIn, UnusableFile, handed_in
 from grader.ground.errors import Exit, UserError
@@ -40,6 +40,7 @@ def command(
 
     found = catalogue().load(challenge)
     path, work = locate(found, file)
+    found = begun(found, work)
     read(path, found.id)
     about = _About(found, work, path.name)
     setting = WatchOptions(

@@ -35,7 +35,7 @@ from grader.content.catalogue import Challenge
 from grader.content.planting import plant
 from grader.content.statements import Scope, Statements, statements
 
-MAX_GROUP = 6  # entries decided together; those of a larger group are decided one by one
+MAX_SETS = 64  # sets of entries of a group that are told apart; entries of a group with more are decided one by one
 # share of the reference's statements; files of other authors reach 0.32 in the challenges here, starters 0.99
 DESCENDS = 0.45
 Ids = frozenset[str]
@@ -194,10 +194,17 @@ class Variants:
             for scope in scopes
         }
 
-    def possible(self, ids: tuple[str, ...]) -> bool:
-        """Whether the entries may be planted together."""
+    def sets(self, ids: list[str]) -> list[tuple[str, ...]] | None:
+        """Return the sets of entries that may be planted together, the empty one first; None for too many."""
         bugs = self.challenge.bugs
-        return not any(other in bugs[name].excludes for name in ids for other in ids)
+        found: list[tuple[str, ...]] = [()]
+        for name in ids:
+            apart = {other for other in ids if other in bugs[name].excludes}
+            apart |= {other for other in ids if name in bugs[other].excludes}
+            found += [(*known, name) for known in found if not apart & set(known)]
+            if len(found) > MAX_SETS:
+                return None
+        return sorted(found, key=len)
 
 
 def _conflict_groups(variants: Variants, reference: Statements) -> Iterable[ConflictGroup]:
@@ -212,13 +219,13 @@ def _conflict_groups(variants: Variants, reference: Statements) -> Iterable[Conf
             elif before != after:
                 yield ConflictGroup(scope, frozenset({name}), (), _moves(before, after))
     for scope, changes in sorted(touched.items()):
-        for ids in _grouped(changes):
+        for ids in _grouped(changes, variants):
             yield _conflict_group(
                 variants, scope, ids, set().union(*(changes[name] for name in ids))
             )
 
 
-def _grouped(changes: dict[str, set[str]]) -> list[list[str]]:
+def _grouped(changes: dict[str, set[str]], variants: Variants) -> list[list[str]]:
     """Group entries by the statements they change: two that change a common one come into one group."""
     groups: list[tuple[list[str], set[str]]] = []
     for name, changed in changes.items():
@@ -226,22 +233,21 @@ def _grouped(changes: dict[str, set[str]]) -> list[list[str]]:
         joined = [group for group in groups if group[1] & changed]
         names = [other for group in joined for other in group[0]] + [name]
         groups = [*apart, (names, changed.union(*(group[1] for group in joined)))]
-    return [part for names, _ in groups for part in _split(names)]
+    return [part for names, _ in groups for part in _split(names, variants)]
 
 
-def _split(names: list[str]) -> list[list[str]]:
+def _split(names: list[str], variants: Variants) -> list[list[str]]:
     """Part a group of which there would be too many sets to plant."""
-    return [names] if len(names) <= MAX_GROUP else [[name] for name in names]
+    return [[name] for name in names] if variants.sets(names) is None else [names]
 
 
 def _conflict_group(
     variants: Variants, scope: Scope, ids: list[str], changed: set[str]
 ) -> ConflictGroup:
     planted = {}
-    for size in range(len(ids) + 1):
-        for subset in filter(variants.possible, combinations(ids, size)):
-            planted[frozenset(subset)] = Counter(variants.of(*subset).get(scope, []))
-            changed |= set(planted[frozenset(subset)] - planted[frozenset()])
+    for subset in variants.sets(ids) or [(), *((name,) for name in ids)]:
+        planted[frozenset(subset)] = Counter(variants.of(*subset).get(scope, []))
+        changed |= set(planted[frozenset(subset)] - planted[frozenset()])
     counts = [(subset, {s: have[s] for s in sorted(changed)}) for subset, have in planted.items()]
     return ConflictGroup(scope, frozenset(ids), tuple(counts))
 

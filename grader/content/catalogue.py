@@ -109,6 +109,11 @@ class Challenge:
         """Which cases catch which bug."""
         return self.recorded / "witnesses.json"
 
+    @property
+    def generated(self) -> Path:
+        """The generated bugs, where a survey was made."""
+        return self.recorded / "generated.json"
+
     @cached_property
     def brief(self) -> str:
         """The learner's task, in Markdown, without the author's comments."""

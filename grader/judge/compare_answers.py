@@ -23,9 +23,8 @@ from grader.judge.golden import Expected
 from grader.judge.result import Cause, Where
 from grader.sandbox import Reply, Request
 
-LARGE = (
-    30.0  # arguments beyond this are sent on purpose, to make scores that a plain exp cannot take
-)
+TINY = 1e-30  # in place of a tolerance of 0 where it is divided by
+LARGE = 30.0  # arguments beyond this are sent on purpose, for scores that a plain exp cannot take
 Numbers = np.ndarray[Any, Any]
 
 
@@ -74,8 +73,8 @@ def excess(reply: Reply, expected: Expected) -> float:
             return math.inf
         if not want.floating or not want.values.size:
             continue
-        gap = np.abs(got.values.astype(np.float64) - want.values).max()
-        largest = max(largest, float(gap) / expected.tolerances[name])
+        gap = np.abs(got.values.astype(np.float64) - want.values)
+        largest = max(largest, float((gap / np.maximum(expected.tolerances[name], TINY)).max()))
     return largest
 
 
@@ -171,11 +170,16 @@ def _judge_tensors(
     return None
 
 
-def _near(got: Array, want: Array, dtype: str, tolerance: float) -> bool:
+def _near(got: Array, want: Array, dtype: str, tolerance: Any) -> bool:
     """Return whether a floating-point tensor is right in everything: the quick check that most tensors pass."""
     alike = got.dtype == dtype and got.shape == want.shape and want.values.size
     # NaN is near nothing, and what is expected is finite
-    return bool(alike and got.floating and np.abs(got.values - want.values).max() <= tolerance)
+    if not alike or not got.floating:
+        return False
+    gaps = np.abs(got.values - want.values)
+    return bool(
+        (gaps <= tolerance).all() if isinstance(tolerance, np.ndarray) else gaps.max() <= tolerance
+    )
 
 
 def _wrong_shape(step: int | None, name: str, got: Array, want: Array) -> Cause | None:
@@ -236,7 +240,7 @@ def _why_not_finite(got: Numbers, want: Numbers, bad: Numbers, request: Request)
 
 
 def _wrong_numbers(
-    step: int | None, name: str, got: Array, want: Array, tolerance: float
+    step: int | None, name: str, got: Array, want: Array, tolerance: Any
 ) -> Cause | None:
     a, b = got.values, want.values
     exact = a.dtype == bool or a.dtype.kind in "iu"
@@ -248,9 +252,10 @@ def _wrong_numbers(
     places = np.argwhere(wrong)
     index = tuple(int(i) for i in places[0])
     gap = gaps.max()
+    allowed = float(np.broadcast_to(tolerance, gaps.shape).ravel()[gaps.argmax()])
     text = (
         f"`{name}` differs from the reference in {len(places)} of {a.size} values"
-        f" (largest difference {gap:.3g}, {tolerance:.1g} is allowed)."
+        f" (largest difference {gap:.3g}, {allowed:.1g} is allowed)."
     )
     manner = pattern(a, b, wrong)
     return Cause(

@@ -28,12 +28,15 @@ SCHEMA = "kvdojo/golden/v1"
 
 @dataclass(frozen=True)
 class Expected:
-    """One step's right answer; `dtypes` and `tolerances` are by output name, in the order of the outputs."""
+    """One step's right answer; `dtypes` and `tolerances` are by output name, in the order of the outputs.
+
+    A recorded tolerance is one number for an output; that of a random scenario is an array, a number for each element.
+    """
 
     raised: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
     dtypes: Mapping[str, str] = field(default_factory=dict)
-    tolerances: Mapping[str, float] = field(default_factory=dict)
+    tolerances: Mapping[str, Any] = field(default_factory=dict)
     tensors: Mapping[str, Array] = field(default_factory=dict)
 
     @cached_property

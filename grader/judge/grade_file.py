@@ -20,11 +20,14 @@ from grader.ground.errors import Exit, GraderError, KvdojoError
 from grader.judge.bug_status import bug_statuses, decoy_statuses
 from grader.judge.golden import Golden
 from grader.judge.golden_check import prepare
-from grader.judge.grading import PARALLEL, Grading, Progress
+from grader.judge.grading import PARALLEL, Grading, Progress, passed
 from grader.judge.missing_packages import missing_package, reason, versions
-from grader.judge.result import CaseResult, Cause, Result, environment_of
+from grader.judge.random_scenarios import NAME as RANDOM
+from grader.judge.random_scenarios import SHARE, RandomScenarios, judge_scenarios
+from grader.judge.result import CaseResult, Cause, RandomOutcome, Result, environment_of
 from grader.judge.sandbox_start import start_sandbox
 from grader.judge.secret_inputs import SecretInputs
+from grader.judge.worker_reuse import SubmissionRunner
 from grader.sandbox import Sandbox, SandboxError
 from grader.sandbox.environment import DEVICE
 
@@ -51,6 +54,7 @@ def grade_source(
     seeds: Mapping[str, int] | None = None,
     secret: bool = True,
     secret_inputs: SecretInputs | None = None,
+    scenarios: RandomScenarios | None = None,
     afterwards: Afterwards | None = None,
 ) -> Result:
     """Grade the bytes of one file.
@@ -69,6 +73,7 @@ def grade_source(
         secret: Whether a file that passes all cases is judged on secret inputs, too; only measurements leave that out.
         secret_inputs: Secret inputs and their answers that several files share, instead of `seeds`.  The file is then
             judged on these alone, and not on the published ones.
+        scenarios: Random scenarios that several files share; by default they are drawn for this file.
         afterwards: Completes the result while the sandbox is still there, e.g. says where a file departs from the
             reference.
 
@@ -132,6 +137,12 @@ def grade_source(
             unnamed=frozenset(name for name in asked if name not in text),
         )
         results, log = grading.run(chosen)
+        random = RandomOutcome()
+        if grading.secret and not cases and passed(results):
+            if scenarios is None:
+                seed = secret_inputs.seed_of(RANDOM)
+                scenarios = stack.enter_context(closing(RandomScenarios(box, challenge, seed)))
+            random = _random(scenarios, box, challenge, source, results)
         result = _judged(
             *(challenge, raw, filename, results, states),
             environment_of(box.versions, device, box.layers),
@@ -139,7 +150,9 @@ def grade_source(
             notices=(*((box.notice,) if box.notice else ()), *left_out_notice(handed.left_out)),
             left_out=handed.left_out,
             log=log,
-            secrets=secret_inputs.seeds,
+            secrets=secret_inputs.seeds
+            | ({RANDOM: scenarios.seed} if scenarios and random.run else {}),
+            random=random,
         )
         return _in_cells(afterwards(box, golden, result) if afterwards else result, handed)
 
@@ -174,6 +187,24 @@ def _in_cells(result: Result, handed: HandedIn) -> Result:
 def _states(challenge: Challenge, text: str) -> dict[str, str]:
     """Return what the text shows of each bug and decoy; nothing for a file that was not made from the starter."""
     return entry_status(challenge, text) if descends(challenge, text) else {}
+
+
+def _random(
+    scenarios: RandomScenarios,
+    sandbox: Sandbox,
+    challenge: Challenge,
+    source: bytes,
+    results: Sequence[CaseResult],
+) -> RandomOutcome:
+    """Ask random scenarios of a file that passed everything else; an error of ours is no failure of the file."""
+    if not scenarios.there:
+        return RandomOutcome()
+    seconds = SHARE * sum(result.seconds for result in results)
+    try:
+        with SubmissionRunner(sandbox, challenge, source) as runner:
+            return judge_scenarios(scenarios, runner, seconds)
+    except Exception as error:
+        return RandomOutcome(unjudged_because=f"{type(error).__name__}: {error}")
 
 
 def _judged(

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from grader.judge.fault_dictionary import OutputSketch
 
 SCHEMA = "kvdojo/result/v1"
+RANDOM_POINTS = (
+    2  # that a failing random scenario costs: all or nothing, for how many fail depends on luck
+)
 ENDS = ("raised", "timeout", "memory", "crashed", "blocked", "missing")  # a run without an answer
 
 
@@ -190,6 +193,43 @@ class CaseResult:
 
 
 @dataclass(frozen=True)
+class RandomOutcome:
+    """What random scenarios found: so many were run, and `failed` is 1 where the last of them failed.
+
+    `smallest` is the failing case made small, as `kvdojo case add` takes it, and `cause` what was wrong in it.
+    `unjudged_because` says what on our side kept them from being run.
+    """
+
+    run: int = 0
+    failed: int = 0
+    smallest: Mapping[str, Any] | None = None
+    cause: Cause | None = None
+    unjudged_because: str | None = None
+
+    @property
+    def case(self) -> CaseResult | None:
+        """The failing scenario as a failing case, for those who show it; None where nothing failed."""
+        if self.smallest is None or not self.failed:
+            return None
+        told = self.cause or Cause(
+            "wrong_value", "The file and the reference answer it differently."
+        )
+        return CaseResult(
+            *(self.smallest["id"], self.smallest["title"], "failed", 0, 0, 0.0, told),
+            why=self.smallest["why"],
+        )
+
+    def document(self) -> dict[str, Any]:
+        """Return it as it stands in a result document."""
+        return {"run": self.run, "failed": self.failed, "smallest": self.smallest}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Read it back; what was wrong in the failing case stands in no document."""
+        return cls(document["run"], document["failed"], document["smallest"])
+
+
+@dataclass(frozen=True)
 class BugStatus:
     """What is known of one bug: fixed, present, changed or unknown; `evidence` says why, where that is in doubt."""
 
@@ -222,6 +262,7 @@ class Result:
     log: str = ""
     decoys: tuple[BugStatus, ...] = ()
     secrets: Mapping[str, Any] = field(default_factory=dict)
+    random: RandomOutcome = RandomOutcome()
 
     @classmethod
     def of_cases(
@@ -235,22 +276,25 @@ class Result:
         seconds: float = 0.0,
         bugs: Iterable[BugStatus] = (),
         decoys: Iterable[BugStatus] = (),
+        random: RandomOutcome = RandomOutcome(),
         **known: Any,
     ) -> Self:
-        """Return the result that these cases make: verdict and marks follow from them and from nothing else."""
+        """Return the result that these cases and random scenarios make: verdict and marks follow from nothing else."""
         cases = tuple(cases)
+        lost = RANDOM_POINTS * random.failed
         return cls(
             challenge=challenge,
             file=file,
             sha256=sha256,
-            verdict=verdict_of(cases),
-            score=sum(case.points for case in cases),
+            verdict=verdict_of(cases, random),
+            score=max(0, sum(case.points for case in cases) - lost),
             max_score=sum(case.max_points for case in cases),
             seconds=seconds,
             cases=cases,
             bugs=tuple(bugs),
             environment=environment,
             decoys=tuple(decoys),
+            random=random,
             **known,
         )
 
@@ -280,6 +324,7 @@ class Result:
             "max_score": self.max_score,
             "seconds": round(self.seconds, 3),
             "cases": [case.document() for case in self.cases],
+            "random": self.random.document(),
             "bugs": [{"id": b.id, "title": b.title, "status": b.status} for b in self.bugs],
             "environment": dict(self.environment),
         }
@@ -299,6 +344,9 @@ class Result:
             cases=tuple(map(CaseResult.from_document, document["cases"])),
             bugs=tuple(BugStatus(**bug) for bug in document["bugs"]),
             environment=document["environment"],
+            random=RandomOutcome.from_document(document["random"])
+            if "random" in document
+            else RandomOutcome(),
         )
 
     @property
@@ -311,7 +359,8 @@ class Result:
         """Marks reached over those that could be reached: what could not be judged takes none away."""
         judged = [case for case in self.cases if case.status in ("passed", "failed")]
         most = sum(case.max_points for case in judged)
-        return sum(case.points for case in judged) / most if most else 0.0
+        points = sum(case.points for case in judged) - RANDOM_POINTS * self.random.failed
+        return max(0.0, points / most) if most else 0.0
 
     @property
     def isolation(self) -> tuple[str, ...]:
@@ -331,12 +380,12 @@ def environment_of(
     return {**found, "device": device, "isolation": list(isolation)}
 
 
-def verdict_of(cases: Sequence[CaseResult]) -> str:
-    """Failed if any case failed, error if any could not be judged, passed if at least one scenario is right."""
+def verdict_of(cases: Sequence[CaseResult], random: RandomOutcome | None = None) -> str:
+    """Failed if anything failed, error if anything could not be judged, passed if at least one scenario is right."""
     states = [case.status for case in cases]
-    if "failed" in states:
+    if "failed" in states or (random and random.failed):
         return "failed"
-    if "error" in states or "passed" not in states:
+    if "error" in states or "passed" not in states or (random and random.unjudged_because):
         return "error"
     return "passed"
 

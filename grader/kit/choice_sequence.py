@@ -39,6 +39,17 @@ class ChoiceSequence:
         rest = iter(choices)
         return cls(lambda n: min(next(rest, 0), n - 1))
 
+    @classmethod
+    def varied(cls, choices: Sequence[int], seed: int | str, one_in: int) -> ChoiceSequence:
+        """Return these choices with one in so many drawn anew from a seed, and so are all behind their end."""
+        rest, draw = iter(choices), random.Random(str(seed)).random
+
+        def below(n: int) -> int:
+            known, other, anew = next(rest, None), int(draw() * n), draw() * one_in < 1
+            return other if known is None or anew else min(known, n - 1)
+
+        return cls(below)
+
     def below(self, n: int) -> int:
         """Return a number from 0 up to but excluding `n`."""
         choice = self._below(n)

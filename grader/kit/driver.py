@@ -9,10 +9,11 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
-from grader.kit.declare import Source, Verb
+from grader.kit.declare import Source, Verb, recall
 from grader.kit.kinds import (
     REQUIRED,
     Parameter,
@@ -37,6 +38,53 @@ CASE_NAMES = ("draw", "given", "named", "saved")  # what a source asks its `case
 RANDOM_DTYPES = ("float32", "bfloat16", "float16")  # not float64: a brief may allow float32 inside
 
 
+@dataclass(frozen=True)
+class RandomScenarios:
+    """What random scenarios may ask, as the class `RandomScenarios` of a driver says; all of it may be left out:
+
+        class RandomScenarios:
+            verbs = ("forward",)             # by default all that look no helper up and are not `often=0`
+            steps = (1, 6)                   # fewest and most
+            raises = ("ValueError",)         # how the brief says that calls are refused
+
+            def asked(case): ...             # False for a case that the brief leaves open; it is never asked
+            def amended(case, choose): ...   # other sizes or steps, for what ranges cannot say
+
+    A case is a dictionary with `setup`, `dtype`, `seed` and `steps`, as in `cases.json`.
+    """
+
+    verbs: tuple[str, ...]
+    steps: tuple[int, int] = (1, 6)
+    raises: tuple[str, ...] = ("ValueError",)
+    asked: Callable[[Any], Any] = lambda _case: True
+    amended: Callable[[Any, Any], Any] = lambda case, _choose: case
+
+    @classmethod
+    def of(cls, stated: type, driver: Driver) -> RandomScenarios:
+        """Read the class of a driver; DriverError where it says what it cannot."""
+        said = {name: item for name, item in vars(stated).items() if name[:1] != "_"}
+        if unknown := said.keys() - cls.__annotations__.keys():
+            near = did_you_mean(min(unknown), cls.__annotations__)
+            raise mistake(
+                f"`RandomScenarios` says `{min(unknown)}`, which means nothing{near}", stated
+            )
+        verbs = said.setdefault(
+            "verbs",
+            tuple(
+                name
+                for name, item in driver.verbs.items()
+                if name != "create" and item.often and not driver.helpers(item)
+            ),
+        )
+        for name in verbs:
+            if name not in driver.verbs:
+                raise mistake(
+                    f"`RandomScenarios` names `{name}`, which is no verb{did_you_mean(name, driver.verbs)}",
+                    stated,
+                )
+        return cls(**{**said, "verbs": tuple(verbs)})
+
+
 class Driver:
     """The verbs, sources and sizes of a driver's module."""
 
@@ -45,6 +93,8 @@ class Driver:
         self.verbs = {name: item for name, item in scope.items() if isinstance(item, Verb)}
         for name, item in self.verbs.items():
             item.bind(name, scope)
+        if any(item.recalled for item in self.verbs.values()):
+            self.verbs["recall"] = recall
 
     @cached_property
     def setup(self) -> dict[str, Parameter]:
@@ -73,8 +123,16 @@ class Driver:
             names |= {item.name, *(f"{item.name}.{part}" for part in parts)}
         return names
 
+    @cached_property
+    def random(self) -> RandomScenarios | None:
+        """How random scenarios are drawn, from the class `RandomScenarios`; None where a driver has none."""
+        stated = self.scope.get("RandomScenarios")
+        return RandomScenarios.of(stated, self) if isinstance(stated, type) else None
+
     def helpers(self, verb: Verb) -> list[str]:
         """Return the names with an underscore that a verb looks up, a helper's own or those in its function's text."""
+        if verb.function is recall.function:
+            return []
         return list(verb.uses) or self._private.get(verb.function.__code__.co_firstlineno, [])
 
     def all_helpers(self) -> list[str]:
@@ -88,6 +146,7 @@ class Driver:
         try:
             for part in (self._names, self._setup, self._sources, self._verbs):
                 part()
+            _ = self.random
         except DriverError as error:
             if error.line is None and error.within:
                 error.line = next(line for name, line, _ in self._bound() if name == error.within)

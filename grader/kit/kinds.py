@@ -29,7 +29,35 @@ DTYPES = ("int32", "int64", "float32", "float16", "bfloat16", "float64", "bool")
 LONGEST_NAME = 40  # characters of a name that a step saves under
 LONGEST_VALUES = 64  # items of a stated list of numbers
 FEW = 40  # random sizes stay below, but for one large one, so that a case stays quick
-EDGES = (0, 1, 2, 3, 5, 7, 8, 11, 15, 16, 17, 31, 32, 33, 64, 65, 128, 129, 257)
+EDGES = (
+    0,
+    1,
+    2,
+    3,
+    5,
+    7,
+    8,
+    9,
+    11,
+    13,
+    15,
+    16,
+    17,
+    19,
+    31,
+    32,
+    33,
+    47,
+    63,
+    64,
+    65,
+    97,
+    127,
+    128,
+    129,
+    257,
+    513,
+)
 FACTORS = (1.0, 0.0, -1.0, 0.25, 0.7, 3.0)
 
 

@@ -36,8 +36,9 @@ class WorkError(KvdojoError):
 class WorkFolder:
     """One work folder and its state.
 
-    The file was planted from a `preset`, or from a `seed` and a number of bugs (`count`); `hints` are the levels of
-    hints seen, by bug.
+    The file was planted from a `preset`, or from a `seed` and a number of bugs (`count`), or with `count` generated
+    bugs of a `level`, drawn by `fresh` from the set with the digest `generated`.  `hints` are the levels of hints seen,
+    by bug.
     """
 
     folder: Path
@@ -47,6 +48,9 @@ class WorkFolder:
     seed: int | None = None
     count: int | None = None
     hints: Mapping[str, int] = field(default_factory=dict)
+    fresh: int | None = None
+    level: str | None = None
+    generated: str = ""
 
     @property
     def path(self) -> Path:
@@ -60,11 +64,12 @@ class WorkFolder:
 
     def save(self) -> None:
         """Write the state; raises WorkError."""
-        how: dict[str, Any] = (
-            {"seed": self.seed, "bugs": self.count}
-            if self.preset is None
-            else {"preset": self.preset}
-        )
+        how: dict[str, Any] = {"preset": self.preset}
+        if self.fresh is not None:
+            how = {"fresh": self.fresh, "bugs": self.count, "generated": self.generated}
+            how |= {"level": self.level} if self.level else {}
+        elif self.preset is None:
+            how = {"seed": self.seed, "bugs": self.count}
         document = {
             "schema": SCHEMA,
             "challenge": self.challenge,
@@ -173,10 +178,26 @@ def _work(folder: Path, document: Mapping[str, Any]) -> WorkFolder:
     challenge = _text(document, "challenge")
     if "preset" in document:
         return WorkFolder(folder, challenge, file, preset=_text(document, "preset"), hints=hints)
+    if "fresh" in document:
+        return _fresh(folder, challenge, file, document, hints)
     seed, count = document.get("seed"), document.get("bugs")
     if not _is_count(seed) or not _is_count(count):
         raise ValueError("it names neither a `preset` nor a `seed` and a number of `bugs`")
     return WorkFolder(folder, challenge, file, None, seed, count, hints)
+
+
+def _fresh(
+    folder: Path, challenge: str, file: str, document: Mapping[str, Any], hints: Mapping[str, int]
+) -> WorkFolder:
+    """Build the state of a file with generated bugs; raises ValueError."""
+    fresh, count, level = document.get("fresh"), document.get("bugs"), document.get("level")
+    if not _is_count(fresh) or not _is_count(count) or not isinstance(level, str | None):
+        raise ValueError("`fresh` and `bugs` must be numbers, and `level` a text")
+    generated = _text(document, "generated")
+    return WorkFolder(
+        *(folder, challenge, file, None, None, count, hints),
+        fresh=fresh, level=level, generated=generated,
+    )  # fmt: skip
 
 
 def _text(document: Mapping[str, Any], key: str) -> str:

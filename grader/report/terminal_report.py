@@ -7,6 +7,7 @@ name is half the answer. All text that may come from a submission goes through `
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,13 @@ from rich.text import Text
 
 from grader.ground.display import escape_for_display, escape_lines
 from grader.ground.invocation import command_line
-from grader.judge.result import CaseResult, Result, most_informative_first, redacted
+from grader.judge.result import (
+    CaseResult,
+    RandomOutcome,
+    Result,
+    most_informative_first,
+    redacted,
+)
 from grader.report.bug_status_lines import PLAIN, UNICODE, Line, Symbols, bug_lines, decoy_lines
 from grader.report.case_details import STYLES, cause_of, details, heading, line
 from grader.report.phrases import count
@@ -49,6 +56,7 @@ def render(
         page.bug_status(bug_lines(result.bugs, planted, levels or {}, page.marks))
         page.bug_status(decoy_lines(result.decoys, decoys, page.marks))
     page.failures(result)
+    page.random(result.random)
     page.skipped([case for case in result.cases if case.status == "skipped"])
     page.passed([case for case in result.cases if case.status == "passed"])
     page.log(result.log)
@@ -122,6 +130,21 @@ class _Page:
         for part in parts:
             self.console.print(part)
 
+    def random(self, random: RandomOutcome) -> None:
+        """Show the random scenario that failed, as a case; its steps are what `case add` takes."""
+        case = random.case
+        if case is None or random.smallest is None:
+            return
+        self.console.print()
+        self.console.print(heading(case, self.marks))
+        self._all(details(case))
+        setup, dtype = json.dumps(random.smallest["setup"]), random.smallest["dtype"]
+        self._line(f"setup {setup}, {dtype}, seed {random.smallest['seed']}", 4, "dim")
+        for step in random.smallest["steps"]:
+            self._line(json.dumps(step), 4, "dim")
+        told = "Every case passed; random scenarios ask what no case asks, and end at the first failure."
+        self._line(f"{told} It was number {random.run}.", 4, "dim")
+
     def skipped(self, cases: Collection[CaseResult]) -> None:
         """Group the skipped cases by reason: one missing helper skips several."""
         reasons: dict[str, list[str]] = {}
@@ -158,7 +181,9 @@ class _Page:
         """Say what to do next; `total` is given where only some of so many cases were run."""
         self.console.print()
         if result.verdict == "passed":
-            all_pass = "All cases pass." if total is None else self._some(result, total)
+            drawn = result.random.run
+            more = f" So do {count(drawn, 'random scenario')}." if drawn else ""
+            all_pass = f"All cases pass.{more}" if total is None else self._some(result, total)
             self._line(all_pass, style="bold green" if total is None else "bold")
         elif _never_loaded(result):
             self._line("Next: mend this, and grade again; no case was run.", style="dim")

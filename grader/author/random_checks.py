@@ -1,0 +1,156 @@
+"""What random scenarios do to files that are known to be right, and to those that are known to be wrong.
+
+No right file may be refused: the reference, it with each decoy, and the files of `tests/correct`.  A scenario that
+several of them fail asks what the brief leaves open, and is named as the small case it shrinks to.  How many bugs are
+refused is told and fails nothing: bugs are for the cases, which find them every time.
+
+The survey finds which scenarios refuse the most wrong files; recorded, they are the first that a grading runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grader.author.wrong_variants import bug_ids, decoy_ids, planted, trivial_solution
+from grader.content import Challenge
+from grader.judge.random_scenarios import (
+    RandomScenarios,
+    Scenario,
+    case_document,
+    pool_digest,
+    smallest,
+)
+from grader.judge.worker_reuse import SubmissionRunner
+from grader.sandbox import Sandbox
+
+HONEST = 24  # scenarios that every right file is asked
+SEEDS = (1, 2, 3)
+BUGGY = 16  # scenarios that a bug is asked on each seed, up to the first that refuses it
+CANDIDATES, POOL = 120, 48
+ENOUGH = 2  # scenarios of the pool that refuse a wrong file, before others of it come first
+Faults = Iterator[tuple[str, str]]
+
+
+@dataclass
+class RandomReport:
+    """How many bugs were refused on each seed, of how many; `faults` name what right files failed."""
+
+    bugs: int = 0
+    refused: list[int] = field(default_factory=list)
+    faults: list[tuple[str, str]] = field(default_factory=list)
+
+
+def random_report(sandbox: Sandbox, challenge: Challenge) -> RandomReport | None:
+    """Run random scenarios on all that is known to be right or wrong; None where the driver draws none."""
+    with closing(RandomScenarios(sandbox, challenge, SEEDS[0])) as scenarios:
+        if not scenarios.there:
+            return None
+        found = RandomReport(faults=list(_refused_right_files(scenarios)))
+    bugs = {name: planted(challenge, name) for name in bug_ids(challenge)}
+    found.bugs = len(bugs)
+    for seed in SEEDS:
+        with closing(RandomScenarios(sandbox, challenge, seed)) as scenarios:
+            refused = [_first_failure(scenarios, source, BUGGY) for source in bugs.values()]
+        found.refused.append(sum(failed is not None for failed in refused))
+    return found
+
+
+def right_files(challenge: Challenge) -> dict[str, bytes]:
+    """Return what is known to be right, by name."""
+    folder = challenge.root / "tests" / "correct" / challenge.id
+    files: dict[str, bytes] = {"the reference": challenge.reference.read_bytes()}
+    files |= {name: planted(challenge, name) for name in decoy_ids(challenge)}
+    suffix = Path(challenge.file).suffix
+    return files | {path.name: path.read_bytes() for path in sorted(folder.glob(f"*{suffix}"))}
+
+
+def _refused_right_files(scenarios: RandomScenarios) -> Faults:
+    wrong: dict[int, list[str]] = {}
+    files = right_files(scenarios.challenge)
+    for name, source in files.items():
+        with SubmissionRunner(scenarios.sandbox, scenarios.challenge, source) as runner:
+            for index in range(HONEST):
+                scenario = scenarios[index]
+                if runner.run(scenario.case, scenario.golden).status != "passed":
+                    wrong.setdefault(index, []).append(name)
+    for index, names in wrong.items():
+        with SubmissionRunner(scenarios.sandbox, scenarios.challenge, files[names[0]]) as runner:
+            failed = runner.run(scenarios[index].case, scenarios[index].golden)
+            if failed.status != "failed":
+                continue
+            case, cause = smallest(scenarios, runner, scenarios[index], failed)
+        told = json.dumps(case_document(case))
+        why = cause.rationale if cause else ""
+        yield (
+            names[0],
+            f"is right, and random scenario {index} refuses {', '.join(names)} ({why}); let"
+            f" `RandomScenarios.asked` leave it out, or mend brief or file: {told}",
+        )
+
+
+def _first_failure(scenarios: RandomScenarios, source: bytes, count: int) -> int | None:
+    with SubmissionRunner(scenarios.sandbox, scenarios.challenge, source) as runner:
+        for index in range(count):
+            scenario = scenarios[index]
+            if runner.run(scenario.case, scenario.golden).status == "failed":
+                return index
+    return None
+
+
+def surveyed(
+    sandbox: Sandbox, challenge: Challenge, progress: Callable[[int, int], None] | None = None
+) -> bytes | None:
+    """Return the text of `recorded/scenarios.json`; None where the driver draws no random scenarios.
+
+    Candidates are run on every bug and every trivial solution.  First come those that refuse files which few others
+    refuse: each wrong file is to be refused by `ENOUGH` scenarios before one is taken for the sake of another.
+    """
+    with closing(RandomScenarios(sandbox, challenge, seed=0, pool=())) as scenarios:
+        if not scenarios.there:
+            return None
+        wrong = {name: planted(challenge, name) for name in bug_ids(challenge)}
+        wrong |= {name: trivial_solution(challenge, name) for name in challenge.trivial_solutions}
+        candidates = [scenarios[index] for index in range(CANDIDATES)]
+        kills: dict[int, set[str]] = {index: set() for index in range(CANDIDATES)}
+        for number, (name, source) in enumerate(wrong.items()):
+            with SubmissionRunner(sandbox, challenge, source) as runner:
+                for index, item in enumerate(candidates):
+                    if runner.run(item.case, item.golden).status == "failed":
+                        kills[index].add(name)
+            if progress:
+                progress(number + 1, len(wrong))
+        order = ranked(kills)[:POOL]
+    return pool_bytes(challenge, [candidates[index] for index in order])
+
+
+def ranked(kills: Mapping[int, set[str]]) -> list[int]:
+    """Order scenarios so that the first ones between them refuse as many wrong files as possible, each `ENOUGH` times.
+
+    A scenario that refuses nothing new is worth the number of those it refuses, and less than any that does.
+    """
+    left, order = dict(kills), list[int]()
+    times: dict[str, int] = {}
+    while left:
+
+        def worth(index: int) -> tuple[float, int, int]:
+            names = kills[index]
+            new = sum(2.0 ** -times.get(name, 0) for name in names if times.get(name, 0) < ENOUGH)
+            return new, len(names), -index
+
+        best = max(left, key=worth)
+        order.append(best)
+        for name in left.pop(best):
+            times[name] = times.get(name, 0) + 1
+    return order
+
+
+def pool_bytes(challenge: Challenge, chosen: list[Scenario]) -> bytes:
+    """Return the text of a pool; equal pools give equal bytes."""
+    document = {"made_from": pool_digest(challenge), "choices": [list(s.choices) for s in chosen]}
+    head = json.dumps(document["made_from"])
+    lines = ",\n".join("  " + json.dumps(choices) for choices in document["choices"])
+    return f'{{\n "made_from": {head},\n "choices": [\n{lines}\n ]\n}}\n'.encode()

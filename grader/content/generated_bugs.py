@@ -1,0 +1,173 @@
+"""The generated bugs of a challenge: read from `recorded/generated.json`, drawn by a number, added to the others.
+
+    {"schema": "kvdojo/generated/v1",
+     "reference": "0c3f...",             digest of the reference's text that the edits belong to
+     "cases": "91ab...",                 digest of the cases that judged them
+     "proposed": 177, "dropped": {"no case refuses it": 24, ...},
+     "apart": [["g-1f...", "g-77..."]],  pairs that undo each other
+     "bugs": [{"id": "g-1f...", "edits": [...], "witnesses": [...], "score": 0.41, "level": "medium", ...}]}
+
+They are bugs like those of `bugs.json` in all but this: nobody wrote them, and a challenge holds only those that were
+drawn for a file.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
+
+from grader.content.catalogue import Challenge
+from grader.content.content_errors import ContentError
+from grader.content.entries import Bug, bug_of
+from grader.content.jsonfile import read_json
+from grader.content.planting import PlantError, line_span
+from grader.ground.invocation import command_line
+
+SCHEMA = "kvdojo/generated/v1"
+LEVELS = ("easy", "medium", "hard")
+PREFIX = "g-"  # of the ids of generated bugs
+OVERLAP = "they edit the same lines"
+
+
+@dataclass(frozen=True)
+class GeneratedBug:
+    """A generated bug, its difficulty between 0 and 1, its level, and the operators that made it."""
+
+    bug: Bug
+    score: float
+    level: str
+    operators: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GeneratedBugs:
+    """All generated bugs of a challenge, by id, and what the survey found; `digest` names this very set."""
+
+    bugs: Mapping[str, GeneratedBug]
+    cases: str
+    proposed: int
+    dropped: Mapping[str, int]
+    digest: str
+
+
+def text_digest(text: str) -> str:
+    """Return the digest of a text that recorded files carry."""
+    return sha256(text.encode()).hexdigest()[:32]
+
+
+def read_generated(challenge: Challenge) -> GeneratedBugs:
+    """Return the generated bugs; raises ContentError where none are recorded, or those of another reference."""
+    path, again = challenge.generated, command_line("check", challenge.id, "--generate")
+    if not path.exists():
+        raise ContentError(f"{challenge.id!r} has no generated bugs; `{again}` makes some")
+    document = read_json(path)
+    try:
+        if document["schema"] != SCHEMA:
+            raise ValueError(f"its schema is {document['schema']!r}")
+        if document["reference"] != text_digest(challenge.reference_text):
+            raise ContentError(
+                f"{path}: belongs to another {challenge.reference.name}; run `{again}`"
+            )
+        apart = [(str(one), str(other)) for one, other in document["apart"]]
+        found = [_generated_bug(challenge, entry, apart) for entry in document["bugs"]]
+        return GeneratedBugs(
+            {entry.bug.id: entry for entry in found},
+            str(document["cases"]),
+            int(document["proposed"]),
+            dict(document["dropped"]),
+            text_digest(path.read_text("utf-8")),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        text = f"{type(error).__name__}: {error}"
+        raise ContentError(f"{path}: is not what was recorded ({text}); run `{again}`") from None
+
+
+def _generated_bug(
+    challenge: Challenge, entry: Mapping[str, Any], apart: Sequence[tuple[str, str]]
+) -> GeneratedBug:
+    bug = bug_of(challenge.generated, {**entry, "kind": "bug", "sources": ()})
+    if not bug.id.startswith(PREFIX) or entry["level"] not in LEVELS:
+        raise ValueError(f"{bug.id!r} is no generated bug, or of an unknown level")
+    if not bug.edits:
+        raise ValueError(f"{bug.id!r} edits nothing")
+    try:
+        _lines(challenge, bug)
+    except PlantError as error:
+        raise ValueError(str(error)) from None
+    others = {b if a == bug.id else a for a, b in apart if bug.id in (a, b)}
+    return GeneratedBug(
+        replace(
+            bug,
+            witnesses=tuple(map(str, entry["witnesses"])),
+            excludes=dict.fromkeys(sorted(others), "they undo each other"),
+        ),
+        float(entry["score"]),
+        entry["level"],
+        tuple(map(str, entry["operators"])),
+    )
+
+
+def with_generated(challenge: Challenge, bugs: Collection[Bug]) -> Challenge:
+    """Return the challenge with some generated bugs behind its own; entries that touch one line exclude each other."""
+    made = copy(challenge)  # with all that was read already, private cases among it
+    made.__dict__.pop("_known_bugs", None)
+    lines = {name: _lines(challenge, bug) for name, bug in challenge.bugs.items()}
+    known = dict(challenge.bugs)
+    for bug in bugs:
+        mine = _lines(challenge, bug)
+        close = {name: OVERLAP for name, theirs in lines.items() if mine & theirs}
+        known[bug.id] = replace(bug, excludes={**bug.excludes, **close})
+        lines[bug.id] = mine
+    made.__dict__["bugs"] = known
+    return made
+
+
+def draw_generated(
+    challenge: Challenge,
+    generated: GeneratedBugs,
+    seed: int,
+    count: int,
+    level: str | None = None,
+) -> tuple[list[str], list[str]]:
+    """Return the ids of `count` generated bugs and up to half as many decoys, drawn by a number.
+
+    No two of them edit one line, undo each other, or are caught by exactly the same cases, so that each one mended is
+    seen.  Raises PlantError when there are not so many.
+    """
+    names = [n for n, entry in generated.bugs.items() if level is None or entry.level == level]
+    draw = random.Random(sha256(f"fresh/{challenge.id}/{seed}".encode()).digest())
+    draw.shuffle(names)
+    picked: list[Bug] = []
+    taken: set[int] = set()
+    for name in names:
+        bug = generated.bugs[name].bug
+        mine = _lines(challenge, bug)
+        apart = any(bug.id in o.excludes or o.witnesses == bug.witnesses for o in picked)
+        if len(picked) < count and not mine & taken and not apart:
+            picked.append(bug)
+            taken |= mine
+    if len(picked) < count:
+        kind = f"{level} generated" if level else "generated"
+        raise PlantError(
+            f"only {len(picked)} {kind} bugs of {challenge.id!r} go together here, not {count}"
+        )
+    decoys = [bug for bug in challenge.bugs.values() if bug.kind == "decoy"]
+    extra: list[Bug] = []
+    for decoy in draw.sample(decoys, len(decoys)):
+        mine = _lines(challenge, decoy)
+        fits = not mine & taken and not any(
+            decoy.id in other.excludes or other.id in decoy.excludes for other in extra
+        )
+        if len(extra) < (count + 1) // 2 and fits:
+            extra.append(decoy)
+            taken |= mine
+    return sorted(bug.id for bug in picked), sorted(decoy.id for decoy in extra)
+
+
+def _lines(challenge: Challenge, bug: Bug) -> set[int]:
+    spans = (line_span(challenge.reference_text, edit) for edit in bug.edits)
+    return {line for span in spans for line in span}

@@ -1,0 +1,247 @@
+"""Random scenarios: cases that nobody has written, drawn from a secret seed and settled by the reference.
+
+Published cases can be fitted to, and no list of cases is as large as the world.  So a file that passed everything else
+is asked whole scripts that the driver's verbs allow (`kit.scenarios`): any sizes, values, layouts, orders of calls and
+refused arguments.  Case i depends on the seed and on i alone; for a class all are drawn and settled once.
+
+Which are run: as many as fit into a share of the time that the file's own cases took, those first that `kvdojo check
+--record` has seen to refuse the most wrong files (`recorded/scenarios.json`, as choices; their numbers are secret and
+some of the choices are drawn anew), and every fourth of them wholly new.  The first failure ends it: it is made small
+and shown as an ordinary case.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any
+
+from grader.content import Case, Challenge, ContentError
+from grader.content.driver_loading import load_driver
+from grader.judge.golden import CaseGolden
+from grader.judge.result import CaseResult, Cause, RandomOutcome
+from grader.judge.secret_inputs import derived
+from grader.judge.settle import NotSettled, Settled, Settler
+from grader.judge.shrink import fewer_items, smaller_choices
+from grader.judge.worker_reuse import SubmissionRunner
+from grader.kit import VERSION
+from grader.kit.choice_sequence import ChoiceSequence
+from grader.kit.mistakes import DriverError
+from grader.kit.scenarios import random_case
+from grader.sandbox import Sandbox
+
+NAME = "random scenarios"  # their seed in a run, beside those of cases; no case can have this id
+POOL_FILE = "scenarios.json"
+LEAST, MOST = 8, 60  # cases that are run
+SLOW_SECONDS = (
+    20.0  # after so much time even the least number is given up: a slow file is not a wrong one
+)
+SHARE = 0.5  # of the time that the file's own cases took
+SHRINK_SECONDS = 2.5
+KEEP_ANEW = 12  # of the choices of a recorded scenario one in so many is drawn anew
+FRESH = 4  # one scenario in so many is wholly new
+TRIES = 40  # candidates that are drawn for one that the reference settles
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A settled random case, and the choices that make it."""
+
+    case: Case
+    golden: CaseGolden
+    choices: tuple[int, ...]
+
+
+@dataclass
+class RandomScenarios:
+    """The random scenarios of one run, over a file or a class; several threads may ask.
+
+    `pool` are choices that come first, most telling first; by default those that were recorded.
+    """
+
+    sandbox: Sandbox
+    challenge: Challenge
+    seed: int
+    pool: Sequence[Sequence[int]] | None = None
+    _settler: Settler = field(init=False)
+    _made: list[Scenario] = field(default_factory=list)
+    _lock: Any = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._settler = Settler(self.sandbox, self.challenge)
+        if self.pool is None:
+            self.pool = recorded_pool(self.challenge)
+
+    @property
+    def there(self) -> bool:
+        """Whether the driver says how random scenarios are drawn."""
+        return load_driver(self.challenge).driver.random is not None
+
+    def close(self) -> None:
+        """End the worker of the reference, if there is one."""
+        self._settler.close()
+
+    def __getitem__(self, index: int) -> Scenario:
+        """Return scenario `index`; raises IndexError where the reference settles none, and SandboxError."""
+        with self._lock:
+            while len(self._made) <= index:
+                self._made.append(self._settled(len(self._made)))
+            return self._made[index]
+
+    def made(self, choices: Sequence[int], seed: int) -> Scenario:
+        """Return the scenario of these choices; raises NotSettled."""
+        choose = ChoiceSequence.replayed(choices)
+        case = drawn_case(self.challenge, choose, seed)
+        return self.settled(case, choose.taken)
+
+    def settled(self, case: Case, choices: Sequence[int] = ()) -> Scenario:
+        """Settle a case; raises NotSettled."""
+        with self._lock:
+            found = self._settler.settle(case)
+        return Scenario(found.case, found.golden, tuple(choices))
+
+    def _settled(self, index: int) -> Scenario:
+        for attempt in range(TRIES):
+            seed = derived(self.seed, f"{index} {attempt}")
+            choose = self._choices(index, seed)
+            try:
+                case = drawn_case(self.challenge, choose, seed)
+                found: Settled = self._settler.settle(case)
+            except NotSettled:
+                continue
+            return Scenario(found.case, found.golden, tuple(choose.taken))
+        raise IndexError("the reference settles none of the scenarios that are drawn")
+
+    def _choices(self, index: int, seed: int) -> ChoiceSequence:
+        if self.pool and index % FRESH != FRESH - 1:
+            place = index - index // FRESH
+            known = self.pool[place % len(self.pool)]
+            return ChoiceSequence.varied(known, f"{seed}/choices", KEEP_ANEW)
+        return ChoiceSequence.seeded(f"{seed}/choices")
+
+
+def drawn_case(challenge: Challenge, choose: ChoiceSequence, seed: int) -> Case:
+    """Return the case that these choices make; raises NotSettled for one that the brief leaves open."""
+    driver = load_driver(challenge).driver
+    try:
+        document = random_case(driver, choose, seed)
+    except DriverError as error:  # no legal sizes among those that these choices make
+        raise NotSettled(error.message) from None
+    if driver.random and not driver.random.asked(document):
+        raise NotSettled("the brief leaves it open")
+    return case_from(document)
+
+
+def case_from(document: Any) -> Case:
+    """Return a case of what was drawn: setup, dtype, seed and steps."""
+    steps = tuple(document["steps"])
+    verbs = ", ".join(dict.fromkeys(step["do"] for step in steps))[:80]
+    return Case(
+        id=f"random-{document['seed'] % 10**8:08}",
+        title=f"A random scenario: {verbs}",
+        why="Asks what no other case asks; the file and the reference answered differently.",
+        points=1,
+        kind="scenario",
+        visibility="public",
+        tags=("random",),
+        setup=document["setup"],
+        seed=document["seed"],
+        dtype=document["dtype"],
+        steps=steps,
+    )
+
+
+def case_document(case: Case) -> dict[str, Any]:
+    """Return a case as `kvdojo case add` takes it."""
+    return {
+        "id": case.id,
+        "title": case.title,
+        "why": case.why,
+        "kind": case.kind,
+        "tags": list(case.tags),
+        "setup": dict(case.setup),
+        "seed": case.seed,
+        "dtype": case.dtype,
+        "steps": [dict(step) for step in case.steps],
+    }
+
+
+def judge_scenarios(
+    scenarios: RandomScenarios, runner: SubmissionRunner, seconds: float
+) -> RandomOutcome:
+    """Run scenarios on a file until the first failure or until the time is up; at least a few, whatever they take.
+
+    Raises SandboxError, GraderError or ContentError where our side fails.
+    """
+    spent, run = 0.0, 0
+    with ThreadPoolExecutor(
+        1
+    ) as ahead:  # the reference settles the next one while the file is asked
+        coming = ahead.submit(scenarios.__getitem__, 0)
+        while spent < (SLOW_SECONDS if run < LEAST else seconds) and run < MOST:
+            try:
+                scenario = coming.result()
+            except IndexError:
+                break
+            coming = ahead.submit(scenarios.__getitem__, run + 1)
+            result = runner.run(scenario.case, scenario.golden)
+            run, spent = run + 1, spent + result.seconds
+            if result.status == "failed":
+                case, cause = smallest(scenarios, runner, scenario, result)
+                return RandomOutcome(run, 1, case_document(case), cause)
+    return RandomOutcome(run)
+
+
+def smallest(
+    scenarios: RandomScenarios, runner: SubmissionRunner, found: Scenario, result: CaseResult
+) -> tuple[Case, Cause | None]:
+    """Make a failing scenario small; another failure on the way counts as this one."""
+    end = time.monotonic() + SHRINK_SECONDS
+    best, cause = found.case, result.cause
+
+    def still_fails(scenario: Scenario) -> bool:
+        nonlocal best, cause
+        again = runner.run(scenario.case, scenario.golden)
+        if again.status == "failed":
+            best, cause = scenario.case, again.cause
+        return again.status == "failed"
+
+    def choices_fail(choices: list[int]) -> list[int] | None:
+        try:
+            scenario = scenarios.made(choices, found.case.seed)
+        except (NotSettled, ContentError):
+            return None
+        return list(scenario.choices) if still_fails(scenario) else None
+
+    def steps_fail(steps: list[Any]) -> bool:
+        plain = [{key: said for key, said in step.items() if key != "raises"} for step in steps]
+        try:
+            return still_fails(scenarios.settled(replace(best, steps=tuple(plain))))
+        except (NotSettled, ContentError):
+            return False
+
+    if not (result.cause and result.cause.kind == "timeout"):  # each try would take as long
+        smaller_choices(found.choices, choices_fail, end - SHRINK_SECONDS / 3)
+        fewer_items(best.steps, steps_fail, end)
+    return best, cause
+
+
+def recorded_pool(challenge: Challenge) -> list[list[int]]:
+    """Return the choices that were recorded as the most telling first; none where they were made for another driver."""
+    path = challenge.recorded / POOL_FILE
+    try:
+        document = json.loads(path.read_bytes())
+        fits = document["made_from"] == pool_digest(challenge)
+        return [[int(x) for x in choices] for choices in document["choices"]] if fits else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def pool_digest(challenge: Challenge) -> str:
+    """Digest of what a recorded pool follows from: choices mean something else to another driver."""
+    return sha256(b"%d" % VERSION + challenge.driver).hexdigest()[:32]

@@ -1,0 +1,234 @@
+"""Random scenarios: the same from the same seed, settled by the reference, made small, shown as an ordinary case."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from grader.content import load_challenge
+from grader.content.casefile import read_case
+from grader.content.driver_loading import load_driver
+from grader.content.validation import load_schema, schema_errors
+from grader.ground.arrays import Array
+from grader.judge import grade_source, random_scenarios
+from grader.judge.random_scenarios import (
+    LEAST,
+    NAME,
+    RandomScenarios,
+    case_from,
+    judge_scenarios,
+)
+from grader.judge.replay import to_record
+from grader.judge.result import RANDOM_POINTS, RandomOutcome, Result
+from grader.judge.settle import NotSettled, Settler, tolerances_of
+from grader.judge.shrink import fewer_items, smaller_choices
+from grader.judge.worker_reuse import SubmissionRunner
+from grader.kit.choice_sequence import ChoiceSequence
+from grader.kit.scenarios import random_case
+from grader.sandbox import Sandbox
+
+CHALLENGE = "static_cache"
+WRAPPED = """
+
+_right = attention_with_kv_cache
+
+
+def attention_with_kv_cache(query, key, value, past=None, **options):
+    output, cache = _right(query, key, value, past, **options)
+    {change}
+    return output, cache
+"""
+
+
+@pytest.fixture
+def box(sandbox_for: Any) -> Sandbox:
+    return sandbox_for(CHALLENGE)
+
+
+def changed(change: str) -> bytes:
+    """The reference, with a line behind its answer."""
+    return (load_challenge(CHALLENGE).reference_text + WRAPPED.format(change=change)).encode()
+
+
+def outcome(box: Sandbox, source: bytes, seed: int = 1, seconds: float = 0.1) -> RandomOutcome:
+    challenge = load_challenge(CHALLENGE)
+    with (
+        closing(RandomScenarios(box, challenge, seed)) as scenarios,
+        SubmissionRunner(box, challenge, source) as runner,
+    ):
+        return judge_scenarios(scenarios, runner, seconds)
+
+
+def step(**said: Any) -> dict[str, Any]:
+    return {"do": "forward", **said}
+
+
+def case(*steps: dict[str, Any], **setup: Any) -> Any:
+    sizes = {"batch": 2, "query_heads": 2, "kv_heads": 1, "head_dim": 4, "capacity": 6, **setup}
+    return case_from({"setup": sizes, "dtype": "float32", "seed": 3, "steps": steps})
+
+
+def test_a_scenario_follows_from_the_seed_and_its_number_alone(box: Sandbox) -> None:
+    challenge = load_challenge(CHALLENGE)
+    with (
+        closing(RandomScenarios(box, challenge, 5)) as one,
+        closing(RandomScenarios(box, challenge, 5)) as two,
+        closing(RandomScenarios(box, challenge, 6)) as other,
+    ):
+        last = two[3]  # drawn first here
+        assert [one[i].case for i in range(4)][3] == last.case
+        assert one[3].golden.fingerprint == last.golden.fingerprint
+        assert other[3].case != last.case
+
+
+def test_the_reference_says_what_is_refused_and_what_builds_on_it_goes(box: Sandbox) -> None:
+    whole = case(
+        step(tokens=7, save="a"),
+        step(tokens=1, cache="a", save="b"),
+        step(tokens=2, save="c"),
+        step(tokens=1, spoil="query:half"),
+        step(tokens=1, cache="c", live="c"),
+        {"do": "recall"},
+    )
+    with Settler(box, load_challenge(CHALLENGE)) as settler:
+        found = settler.settle(whole)
+    told = [(s["do"], s.get("raises"), s.get("cache")) for s in found.case.steps]
+    assert told == [
+        ("forward", "ValueError", None),
+        ("forward", None, None),
+        ("forward", "ValueError", None),
+        ("forward", None, "c"),
+        ("recall", None, None),
+    ]
+    assert [right.raised for right in found.golden.steps[1:]] == [raised for _, raised, _ in told]
+
+
+def test_a_spoiled_call_that_is_as_good_as_a_plain_one_goes(box: Sandbox) -> None:
+    whole = case(step(tokens=1, spoil="past.0:deep", save="a"), step(tokens=1))
+    with Settler(box, load_challenge(CHALLENGE)) as settler:
+        assert [dict(s) for s in settler.settle(whole).case.steps] == [step(tokens=1)]
+
+
+def test_what_the_reference_does_not_settle_is_dropped(box: Sandbox, monkeypatch: Any) -> None:
+    nan = case(step(fill=[1, 2], tokens=1, regimes={"query": "huge"}), head_dim=4)
+    with Settler(box, load_challenge(CHALLENGE)) as settler:
+        monkeypatch.setattr(settler, "_raises", ("TypeError",))
+        with pytest.raises(NotSettled, match="raised ValueError"):
+            settler.settle(case(step(tokens=7)))
+        assert settler.settle(nan).case.steps, "the worker goes on after that"
+
+
+def test_a_large_number_hides_no_small_wrong_one() -> None:
+    exact = Array("float64", np.array([[1e4, 1e4], [1.0, 1.0]]))
+    native = Array("float32", exact.values + np.array([[1e-3, 0], [1e-7, 0]]))
+    allowed = tolerances_of(native, exact, exact)
+    assert allowed.shape == (2, 2)
+    assert allowed[0].min() > 1e-3
+    assert allowed[1].max() < 1e-4
+    half = tolerances_of(replace(native, dtype="float16"), exact, exact)
+    assert half[1].max() < 5e-3
+
+
+def test_the_reference_passes_and_a_document_says_how_many_were_run(box: Sandbox) -> None:
+    challenge = load_challenge(CHALLENGE)
+    result = grade_source(challenge, challenge.reference_text.encode(), sandbox=box)
+    assert result.verdict == "passed"
+    assert result.random.run >= LEAST
+    document = to_record(result)
+    assert document["random"] == {"run": result.random.run, "failed": 0, "smallest": None}
+    assert document["replay"]["seeds"][NAME] == result.secrets[NAME]
+    assert not schema_errors(document, load_schema("result-v1"), "")
+    assert Result.from_document(result.document()).random == RandomOutcome(result.random.run)
+
+
+def test_a_wrong_file_is_refused_with_a_small_case(box: Sandbox, monkeypatch: Any) -> None:
+    monkeypatch.setattr(random_scenarios, "SHRINK_SECONDS", 60)  # however slow the machine is
+    source = changed("output = output * (query.shape[2] != 13)")
+    found = outcome(box, source, seconds=60)
+    assert found.failed == 1
+    assert found.smallest is not None
+    assert len(found.smallest["steps"]) == 1
+    assert found.smallest["steps"][0]["tokens"] == 13
+    again = outcome(box, source, seconds=60)
+    assert (again.run, again.smallest) == (found.run, found.smallest), "replayed"
+
+
+def test_a_failure_is_taken_by_case_add_as_it_is(box: Sandbox, tmp_path: Path) -> None:
+    source = changed("output = output * (query.shape[2] != 13)")
+    found = outcome(box, source, seconds=60)
+    challenge = load_challenge(CHALLENGE)
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(found.smallest))
+    _, taken = read_case(path, challenge, challenge.cases)
+    with Settler(box, challenge) as settler, SubmissionRunner(box, challenge, source) as runner:
+        assert runner.run(taken, settler.expect(taken)).status == "failed"
+    with Settler(box, challenge) as settler:
+        right = challenge.reference_text.encode()
+        with SubmissionRunner(box, challenge, right) as runner:
+            assert runner.run(taken, settler.expect(taken)).status == "passed"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "import os; os._exit(0) if query.shape[2] == 13 else 0",
+        "[0 for _ in iter(int, 1)] if query.shape[2] == 13 else 0",
+        "1 // (query.shape[2] != 13)",
+    ],
+    ids=["ends itself", "never ends", "raises"],
+)
+def test_no_file_gets_out_of_it_by_dying(box: Sandbox, change: str) -> None:
+    found = outcome(box, changed(change), seconds=60)
+    assert found.failed == 1
+
+
+def test_a_failing_scenario_fails_the_file_and_costs_points() -> None:
+    challenge = load_challenge(CHALLENGE)
+    cases = list(challenge.cases.values())[:5]
+    from grader.judge.result import CaseResult
+
+    judged = [CaseResult.judged(item, None) for item in cases]
+    smallest = {"id": "random-1", "title": "t", "why": "w"}
+    known = {"environment": {"isolation": []}, "random": RandomOutcome(3, 1, smallest)}
+    result = Result.of_cases(CHALLENGE, "f.py", "0" * 64, judged, **known)
+    assert result.verdict == "failed"
+    assert result.score == result.max_score - RANDOM_POINTS
+    assert result.share < 1
+    unsure = {**known, "random": RandomOutcome(unjudged_because="the oracle died")}
+    assert Result.of_cases(CHALLENGE, "f.py", "0" * 64, judged, **unsure).verdict == "error"
+
+
+def test_an_error_of_ours_is_no_pass(box: Sandbox, monkeypatch: Any) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("our bug")
+
+    monkeypatch.setattr(RandomScenarios, "__getitem__", broken)
+    challenge = load_challenge(CHALLENGE)
+    result = grade_source(challenge, challenge.reference_text.encode(), sandbox=box)
+    assert result.verdict == "error"
+    assert "our bug" in str(result.random.unjudged_because)
+
+
+def test_choices_are_made_small() -> None:
+    def fails(choices: list[int]) -> list[int] | None:
+        return choices if sum(choices) >= 7 and len(choices) >= 2 else None
+
+    assert smaller_choices([3, 9, 0, 4, 1], fails, float("inf")) in ([0, 7], [7, 0], [0, 7])
+    assert fewer_items([1, 5, 2, 7], lambda items: 5 in items, float("inf")) == [5]
+    assert smaller_choices([3, 9], fails, 0.0) == [3, 9], "no time, no change"
+
+
+def test_varied_choices_stay_within_what_is_asked() -> None:
+    driver = load_driver(load_challenge(CHALLENGE)).driver
+    first = ChoiceSequence.seeded(3)
+    random_case(driver, first, 1)
+    near = [ChoiceSequence.varied(first.taken, seed, 12) for seed in range(30)]
+    documents = [random_case(driver, choose, 1) for choose in near]
+    assert len({json.dumps(document) for document in documents}) > 10
+    assert [choose.taken[0] for choose in near].count(first.taken[0]) > 20
