@@ -141,7 +141,7 @@ def new(
 class RandomScenarios:
     """Calls of the module, with other numbers in its layers from time to time; a file may lack the helpers."""
 
-    verbs = ("forward", "load", "drop")
+    verbs = ("forward", "load")
     steps = (1, 5)
 
 

@@ -27,7 +27,7 @@ from grader.ground.transaction import replace_files
 from grader.judge.golden import CaseGolden, Expected, Golden, oracle_digest, save_golden
 from grader.judge.golden_check import usable_golden
 from grader.judge.oracle import Oracle
-from grader.judge.random_scenarios import POOL_FILE, recorded_pool
+from grader.judge.random_scenarios import recorded_pool
 from grader.sandbox import Sandbox
 
 Progress = Callable[[int, int], None]
@@ -51,7 +51,7 @@ def record(
     golden = replace(golden, cases=cases)
     witnesses = {name: matrix.witnesses(name) for name in bug_ids(challenge)}
     files = recorded(challenge, golden, witnesses, challenge.case_entries)
-    pool = challenge.recorded / POOL_FILE
+    pool = challenge.scenario_pool
     if not recorded_pool(challenge) and (text := surveyed(sandbox, challenge, progress)):
         # it depends on the driver alone, and takes a minute; the cases come last, see `recorded`
         files = {pool.relative_to(challenge.folder).as_posix(): text, **files}

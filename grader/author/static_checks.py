@@ -180,7 +180,8 @@ def _generated(challenge: Challenge) -> Faults:
     recipes = {case.id: recipe_of(case, challenge) for case in challenge.cases.values()}
     if read_witnesses(challenge.witnesses).made_from != content_digest(challenge, recipes):
         yield _within(challenge, challenge.witnesses), f"was recorded from other content; {again}"
-    known = {*wanted, challenge.golden, challenge.witnesses}
+    known = {*wanted, challenge.golden, challenge.witnesses, challenge.scenario_pool}
+    known.add(challenge.generated)
     for path in challenge.recorded.rglob("*"):
         if path.is_file() and path not in known and "__pycache__" not in path.parts:
             yield _within(challenge, path), "is a stray file; nothing here is written by hand"

@@ -114,6 +114,11 @@ class Challenge:
         """The generated bugs, where a survey was made."""
         return self.recorded / "generated.json"
 
+    @property
+    def scenario_pool(self) -> Path:
+        """How the most telling random scenarios are made, as choices."""
+        return self.recorded / "scenarios.json"
+
     @cached_property
     def brief(self) -> str:
         """The learner's task, in Markdown, without the author's comments."""

@@ -25,6 +25,7 @@ from grader.sandbox import Reply, Request
 
 TINY = 1e-30  # in place of a tolerance of 0 where it is divided by
 LARGE = 30.0  # arguments beyond this are sent on purpose, for scores that a plain exp cannot take
+IS_HIDDEN = " is -inf"  # behind the name of an output that says where another is minus infinity
 Numbers = np.ndarray[Any, Any]
 
 
@@ -165,9 +166,26 @@ def _judge_tensors(
             or _not_finite(step, name, got[name], want, request)
             or _wrong_numbers(step, name, got[name], want, expected.tolerances[name])
         )
+        if cause and cause.kind == "wrong_value":
+            return _with_infinities(cause, name, got, expected.tensors)
         if cause:
             return cause
     return None
+
+
+def _with_infinities(
+    cause: Cause, name: str, got: Mapping[str, Array], want: Mapping[str, Array]
+) -> Cause:
+    """Show -inf where the numbers of an output only stand for it, as another output (`lse is -inf`) says."""
+    index = cause.where.index if cause.where else None
+    shown = []
+    for tensors in (want, got):
+        hidden = tensors.get(f"{name}{IS_HIDDEN}")
+        if index is None or hidden is None or hidden.shape != tensors[name].shape:
+            return cause
+        values = np.where(hidden.values.astype(bool), -np.inf, tensors[name].values)
+        shown.append(numbers(values, index))
+    return replace(cause, expected=shown[0], actual=shown[1])
 
 
 def _near(got: Array, want: Array, dtype: str, tolerance: Any) -> bool:

@@ -36,7 +36,6 @@ from grader.kit.scenarios import random_case
 from grader.sandbox import Sandbox
 
 NAME = "random scenarios"  # their seed in a run, beside those of cases; no case can have this id
-POOL_FILE = "scenarios.json"
 LEAST, MOST = 8, 60  # cases that are run
 SLOW_SECONDS = (
     20.0  # after so much time even the least number is given up: a slow file is not a wrong one
@@ -233,7 +232,7 @@ def smallest(
 
 def recorded_pool(challenge: Challenge) -> list[list[int]]:
     """Return the choices that were recorded as the most telling first; none where they were made for another driver."""
-    path = challenge.recorded / POOL_FILE
+    path = challenge.scenario_pool
     try:
         document = json.loads(path.read_bytes())
         fits = document["made_from"] == pool_digest(challenge)

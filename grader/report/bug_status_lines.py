@@ -73,6 +73,18 @@ def bug_lines(
     return lines
 
 
+def fixed_lines(
+    bugs: Collection[BugStatus], planted: Collection[str] | None, marks: Symbols
+) -> list[Line]:
+    """Name the planted bugs that are fixed, without counting: of the others, not every case was run that could tell."""
+    fixed = [bug for bug in bugs if bug.status == "fixed" and bug.id in (planted or ())]
+    if not fixed:
+        return []
+    return [Line("Fixed:", 0, "bold")] + [
+        Line(f"{marks.passed} {b.title}", 2, "green") for b in fixed
+    ]
+
+
 def decoy_lines(
     decoys: Collection[BugStatus], planted: Collection[str], marks: Symbols
 ) -> list[Line]:

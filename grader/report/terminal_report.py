@@ -25,7 +25,15 @@ from grader.judge.result import (
     most_informative_first,
     redacted,
 )
-from grader.report.bug_status_lines import PLAIN, UNICODE, Line, Symbols, bug_lines, decoy_lines
+from grader.report.bug_status_lines import (
+    PLAIN,
+    UNICODE,
+    Line,
+    Symbols,
+    bug_lines,
+    decoy_lines,
+    fixed_lines,
+)
 from grader.report.case_details import STYLES, cause_of, details, heading, line
 from grader.report.phrases import count
 
@@ -44,7 +52,7 @@ def render(
 ) -> None:
     """Print `result`.
 
-    `total` is how many cases the challenge has: where only some were run, nothing is said of bugs, which need them all.
+    `total` is how many cases the challenge has: where only some were run, bugs are not counted, which takes all.
     `planted` are the ids of the bugs that were planted, where that is known, and `decoys` those of
     the decoys; `levels` the difficulty of each; `hint` the command that gives the next hint.
     """
@@ -52,7 +60,9 @@ def render(
     page.headline(result)
     page.notices(result.notices)
     some = total is not None and len(result.cases) < total
-    if not some:
+    if some:
+        page.bug_status(fixed_lines(result.bugs, planted, page.marks))
+    else:
         page.bug_status(bug_lines(result.bugs, planted, levels or {}, page.marks))
         page.bug_status(decoy_lines(result.decoys, decoys, page.marks))
     page.failures(result)

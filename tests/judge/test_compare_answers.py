@@ -193,3 +193,21 @@ def test_an_exception_after_a_changed_argument_says_so() -> None:
     assert "Before that" not in (
         judge_reply(0, REQUEST, replace(GOOD, raised=raised), EXPECTED).help or ""
     )
+
+
+def test_minus_infinity_is_shown_where_a_number_only_stands_for_it() -> None:
+    hidden = np.arange(12).reshape(3, 4) == 5
+    want = {"lse": array(np.where(hidden, 0, X), "float64"), "lse is -inf": array(hidden, "bool")}
+    dtypes = {"lse": "float32", "lse is -inf": "bool"}
+    expected = Expected(
+        values={}, dtypes=dtypes, tolerances={"lse": 1e-4, "lse is -inf": 0.0}, tensors=want
+    )
+    got = {
+        "lse": array(np.where(hidden, -9.0, X), "float32"),
+        "lse is -inf": array(np.zeros_like(hidden), "bool"),
+    }
+    cause = judge_reply(0, Request("decode", {}, {}), Reply(tensors=got), expected)
+    assert cause is not None
+    assert (cause.where and cause.where.output) == "lse"
+    assert (cause.expected or "").startswith("[-inf, ")
+    assert (cause.actual or "").startswith("[-9, ")

@@ -315,3 +315,42 @@ def test_random_cases_ask_for_no_verb_that_must_name_something(sides: Any) -> No
                 assert all(isinstance(flag, bool) for flag in step["flags"])
             assert not step.keys() & {"of", "others", "spare", "anything"}
     assert seen == {"take", "pick", "opened"}
+
+
+EATEN = '''
+from grader.kit import both_sides, made, verb, whole
+
+
+class Setup:
+    """Sizes."""
+
+    width: whole(1, 8, "Width.")
+
+
+@made("weights")
+def weights(case):
+    return {"a": case.draw(2), "b": case.draw(2)}
+
+
+@verb
+def build(file, weights):
+    """Build a model, and read a weight."""
+    file.Model(weights)
+    return {"b": weights["b"]}
+'''
+
+
+def test_a_dictionary_that_the_file_emptied_is_named_where_the_driver_needs_it(
+    sides_of: Any,
+) -> None:
+    def built(model: Any) -> Any:
+        return sides_of(EATEN)[1](SimpleNamespace(Model=model)).build(weights={"a": 1, "b": 2})
+
+    assert built(dict) == {"b": 2}
+    with pytest.raises(Wrong, match="the call changed its argument `weights`") as caught:
+        built(lambda weights: weights.pop("b"))
+    assert caught.value.kind == "mutated_input"
+    theirs = {"__name__": "submission"}
+    exec("def model(weights):\n    weights.clear()\n    raise KeyError('own')", theirs)
+    with pytest.raises(KeyError, match="own"):
+        built(theirs["model"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -121,3 +122,14 @@ def test_a_save_that_cannot_be_graded_keeps_the_last_result() -> None:
 def test_a_file_that_is_being_typed_is_not_python_yet(source, told) -> None:
     said = syntax_error(handed_in(source, "kv_attention.py", "kv_attention.py"))
     assert said is None if told is None else told in (said or "")
+
+
+def test_a_cell_that_is_being_typed_is_told_by_cell_and_line() -> None:
+    cells = [
+        {"cell_type": "markdown", "source": "# Attention"},
+        {"cell_type": "code", "source": "%cd ..\nx = 1"},
+        {"cell_type": "code", "source": ["y = 2\n", "def f(:\n"]},
+    ]
+    data = json.dumps({"nbformat": 4, "metadata": {}, "cells": cells}).encode()
+    said = syntax_error(handed_in(data, "mine.ipynb", "kv_attention.py"))
+    assert (said or "").startswith("not valid Python yet, cell 3, line 2: ")

@@ -141,13 +141,16 @@ def test_without_a_work_folder_bugs_are_only_counted():
     assert "bugs" not in page(clean, planted=None)
 
 
-def test_of_some_cases_nothing_is_said_of_bugs_nor_that_all_pass():
+def test_of_some_cases_bugs_are_not_counted_and_not_all_cases_pass():
     console = Console(file=io.StringIO(), width=80)
     render(_result(_case("one-token"), verdict="passed"), console, PLANTED, levels=LEVELS, total=65)
     shown = console.file.getvalue()
     assert "1 of 65 cases was run, and it passes." in shown
     assert "All cases pass" not in shown
     assert "lanted bugs" not in shown
+    assert "still present" not in shown
+    assert "✓ Scores are divided by the head size, not by its root" in shown
+    assert "Not one of ours" not in shown
 
 
 def test_a_file_that_was_never_executed_is_sent_to_no_hint():
