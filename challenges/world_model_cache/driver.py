@@ -21,6 +21,7 @@ from grader.kit import (
     named_object,
     need,
     real,
+    spoil,
     switch,
     text,
     verb,
@@ -43,8 +44,9 @@ LEGACY = {  # attributes of earlier versions, and the method that each message m
 Object = named_object("Name of the object acted upon.")
 Stored = named_object("Name of the cache to store.")
 Into = text("Name for the result.", 40, NAME)
-Tokens = whole(0, 64, "New tokens.")
-Samples = whole(1, 8, "Samples of the cache.")
+Tokens = whole(0, 72, "New tokens.", usual=(1, 3))
+NewTokens = whole(1, 72, "New tokens.", usual=(1, 3))
+Samples = whole(1, 8, "Samples of the cache.", usual=(1, 3))
 Brief = switch("Read only size and padding, no tokens.")
 Key = whole(-1000, 1000, "Key in a pool.")
 Priority = real(-100, 100, "Priority of the entry; the file's own default, 0, when left out.")
@@ -54,23 +56,26 @@ Envs = wholes(-8, 8, "Environment of each row.", length=(0, 8))
 class Setup:
     """Sizes of the model and of its pools."""
 
-    num_layers: whole(1, 4, "Layers.")
-    num_heads: whole(1, 6, "Heads.")
-    embed_dim: whole(1, 48, "Width of a token; a multiple of the heads.")
-    max_tokens: whole(2, 32, "Tokens a cache can hold; even.")
-    num_actions: whole(1, 16, "Actions.")
-    env_num: whole(1, 4, "Environments.")
-    init_pool_size: whole(1, 16, "Root states kept per environment.")
-    recur_pool_size: whole(1, 16, "Recurrent states kept.")
-    wm_pool_size: whole(1, 16, "Snapshots kept.")
+    num_layers: whole(1, 6, "Layers.", usual=(1, 3))
+    num_heads: whole(1, 6, "Heads.", usual=(1, 3))
+    embed_dim: whole(1, 68, "Width of a token; a multiple of the heads.", usual=(4, 12))
+    max_tokens: whole(2, 72, "Tokens a cache can hold; even.", multiple=2, usual=(4, 10))
+    num_actions: whole(1, 16, "Actions.", usual=(2, 5))
+    env_num: whole(1, 4, "Environments.", usual=(1, 3))
+    init_pool_size: whole(1, 16, "Root states kept per environment.", usual=(1, 3))
+    recur_pool_size: whole(1, 16, "Recurrent states kept.", usual=(1, 4))
+    wm_pool_size: whole(1, 16, "Snapshots kept.", usual=(1, 3))
     eviction_strategy: choice(STRATEGIES, "Which entry a full pool drops.")
+    attention: real(0, 1000, "Size of the weights of query and key, 1.", usual=(1.0, 0.0)) = 1.0
+
+    dtypes = ("float32", "float64")
 
     def legal(sizes):
         """Whether random cases may have these sizes."""
         return sizes.embed_dim % sizes.num_heads == 0 and sizes.max_tokens % 2 == 0
 
 
-CONFIG = [name for name in Setup.__annotations__ if name != "env_num"]
+CONFIG = [name for name in Setup.__annotations__ if name not in ("env_num", "attention")]
 
 
 # What is drawn, in the grader
@@ -86,8 +91,9 @@ def model(case):
         weights[f"blocks.{i}.norm.weight"] = 1 + case.draw(c, scale=0.2)
         weights[f"blocks.{i}.norm.bias"] = case.draw(c, scale=0.2)
         for name in ("query", "key", "value", "proj"):
-            weights[f"blocks.{i}.{name}.weight"] = case.draw(c, c, scale=1.6 * c**-0.5)
-            weights[f"blocks.{i}.{name}.bias"] = case.draw(c, scale=0.3)
+            size = case.attention if name in ("query", "key") else 1.0
+            weights[f"blocks.{i}.{name}.weight"] = case.draw(c, c, scale=1.6 * c**-0.5) * size
+            weights[f"blocks.{i}.{name}.bias"] = case.draw(c, scale=0.3) * size
     weights["head.weight"] = case.draw(c, c, scale=c**-0.5)
     weights["head.bias"] = case.draw(c, scale=0.3)
     return {name: getattr(case, name) for name in CONFIG}, case.env_num, weights
@@ -109,13 +115,13 @@ def all_layers(case, tokens: Tokens, samples: Samples = 1):
 
 
 @drawn(keys="Keys [N, H, T, D]", values="Values [N, H, T, D]")
-def one_layer(case, tokens: Tokens, samples: Samples = 1):
+def one_layer(case, tokens: NewTokens, samples: Samples = 1):
     """Keys and values for one layer."""
     return pair(case, samples, tokens)
 
 
 @drawn(x="Tokens [N, T, C]")
-def tokens(case, tokens: Tokens, samples: Samples = 1):
+def tokens(case, tokens: NewTokens, samples: Samples = 1):
     """Input of the model."""
     return case.draw(samples, tokens, case.embed_dim)
 
@@ -149,6 +155,12 @@ def states(
     return np.stack(rows).astype(np.float64)
 
 
+@made("named_states")
+def named_states(case):
+    """The states `a` to `d`, [4, C], the same in every step."""
+    return np.stack([case.named(name, case.embed_dim) for name in "abcd"])
+
+
 @made("actions")
 def actions(
     case,
@@ -175,18 +187,31 @@ def kept_samples(
 
 @verb
 def create(file, config, env_num, weights):
-    file.keep.sizes, file.keep.weights, file.keep.model = (config, env_num), weights, None
+    file.keep.sizes, file.keep.weights, file.keep.models = (config, env_num), weights, {}
 
 
-def model_of(file):
-    """The submission's model with the weights of the case, made when a step first needs it."""
-    if file.keep.model is None:
+def model_of(file, other=False):
+    """The submission's model with the weights of the case, made when a step first needs it.
+
+    `other` is a second model of the same sizes, whose weights are those of the first in another order.
+    """
+    if other not in file.keep.models:
         config, env_num = file.keep.sizes
+        weights = file.keep.weights
+        if other:
+            weights = {name: weight.flip(0) for name, weight in weights.items()}
         model = file.WorldModel(file.WorldModelConfig(**config), env_num).eval()
-        model = model.to(file.keep.weights["head.weight"].dtype)
-        model.load_state_dict(file.keep.weights)
-        file.keep.model = model
-    return file.keep.model
+        model = model.to(weights["head.weight"].dtype)
+        model.load_state_dict(weights)
+        file.keep.models[other] = model
+    return file.keep.models[other]
+
+
+def new_cache(file, samples=1):
+    """An empty KeysValues of the case's sizes and dtype."""
+    (config, _), dtype = file.keep.sizes, file.keep.weights["head.weight"].dtype
+    sizes = [config[n] for n in ("num_heads", "max_tokens", "embed_dim", "num_layers")]
+    return file.KeysValues(samples, *sizes, "cpu", dtype)
 
 
 def seen(cache, brief=False):
@@ -213,15 +238,77 @@ def append_to_all(cache, keys, values):
         cache[layer].update(keys[layer], values[layer])
 
 
+def another_dtype(x):
+    """The same numbers in a floating dtype that is not theirs."""
+    return x.float() if x.element_size() == 8 else x.double()
+
+
+def in_half(x):
+    """The same numbers in float16, or in float32 where they are no wider than that."""
+    return x.half() if x.element_size() > 2 else x.float()
+
+
+def of_tensor(name):
+    """Ways in which floating numbers do not fit, whatever the cache or model; `name` is their argument."""
+    return {
+        f"{name}_of_another_dtype": spoil(name, another_dtype),
+        f"{name}_in_half": spoil(name, in_half),
+        f"{name}_whole": spoil(name, lambda x: x.long()),
+        f"{name}_of_lower_rank": spoil(name, lambda x: x[0]),
+        f"{name}_of_higher_rank": spoil(name, lambda x: x[None]),
+        f"{name}_of_more_rows": spoil(name, lambda x: x[[*range(len(x)), 0]]),
+    }
+
+
+def of_rows(name="states"):
+    """Ways to spoil rows of states and their environments."""
+    return {
+        **of_tensor(name),
+        "no_rows": spoil("states envs", lambda x: x[:0]),
+        "last_environment_negative": spoil("envs", lambda envs: [*envs[:-1], -1]),
+        "last_environment_unknown": spoil("envs", lambda envs: [*envs[:-1], 99]),
+        "first_environment_unknown": spoil("envs", lambda envs: [99, *envs[1:]]),
+        "environment_missing": spoil("envs", lambda envs: envs[:-1]),
+    }
+
+
+def last_action(value):
+    return spoil("actions", lambda x: x.index_fill(0, x.new_tensor([len(x) - 1]), value))
+
+
+APPENDED = {
+    **of_tensor("keys"), **of_tensor("values"),
+    "both_of_more_rows": spoil("keys values", lambda x: x[[*range(len(x)), 0]]),
+    "both_of_another_dtype": spoil("keys values", another_dtype),
+    "values_of_fewer_tokens": spoil("values", lambda x: x[:, :, 1:]),
+}  # fmt: skip
+MASKS = {
+    "whole_mask": spoil("keep", lambda x: x.long()),
+    "byte_mask": spoil("keep", lambda x: x.byte()),
+    "float_mask": spoil("keep", lambda x: x.float()),
+    "longer_mask": spoil("keep", lambda x: x[[*range(len(x)), 0]]),
+    "mask_of_two_axes": spoil("keep", lambda x: x[None]),
+    "nothing_kept": spoil("keep", lambda x: x & ~x),
+}
+ACTIONS = {
+    "last_action_negative": last_action(-1),
+    "last_action_unknown": last_action(99),
+    "actions_of_int32": spoil("actions", lambda x: x.int()),
+    "actions_of_float": spoil("actions", lambda x: x.float()),
+    "actions_of_bool": spoil("actions", lambda x: x > 0),
+    "actions_of_two_axes": spoil("actions", lambda x: x[:, None]),
+    "action_missing": spoil("actions", lambda x: x[:-1]),
+    "action_too_many": spoil("actions", lambda x: x[[*range(len(x)), 0]]),
+}
+
+
 # Caches
 
 
 @verb
 def make(file, into: Into, samples, keys, values):
     """Build a KeysValues and append random keys and values to every layer."""
-    (config, _), dtype = file.keep.sizes, file.keep.weights["head.weight"].dtype
-    sizes = [config[n] for n in ("num_heads", "max_tokens", "embed_dim", "num_layers")]
-    cache = file.objects[into] = file.KeysValues(samples, *sizes, "cpu", dtype)
+    cache = file.objects[into] = new_cache(file, samples)
     append_to_all(cache, keys, values)
     return seen(cache)
 
@@ -233,7 +320,7 @@ def append(file, on: Object, keys, values, brief: Brief = False):
     return seen(on, brief)
 
 
-@verb
+@verb(spoils=APPENDED)
 def update(file, on: Object, keys: one_layer, values, layer: whole(0, 7, "Index of the layer.")):
     """Append to one layer; keys and values [N, H, T, D] are random unless stated."""
     all_keys, all_values = on[layer].update(keys, values)
@@ -246,7 +333,7 @@ def look(file, on: Object):
     return seen(on)
 
 
-@verb
+@verb(spoils=MASKS)
 def prune(file, on: Object, keep, brief: Brief = False):
     """Keep the samples where the mask is true."""
     on.prune(keep)
@@ -292,7 +379,7 @@ def stack(
     return kept(file, into, file.KeysValues.stack(rows), brief)
 
 
-@verb
+@verb(spoils=of_tensor("x"))
 def forward(file, on: Object, x):
     """Run the model on a cache, which changes in place."""
     return {"output": model_of(file)(x, on), "cache": seen(on)}
@@ -310,7 +397,181 @@ def visible(file, on: Object, start: whole(0, 64, "Slot of the first new token."
     return {"visible": guarded(model_of(file))._visible(on, start, tokens)}
 
 
+CACHE_CALLS = (
+    "append 1", "append 2", "append 3", "append 7", "room 1", "room 3", "room 6", "stack 1 3 5", "stack 3 1",
+    "stack 1 2 3 1 6", "prune 101", "prune 011", "prune 10", "reset", "clone", "row 0", "row 1", "back", "write",
+)  # fmt: skip
+
+
+@verb
+def cache_run(
+    file,
+    calls: listed(
+        text(
+            "`append 2`, `room 3`, `stack 1 3 5` (new caches of so many tokens), `prune 101`, `reset`, `clone`,"
+            " `row 1`; `back` goes on with the object that was left first,"
+            " `write` overwrites the tensors that `get` returns, and then resets.",
+            40, r"^(append|room|stack|prune|reset|clone|row|back|write)( [0-9]+)*$", usual=CACHE_CALLS,
+        ),
+        "Calls on one cache; `stack`, `clone` and `row` leave an object and go on with another.", (1, 40),
+    ),
+):  # fmt: skip
+    """Work with caches from an empty one on, and look at all of them in the end."""
+    most = file.keep.sizes[0]["max_tokens"]
+    here, left, answers = new_cache(file), [], {}
+    for index, call in enumerate(calls):
+        name, *said = call.split()
+        counts = [min(int(one), most) for one in said]
+        if name == "append":
+            if any(here.padding.tolist()):  # an append alone need not keep account of padding
+                here.make_room(counts[0])
+            feed(file, here, counts[0], index)
+        elif name == "room":
+            here.make_room(counts[0])
+        elif name == "prune":
+            here.prune(mask_for(here, said[0]))
+        elif name == "write":
+            scribble(here)
+            here.reset()  # whether it shares memory with what it returned is left open
+        elif name == "reset":
+            here.reset()
+        elif name == "back" and left:
+            left.append(here)
+            here = left.pop(0)
+        elif name == "stack":
+            left += [
+                feed(file, new_cache(file), count, index + 7 * i) for i, count in enumerate(counts)
+            ]
+            here = file.KeysValues.stack(left[-len(counts) :])
+        elif name in ("clone", "row"):
+            left.append(here)
+            here = (
+                here.clone()
+                if name == "clone" or not here.size
+                else here.row(int(said[0]) % len(here.padding))
+            )
+        answers[str(index)] = {
+            "size": here.size,
+            "padding": here.padding.clone(),
+            **of_last_layer(here),
+        }
+    return {
+        "calls": answers,
+        "in_the_end": {str(i): seen(each) for i, each in enumerate([*left, here])},
+    }
+
+
+def feed(file, cache, count, number):
+    """Append tokens that tell their layer, row, head and call; values are the keys' negatives."""
+    import torch
+
+    config, dtype = file.keep.sizes[0], file.keep.weights["head.weight"].dtype
+    heads = config["num_heads"]
+    shape = (len(cache.padding), heads, count, config["embed_dim"] // heads)
+    size = shape[0] * shape[1] * shape[2] * shape[3]
+    for layer in range(len(cache) if count else 0):
+        numbers = (torch.arange(size) + 11 * number + 5 * layer) % 97 + 1
+        keys = numbers.to(dtype).reshape(shape)
+        cache[layer].update(keys, -keys)
+    return cache
+
+
+def scribble(cache):
+    """Overwrite what `get` returns: whoever else holds a cache must not notice."""
+    for layer in range(len(cache) if cache.size else 0):
+        for tensor in cache[layer].get():
+            tensor.fill_(5)
+
+
+def mask_for(cache, digits):
+    """The mask of these digits, repeated to the cache's rows; the last row stays where no other does."""
+    import torch
+
+    rows = len(cache.padding)
+    mask = [digits[i % len(digits)] == "1" for i in range(rows)]
+    return torch.tensor(mask if any(mask) else [*mask[:-1], True])
+
+
+def of_last_layer(cache):
+    """Copies of the keys and values of the last layer as they are now, none of an empty cache."""
+    if not cache.size:
+        return {}
+    keys, values = cache[len(cache) - 1].get()
+    return {"keys": keys.clone(), "values": values.clone()}
+
+
 # Pools
+
+
+KEYS = {"a": 0, "b": "", "c": (1, 2), "d": -1, "e": "e", "f": b"f"}
+POOL_CALLS = (
+    "set a", "set b", "set c", "set d", "get a", "get b", "get c", "set a 1", "set b 1", "set c 1", "set a 0.5",
+    "set b 0.25", "set c -1", "set d -2.5", "set a -3", "has a", "has d", "clear",
+)  # fmt: skip
+
+
+@verb
+def pool_run(
+    file,
+    strategy: choice(STRATEGIES, "Eviction strategy."),
+    size: whole(1, 16, "Entries it can hold.", usual=(1, 3)),
+    calls: listed(
+        text(
+            "`set a`, `set a 0.5` with a priority, `get a`, `has a`, or `clear`.",
+            20, r"^((set|get|has) [a-f]( -?[0-9]+(\.[0-9]+)?)?|clear)$", usual=POOL_CALLS,
+        ),
+        "Calls on the pool.", (1, 64),
+    ),
+):  # fmt: skip
+    """Work with a new pool, whose entries are told apart by the call that set them."""
+    pool = file.KVCachePool(size, strategy)
+    answers = []
+    for number, call in enumerate(calls, 1):
+        name, *said = call.split()
+        key = KEYS[said[0]] if said else None
+        found = 0
+        if name == "set":
+            mine = numbered(file, number)
+            given = [float(one) for one in said[1:]]
+            if key in pool:  # which of equals was set first is left open once one was set again
+                given = [number / 1000 + sum(given)]
+            pool.set(key, mine, *given)
+            grown(file, mine)
+        elif name == "get":
+            cache = pool.get(key)
+            found = 0 if cache is None else 100 * cache.size + which(cache)
+            if cache is not None:
+                grown(file, cache)
+        elif name == "has":
+            found = int(key in pool)
+        else:
+            pool.clear()
+        answers.append([found, len(pool)])
+    held = [int(key in pool) for key in KEYS.values()]
+    return {"calls": answers, "held": held, "counts": told(pool.statistics())}
+
+
+def numbered(file, number):
+    """A cache of one token, whose keys are all this number."""
+    return grown(file, new_cache(file), number)
+
+
+def grown(file, cache, number=99):
+    """Append one token to every layer."""
+    import torch
+
+    config, dtype = file.keep.sizes[0], file.keep.weights["head.weight"].dtype
+    heads = config["num_heads"]
+    token = torch.full((1, heads, 1, config["embed_dim"] // heads), number, dtype=dtype)
+    for layer in range(len(cache)):
+        cache[layer].update(token, token)
+    return cache
+
+
+def which(cache):
+    """The number of a cache that `numbered` made, or 0 where its layers do not agree."""
+    numbers = {float(cache[layer].get()[0].flatten()[0]) for layer in range(len(cache))}
+    return int(numbers.pop()) if len(numbers) == 1 else 0
 
 
 @verb
@@ -368,7 +629,7 @@ def told(statistics):
 @verb
 def manager(
     file,
-    call: choice(MANAGER_METHODS, "Name of the method."),
+    call: text("Name of the method.", 40, f"^({'|'.join(MANAGER_METHODS)})$"),
     env: whole(-8, 8, "Environment.") = None,
     key: Key = None,
     handle: named_object("Name of the handle to look up.") = None,
@@ -392,6 +653,40 @@ def manager(
 
 
 @verb
+def snapshot_run(
+    file,
+    calls: listed(
+        text(
+            "`take` a snapshot of a new cache; `take old` of the last one, which has grown; `look 0` with the first"
+            " handle; `clear` everything.",
+            20, r"^(take( old)?|look [0-9]+|clear)$",
+            usual=("take", "take old", "look 0", "look 1", "look 2", "clear"),
+        ),
+        "Calls on the manager.", (1, 40),
+    ),
+):  # fmt: skip
+    """Take snapshots and look at them, with handles of snapshots that are gone too."""
+    manager = model_of(file).kv_cache_manager
+    handles, answers, last = [], [], None
+    for number, call in enumerate(calls, 1):
+        name, *said = call.split()
+        found = 0
+        if name == "take":
+            last = last if said and last is not None else numbered(file, number)
+            handles.append(manager.set_wm_cache(last))
+            grown(file, last, number)
+        elif name == "look" and handles:
+            cache = manager.get_wm_cache(handles[int(said[0]) % len(handles)])
+            found = 0 if cache is None else 100 * cache.size + which(cache)
+            if cache is not None:
+                grown(file, cache)
+        elif name == "clear":
+            manager.clear_all()
+        answers.append(found)
+    return {"calls": answers, "same": which_are_equal(handles)}
+
+
+@verb
 def handles(
     file, names: listed(named_object("Name of a handle."), "Names of the handles.", (1, 8))
 ):
@@ -406,7 +701,7 @@ def issue(file, count: whole(1, 32, "How many.")):
     return {"handles": [manager._issue_handle() for _ in range(count)]}
 
 
-@verb
+@verb(spoils=of_rows())
 def retrieve(
     file,
     states,
@@ -427,10 +722,101 @@ def retrieve(
     return {"sizes": list(sizes), "listed": listed, "working": caches}
 
 
-@verb
+@verb(spoils={**of_rows(), **ACTIONS})
 def infer(file, states, actions, envs: Envs):
     """Predict the states after an action each."""
     return {"next_states": model_of(file).recurrent_inference(states, actions, envs)}
+
+
+SEARCH_CALL = (
+    r"^((retrieve|step)( ([a-dyz]|p[0-7])@[0-9](:[0-9]+)?)+|grow|episode|clear|other|first)$"
+)
+SEARCH_CALLS = (
+    "retrieve a@0", "retrieve b@1 a@0", "retrieve a@0 a@1", "retrieve a@0 y@0", "retrieve z@0", "retrieve p0@0",
+    "retrieve p0@0 p1@1 a@0", "step a@0:1", "step a@0:1 b@1:0", "step b@1:2 p0@0:1", "step p0@0:0 p1@1:1",
+    "step p0@0:1 p0@0:2", "step z@0:0", "grow", "episode", "clear", "other", "first",
+)  # fmt: skip
+
+
+@verb
+def search_run(
+    file,
+    named_states,
+    calls: listed(
+        text(
+            "`retrieve a@0 b@1` or `step a@0:2` (state, environment, action), `grow` (write to the working caches),"
+            " `episode`, `clear`, `other` and `first` (which of two models is asked). States are `a` to `d`,"
+            " `y` (next to `a`), `z` (zeros) and `p0`, `p1`, ... (what the last step predicted).",
+            80, SEARCH_CALL, usual=SEARCH_CALLS,
+        ),
+        "Calls on the model.", (1, 40),
+    ),
+):  # fmt: skip
+    """Search with a model, or with two in turn; environments and actions are counted round."""
+    config, env_num = file.keep.sizes
+    states = dict(zip("abcd", named_states, strict=True))
+    states |= {"y": next_to(states["a"]), "z": states["a"] * 0}
+    answers, other, last = {}, False, {}
+    for index, call in enumerate(calls):
+        name, *said = call.split()
+        other = {"other": True, "first": False}.get(name, other)
+        model = model_of(file, other)
+        manager = model.kv_cache_manager
+        rows = [row_of(one, states, last.get(other)) for one in said]
+        envs = [env % env_num for _, env, _ in rows]
+        if name == "retrieve":
+            sizes = model.retrieve_or_generate_kvcache(stacked(rows), envs)
+            working = {
+                str(i): of_last_layer(each) for i, each in enumerate(manager.keys_values_wm_list)
+            }
+            answers[str(index)] = {"sizes": list(sizes), "working": working}
+        elif name == "step":
+            actions = (
+                named_states.new_tensor([one for *_, one in rows]).long() % config["num_actions"]
+            )
+            last[other] = model.recurrent_inference(stacked(rows), actions, envs)
+            answers[str(index)] = {"next_states": last[other].clone()}
+        elif name == "grow":
+            for cache in manager.keys_values_wm_list:
+                grown(file, cache)
+        elif name == "episode":
+            model.new_episode()
+        elif name == "clear":
+            manager.clear_all()
+    return {"calls": answers, "held": [sizes_held(model) for model in file.keep.models.values()]}
+
+
+def row_of(said, states, predicted):
+    """State, environment and action of `a@0:2`; before any step `p0` is the state `a`."""
+    name, _, rest = said.partition("@")
+    env, _, action = rest.partition(":")
+    if name[0] != "p":
+        state = states[name]
+    else:
+        state = states["a"] if predicted is None else predicted[int(name[1:]) % len(predicted)]
+    return state, int(env), int(action or 0)
+
+
+def stacked(rows):
+    """The states [B, C] of rows."""
+    import torch
+
+    return torch.stack([state for state, *_ in rows])
+
+
+def next_to(state):
+    """A state whose last number is the next one that its dtype has."""
+    import torch
+
+    near = state.clone()
+    near[-1] = torch.nextafter(near[-1], near[-1] + 1)
+    return near
+
+
+def sizes_held(model):
+    """How many entries the pools of a model hold: the roots of each environment, and recurrent states."""
+    pools = fields_of(model.kv_cache_manager.statistics())
+    return [fields_of(each)["size"] for each in (*pools["init"], pools["recur"])]
 
 
 @verb

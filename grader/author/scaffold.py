@@ -1,4 +1,8 @@
-"""A whole challenge to begin with: one attention head with a cache, sound in every respect and small."""
+"""A whole challenge to begin with: one attention head with a cache, small, and such that the author's gate accepts it.
+
+Written is what an author writes, and the schema of the cases for the editor. The rest of `recorded/` (golden,
+witnesses, starter) is made by `kvdojo check --record`.
+"""
 
 from __future__ import annotations
 
@@ -48,9 +52,7 @@ def scaffold(name: str, root: Path) -> Challenge:
     made = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=root))
     try:
         for file in FILES:
-            place = made / file
-            place.parent.mkdir(exist_ok=True)
-            place.write_text(_render(place.name, words), "utf-8")
+            (made / file).write_text(_render(file, words), "utf-8")
         made.chmod(0o755)
         folder.parent.mkdir(exist_ok=True)
         write_atomically(reference, _render("reference.py", words))

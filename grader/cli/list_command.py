@@ -1,4 +1,7 @@
-"""`kvdojo list`: the challenges there are. Reads only `challenge.json`; imports nothing heavy."""
+"""`kvdojo list`: the challenges there are, and where the learner has begun one.
+
+Of a challenge only `challenge.json` is read, and nothing heavy is imported.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +38,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
 
 
 def _load() -> tuple[list[Challenge], list[str]]:
+    """Return the challenges that can be read, easiest first, and for each other one what is wrong with it."""
     challenges, faults = [], []
     for name in catalogue().ids():
         try:
@@ -56,6 +60,7 @@ def _entry(challenge: Challenge) -> dict[str, Any]:
 
 
 def _started(challenge: Challenge) -> str | None:
+    """Return the work folder of a challenge; None where there is none, or none that can be read."""
     try:
         work = find_work_folder(challenge.id)
     except WorkError:

@@ -1,4 +1,4 @@
-"""`kvdojo matrix`: which case catches which planted bug, and what that says about the cases."""
+"""`kvdojo matrix`: which case catches which bug or trivial solution, and what that says about the cases."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     help="Also write the matrix as one HTML page.",
 )
 def command(challenge: str, as_json: bool, page: Path | None) -> None:
-    """Run every case on every planted bug and show which catches which.
+    """Run every case on every bug and on every trivial solution, each alone, and show which catches which.
 
     \b
     Example: kvdojo matrix CHALLENGE --html matrix.html
@@ -40,20 +40,21 @@ def command(challenge: str, as_json: bool, page: Path | None) -> None:
     found = catalogue().load(challenge)
     if page is not None and not page.absolute().parent.is_dir():
         raise UserError(f"{shown(page.absolute().parent)} is no folder: {page} cannot be written.")
-    made = _survey(found)
+    summary = _summary(found)
     if page is not None:
-        _write_page(made, page)
+        _write_page(summary, page)
     if as_json:
-        terminal.document(summary_document(made))
+        terminal.document(summary_document(summary))
         return
     from grader.report.kill_matrix_report import render
 
-    render(made, terminal.console())
+    render(summary, terminal.console())
     if page is not None:
         terminal.out(f"\nThe page: {shown(page)}")
 
 
-def _survey(challenge: Challenge) -> KillMatrixSummary:
+def _summary(challenge: Challenge) -> KillMatrixSummary:
+    """Run the cases, in one sandbox; raises UserError where a package is missing, and GraderError."""
     from grader.author.kill_matrix import kill_matrix
     from grader.author.kill_matrix_summary import summarize
     from grader.content.cases_schema import validate_challenge
@@ -74,15 +75,15 @@ def _survey(challenge: Challenge) -> KillMatrixSummary:
         raise GraderError(str(error)) from error
 
 
-def _write_page(made: KillMatrixSummary, page: Path) -> None:
+def _write_page(summary: KillMatrixSummary, page: Path) -> None:
     from grader.report.kill_matrix_report import matrix_page
 
-    terminal.write_file(page, matrix_page(made))
+    terminal.write_file(page, matrix_page(summary))
 
 
 @contextmanager
 def _bar(name: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on standard error while somebody watches."""
+    """Show a bar on standard error while somebody watches; it counts bugs and trivial solutions."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = terminal.console(stderr=True)

@@ -44,8 +44,8 @@ class Challenge:
       speaks and that it may leave out;
     - `reference`: the path of the right answer; `oracle`: that of the file that computes the golden, which is the
       reference unless `challenge.json` names another;
-    - `fresh`: the scenarios that every grading repeats on inputs from a secret seed;
-    - `seconds`, `memory_mb`: the CPU time of one case, and the MiB that the file may add to Python with torch imported;
+    - `seconds`, `total_seconds`, `memory_mb`: the CPU time of one case and of all together, and the MiB that the file
+      may add to Python with torch imported;
     - `preload`, `environment`: modules that are imported before a worker is confined, and its environment variables;
     - `hint_costs`: points that a bug's first, second and third hint cost; they are shown, never taken off a score;
     - `declared`: paths from `root` of the files that the driver reads (`reads` of `challenge.json`); the property

@@ -10,13 +10,17 @@ from grader.ground.nearest import nearest_name
 
 
 class ContentError(KvdojoError):
-    """A challenge, case or bug file that cannot be used; the text is one line per fault."""
+    """A file of a challenge, or of an author, that cannot be used; the text is one line per fault."""
 
     exit_code = Exit.CONTENT
 
 
 class UnknownName(ContentError):
-    """A challenge, case or bug id that does not exist; `suggestion` is the closest one that does."""
+    """An id that does not exist; `kind` says of what, as in "case of 'paged_cache'", and `known` are those that do.
+
+    `suggestion` is the closest of them; where none is close, the sentence `command` says how to see them all.
+    It was named on the command line, hence the exit code.
+    """
 
     exit_code = Exit.USAGE
 

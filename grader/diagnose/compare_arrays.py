@@ -1,9 +1,11 @@
-"""Compare two recorded values: where they differ first, how far, and in what manner."""
+"""Compare two recorded arrays: where they differ first, and in what manner.
+
+That is said twice: `patterns` (of `patterns.py`) are sentences for the learner, and `kinds` are the coarser words by
+which `bug_class` names the mistake.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import math
 import re
 from dataclasses import replace
 from typing import Any
@@ -15,9 +17,11 @@ from grader.diagnose.trace_model import Checkpoint, FirstWrongValue, RecordedArr
 from grader.ground.arrays import Array, array
 from grader.judge.error_patterns import number
 
-# relative differences that honest implementations show within a computation, larger than those allowed at its end
+# what honest implementations differ by within a computation, in units of the reference's largest number that is not
+# hidden, or of 1 if that is larger; more than is allowed at its end
 LOOSE = {"float64": 1e-7, "float32": 2e-4, "bfloat16": 5e-2, "float16": 2e-2}
-OF_MANY_VALUES = ("zero", "constant", "scaled", "everywhere")  # they say nothing of a single number
+# patterns that say nothing of a single number
+OF_MANY_VALUES = ("zero", "constant", "scaled", "everywhere")
 
 
 def compare_arrays(
@@ -29,7 +33,7 @@ def compare_arrays(
     *,
     dtype_counts: bool = True,
 ) -> Checkpoint:
-    """Return the checkpoint with both arrays and how they differ; `want` is the reference's.
+    """Return the checkpoint `made` with both arrays in it and how they differ; `want` is the reference's.
 
     The dtype of an output is part of its contract.  Within a computation (`dtype_counts` false) it is the file's own
     choice: values are compared, and a narrower dtype is named only where they differ.
@@ -100,7 +104,10 @@ def _shape_kinds(want: Array, got: Array, axes: tuple[str, ...]) -> tuple[str, .
 
 
 def _not_finite(want: Array, got: Array, wrong: np.ndarray[Any, Any]) -> tuple[str, ...]:
-    """Return the kind of numbers that should be finite and are not."""
+    """Return the kind of numbers that should be finite and are not: `nan`, `infinite`, or `unmasked`.
+
+    `unmasked` is NaN where the reference has only zeros: a row that sees no key, over which softmax divides 0 by 0.
+    """
     if not got.floating or not want.floating:
         return ()
     finite = wrong & np.isfinite(want.values.astype(np.float64))
@@ -161,36 +168,3 @@ def comparable_part(torch_function: str | None, want: Array, got: Array) -> tupl
     if np.allclose(np.sort(want.values, None), np.sort(got.values, None), atol=1e-5):
         return want, want
     return want, got
-
-
-def same_text(want: Any, got: Any) -> bool:
-    """Compare two short texts; texts of numbers with a decimal point need only be equal up to rounding."""
-    if isinstance(want, str) and isinstance(got, str) and want != got and "." in want:
-        with contextlib.suppress(ValueError):
-            return math.isclose(float(want), float(got), rel_tol=1e-6)
-    return bool(want == got)
-
-
-def show_both(want: Any, got: Any) -> tuple[str, str]:
-    """Return two values as a line each, from shortly before the first character that differs."""
-    texts = [f"a tensor {list(x.shape)}" if isinstance(x, Array) else str(x) for x in (want, got)]
-    same = next((i for i, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), 0)
-    start = max(0, same - 20) if same > 40 else 0
-    left, right = (
-        (f"...{text[start:]}" if start else text).replace("\n", "\\n")[:100] for text in texts
-    )
-    return left, right
-
-
-def wrong_ending(expected: str | None, actual: str | None, more: str = "") -> str:
-    """Return the sentence for a call that does not end as it should; None means that the call returns.
-
-    >>> wrong_ending("ValueError", None)
-    'It returns, and should raise ValueError.'
-    >>> wrong_ending(None, "KeyError", ": 'key' (line 7)")
-    "It ends with KeyError: 'key' (line 7); the reference returns."
-    """
-    if actual is None:
-        return f"It returns, and should raise {expected}."
-    rather = f"raises {expected}" if expected else "returns"
-    return f"It ends with {actual}{more}; the reference {rather}."

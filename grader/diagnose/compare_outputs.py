@@ -13,7 +13,8 @@ import msgspec
 import numpy as np
 
 from grader.diagnose.checkpoints import OUTPUT, Checkpoints, CheckpointSpec
-from grader.diagnose.compare_arrays import compare_arrays, show_both, wrong_ending
+from grader.diagnose.compare_arrays import compare_arrays
+from grader.diagnose.compare_texts import show_both, wrong_ending
 from grader.diagnose.patterns import StepContext
 from grader.diagnose.record_case import StepRecording
 from grader.diagnose.trace_model import Checkpoint, FirstWrongValue

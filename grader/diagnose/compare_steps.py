@@ -11,15 +11,9 @@ from dataclasses import replace
 import numpy as np
 
 from grader.diagnose.checkpoints import Checkpoints, CheckpointSpec
-from grader.diagnose.compare_arrays import (
-    comparable_part,
-    compare_arrays,
-    is_narrower,
-    same_text,
-    show_both,
-    wrong_ending,
-)
+from grader.diagnose.compare_arrays import comparable_part, compare_arrays, is_narrower
 from grader.diagnose.compare_outputs import ComparedCheckpoint, compare_outputs, forgiven
+from grader.diagnose.compare_texts import same_text, show_both, wrong_ending
 from grader.diagnose.pair_checkpoints import CheckpointPair, pair_checkpoints
 from grader.diagnose.patterns import StepContext
 from grader.diagnose.record_case import RecordedCall, StepRecording

@@ -3,6 +3,9 @@
 A step of the kit (`grader.kit`) that names no saved answer is such a request.  So is one that only sends a saved tensor
 on, whole or cut: it names the tensor (`Earlier`) and the worker puts in what it had answered.  A step whose inputs are
 computed from an answer, such as `cache + 1`, is made anew for every submission.
+
+`script.Script` finds out which these are: it follows a case with an `Answers` in the place of what was answered.  A
+plan that looks into that gets a TypeError, and the step is not precomputed.  All is kept in the grader's process.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import Any, NoReturn
 from grader.content import Case
 from grader.sandbox import Earlier, Request
 
-CASES = 600  # a class's fixed and random ones
+CASES = 600  # whose requests are kept (by case, seed, dtype): a class's fixed and random ones
 MOST_BYTES = 1 << 20  # of the inputs of a request that is kept
 Bounds = tuple[int | None, int | None]
 
@@ -32,13 +35,16 @@ class _Unknown:
 
 
 class Answers(_Unknown):
-    """Stands for what earlier steps will have answered, by name; the numbers of a tensor can be sent on, no more."""
+    """Stands for what earlier steps will have answered, by name; the numbers of a tensor can be sent on, no more.
+
+    `Answers()` stands for all of them; `Answers()["prefill"]["cache"]["key"].values[:, 0:3]` for a part of one tensor.
+    """
 
     def __init__(self, save: str = "", path: tuple[str, ...] = ()) -> None:
         self._save, self._path = save, path
 
     def __getitem__(self, name: str) -> Answers:
-        """Return an answer, or what stands in it under a name."""
+        """Return the answer saved under a name, or what stands in an answer under a name."""
         if not isinstance(name, str):
             raise TypeError("an answer holds names only")
         return Answers(self._save, (*self._path, name)) if self._save else Answers(name)
@@ -76,7 +82,11 @@ def _bounds(cut: Any) -> Bounds:
 
 @dataclass
 class CachedRequests:
-    """The precomputed requests of one case by step, from -1 (the creation) on, with the digest of each one's draws."""
+    """The precomputed requests of one case by step, from -1 (the creation) on, with the digest of each one's draws.
+
+    The digests go into the fingerprint of the inputs, by which a golden is known to belong to them: a step that is not
+    made anew draws nothing that could be digested again.
+    """
 
     requests: Mapping[int, Request] = field(default_factory=dict)
     digests: Mapping[int, str] = field(default_factory=dict)
@@ -85,6 +95,7 @@ class CachedRequests:
     def fill(self, requests: Mapping[int, Request], digests: Mapping[int, str]) -> None:
         """Keep the requests that are small enough; a larger one is made again for each submission."""
         small = {step: item for step, item in requests.items() if item.nbytes <= MOST_BYTES}
+        # with frames={} a request also keeps its bytes, once they were made
         self.requests = {step: replace(item, frames={}) for step, item in small.items()}
         self.digests = {step: digests[step] for step in small}
         self.filled = True

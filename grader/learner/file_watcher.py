@@ -20,12 +20,15 @@ STEP_MS = 25  # ... and is over when nothing more comes for this long
 LOOK_MS = (
     1000  # the interval between looks where no change is reported: network file systems report none
 )
-POLL_MS = 250
-RETRY_SECONDS = 0.5
+POLL_MS = 250  # between looks at the folder where changes cannot be reported, or with `poll`
+RETRY_SECONDS = 0.5  # until a folder that is gone is looked for again
 
 
 class FileWatcher:
-    """A thread that puts `FileSaved` and `FileGone` on the queue; the first event comes at once."""
+    """A thread that puts `FileSaved` and `FileGone` on the queue; the first event comes at once.
+
+    With `poll` the operating system is not asked to report changes.
+    """
 
     def __init__(self, path: Path, queue: EventQueue, *, poll: bool = False) -> None:
         self._path, self._queue, self._poll = path, queue, poll
@@ -54,6 +57,7 @@ class FileWatcher:
         """Look at the file after every change in its folder, until the folder is replaced by another one."""
         from watchfiles import watch
 
+        # of a symbolic link the folder it stands in, and that of the file it leads to
         folders = {self._path.parent, self._path.resolve().parent}
         before = [_identity(folder) for folder in folders]
         for _ in watch(

@@ -1,6 +1,6 @@
 """Grade in the background, in one warm sandbox; of several saves only the newest is graded to the end.
 
-How a grading is made is not known here: the functions that start a sandbox and grade a file are given.
+How a grading is made is not known here: that is `judge.grade_source`, or what a test brings in its place.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Job = Callable[[], None]
 
 @dataclass(frozen=True)
 class GradingFunctions:
-    """What starts a sandbox and what grades a file in it; tests bring their own."""
+    """What starts a sandbox and what grades a file in it: the judge's functions, unless a test brings others."""
 
     start_sandbox: Callable[..., Sandbox] = start_sandbox
     grade_source: Callable[..., Result] = grade_source
@@ -75,12 +75,15 @@ class Regrader:
         self._thread.join(5)
 
     def grade(self, saved: FileSaved) -> None:
-        """Grade these bytes next, and abandon whatever is being graded."""
+        """Grade these bytes next; what is being graded is abandoned after its current case."""
         self._newest = saved
         self._jobs.put(lambda: self._grade(saved))
 
     def ask(self, title: str, question: Callable[[Sandbox], tuple[str, ...]]) -> None:
-        """Answer a question about the file in the sandbox, once the gradings before it are done."""
+        """Have a question about the file answered, such as a trace, once the gradings before it are done.
+
+        `question` is called in the thread, with the sandbox; its lines come back as `AnswerReady`, under `title`.
+        """
 
         def job() -> None:
             assert self._sandbox is not None, "jobs are only taken within the block"

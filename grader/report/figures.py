@@ -1,6 +1,6 @@
-"""What the page shows of one traced case: the first divergence in words, heat maps, the error by position, the steps.
+"""What a page shows of one traced case: the first divergence in words, heat maps, the error by position, the steps.
 
-Only chooses and arranges; `heatmap` and `charts` make the pictures.
+Only chooses and arranges; `heatmap` and `charts` make the pictures, `figures.html.j2` sets them on the page.
 """
 
 from __future__ import annotations
@@ -20,20 +20,27 @@ MOST_NAMES = 4
 
 @dataclass(frozen=True)
 class StepRow:
-    """One step of the timeline; the pairs are (expected, actual) where the step has them."""
+    """One row of the table of steps; the facts are those of `TracedStep`, by the same names.
+
+    `number` counts from 1 and is empty for the creation; `wrong` names the checkpoints that differ, empty for none.
+    """
 
     number: str
     title: str
-    cache: FactPair | None
+    cache_length: FactPair | None
     scores: FactPair | None
-    weights: FactPair | None
+    weight_sum: FactPair | None
     raised: FactPair | None
     wrong: str
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Everything drawn of one case."""
+    """Everything drawn of one case.
+
+    `sentence` is the first divergence and `patterns` how it looks; `errors` and `cache` are charts as SVG, None where
+    there is nothing to draw; `note` says why the trace stops early, empty where it does not.
+    """
 
     sentence: str
     patterns: tuple[str, ...]
@@ -47,8 +54,9 @@ class Figures:
 def figures_of(trace: Trace) -> Figures | None:
     """Return the figures of a traced case; None when there is nothing to show."""
     rows = [_row(step) for step in trace.steps[:MOST_STEPS]]
-    told = any(row.cache or row.scores or row.raised for row in rows)
-    steps = tuple(row for row in rows if row.number or row.wrong) if told else ()
+    has_facts = any(row.cache_length or row.scores or row.raised for row in rows)
+    # the creation has a row only where something is wrong in it
+    steps = tuple(row for row in rows if row.number or row.wrong) if has_facts else ()
     divergence = trace.divergence
     maps = tuple(_maps(trace))
     if divergence is None and not maps:
@@ -66,7 +74,11 @@ def figures_of(trace: Trace) -> Figures | None:
 
 
 def _maps(trace: Trace) -> Iterator[Maps]:
-    """Yield the attention weights where they first differ, and the point of the first divergence if it is another."""
+    """Yield the checkpoint of the first divergence, and the attention weights if that is not theirs.
+
+    The weights are shown where they first differ; where they nowhere do, the last ones, with a remark that they are
+    right.
+    """
     checkpoints = [(step, checkpoint) for step in trace.steps for checkpoint in step.checkpoints]
     weights = next(((s, p) for s, p in checkpoints if _weights(p) and p.status == "differs"), None)
     if weights is None:
@@ -77,8 +89,8 @@ def _maps(trace: Trace) -> Iterator[Maps]:
     if first is not None and not (weights and weights[1] is first):
         yield from _drawn(trace.divergence.step if trace.divergence else 0, first, "")
     if weights is not None:
-        same = "" if weights[1].status == "differs" else ": these are right"
-        yield from _drawn(weights[0].index, weights[1], same)
+        remark = "" if weights[1].status == "differs" else ": these are right"
+        yield from _drawn(weights[0].index, weights[1], remark)
 
 
 def _drawn(step: int, checkpoint: Checkpoint, remark: str) -> Iterator[Maps]:

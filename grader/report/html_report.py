@@ -29,7 +29,11 @@ MARKS = {"passed": "✓", "failed": "✗", "error": "!", "skipped": "–"}
 
 @dataclass(frozen=True)
 class Row:
-    """A case and its cause as the page shows them."""
+    """A case and its cause as the page shows them: of a hidden case only what `redacted` leaves.
+
+    `place` is where the wrong answer was found, and `help` are lines on what to look at; `figures` are drawn where the
+    case was traced.
+    """
 
     case: CaseResult
     cause: Cause | None
@@ -61,14 +65,15 @@ def result_page(
 ) -> str:
     """Return the page for one graded file; `source` is its text.
 
-    `traces` are those of failed cases by id; `planted` and `decoys` what the file came with and `starter` the text it
-    began as, where they are known, else those of the default preset are taken.
+    `traces` are those of failed cases by id.  `planted` and `decoys` are what the file came with and `starter` the text
+    it began as, where they are known.  Where they are not, the file is compared with the default starter, and of that
+    starter's bugs those that are fixed are explained, if the file has some bug still.
     """
     if not result.bugs:
-        planted = None  # whatever it came with, it was written anew
+        planted = None  # whatever it came with, it was written anew (`bug_detection.descends`)
     known = planted is not None
     if planted is None:
-        planted = challenge.presets["default"].bugs if _is_ours(result) else ()
+        planted = challenge.presets["default"].bugs if _has_known_bugs(result) else ()
     fixed = [challenge.bugs[b.id] for b in result.bugs if b.status == "fixed" and b.id in planted]
     states = ("present", "changed", "unknown", "fixed")
     counts: dict[str, int | None] = {
@@ -132,8 +137,8 @@ def _merged(rows: list[Row]) -> list[Row]:
     return kept
 
 
-def _is_ours(result: Result) -> bool:
-    """Whether the file came from a starter: some of the starter's bugs are in it still, or were."""
+def _has_known_bugs(result: Result) -> bool:
+    """Whether some known bug is in the file as it was planted, or edited; a copy of the reference has none."""
     return any(bug.status in ("present", "changed") for bug in result.bugs)
 
 

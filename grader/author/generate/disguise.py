@@ -1,7 +1,7 @@
 """A file under another look: other names for locals, methods in another order, equal idioms, fewer comments.
 
-Who remembers a published reference then finds that the remembered text does not fit.  The meaning stays, and is not
-taken on trust: all cases are run on a disguised reference before it is used (`benchmarks.disguise`).
+Who remembers a published reference then finds that the remembered text does not fit.  The meaning is meant
+to stay; whoever uses a disguise runs all cases on the disguised reference first, as the tests do.
 
 What is changed follows from a number and from each place itself, so a reference and the same reference with a bug in it
 get the same disguise everywhere but at the bug.
@@ -13,6 +13,7 @@ import ast
 import io
 import re
 import tokenize
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import replace
@@ -136,19 +137,29 @@ def other_names(text: str, seed: int) -> str:
     """
     source = SourceText(text)
     changes: list[Replacement] = []
+    widths = [len(line) for line in text.splitlines()]
     for node in ast.walk(source.tree):
         if isinstance(node, Function):
-            names: dict[str, str] = {}
+            taken: set[str] = set()
             for name in sorted(_locals(node)):
                 choice = _synonym(source, node, name, seed)
-                if choice is not None and choice not in names.values():
-                    names[name] = choice
-            changes += [
-                source.replaced(child, names[child.id])
-                for child in ast.walk(node)
-                if isinstance(child, ast.Name) and child.id in names
-            ]
+                uses = [n for n in ast.walk(node) if isinstance(n, ast.Name) and n.id == name]
+                if choice is None or choice in taken or not _room(widths, uses, choice):
+                    continue
+                taken.add(choice)
+                changes += [source.replaced(use, choice) for use in uses]
     return _applied(text, changes)
+
+
+def _room(widths: list[int], uses: list[ast.Name], choice: str) -> bool:
+    """Whether no line gets too long by another name; `widths` are then the new ones."""
+    wider = Counter(use.lineno - 1 for use in uses)
+    grown = {line: widths[line] + n * (len(choice) - len(uses[0].id)) for line, n in wider.items()}
+    if any(width > max(WIDTH, widths[line]) for line, width in grown.items()):
+        return False
+    for line, width in grown.items():
+        widths[line] = width
+    return True
 
 
 def _locals(function: Function) -> set[str]:

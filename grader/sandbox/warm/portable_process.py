@@ -1,6 +1,7 @@
-"""A whole process of `portable`'s pool: it warms up once, then serves one session after another on its pipes.
+"""The program of a process in `portable.ProcessPool`: it warms up once, then serves one session after another.
 
-It runs a learner's files, and there is nothing between them and it.
+It is started instead of forked, where nothing can be forked or confined. The learner's files run in this very process,
+with all that it may do; the grader can only kill it.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from grader.sandbox.worker.tensors import frame
 
 
 def main(preload: list[str]) -> None:
-    """Say hello, then serve until the grader hangs up."""
-    # the pipes came as standard input and output, which the learner's code uses, too
+    """Send the versions of what was imported as the first frame, then serve until the grader hangs up."""
+    # the pipes came as standard input and output, which the learner's code uses, too: what it prints goes to the log
     requests, answers = os.dup(NULL), os.dup(OUT)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, NULL)
@@ -34,7 +35,11 @@ def main(preload: list[str]) -> None:
 
 
 def _serve_session(stream: FrameStream) -> bool:
-    """Serve one session; False when the grader hung up in the middle of it."""
+    """Serve one session, and return whether there may be another.
+
+    There is none when the grader hung up in the middle of it, or when the memory limit cannot be set, which the hello
+    says.
+    """
     job = json.loads(stream.read())
     budget = job["memory_bytes"] if can_limit_memory() else 0
     try:
@@ -47,5 +52,6 @@ def _serve_session(stream: FrameStream) -> bool:
 
 
 def _greet(stream: FrameStream, *, refused: str = "") -> None:
+    """Send the hello that opens a session, with the one layer there is here."""
     stream.write(frame({}, encode(Hello([OwnProcess.name], refused))))
     stream.flush()

@@ -107,7 +107,7 @@ class KeysValues:
 
     def prune(self, mask):
         keep = mask.nonzero().flatten()
-        if mask.dtype != torch.bool or mask.numel() != self.padding.numel() or not keep.numel():
+        if mask.dtype != torch.bool or mask.shape != self.padding.shape or not keep.numel():
             raise ValueError("a boolean mask that keeps something, please")
         self.buffer = self.buffer.index_select(2, keep)
         self.padding = self.padding.index_select(0, keep)
