@@ -159,12 +159,12 @@ def test_an_answer_that_seems_wrong_is_judged_by_what_rounding_does_to_these_ver
     """Other inputs may lie nearer to a tie than the recorded ones: tolerances grow with what rounding does there."""
     challenge = load_challenge(NAME)
     quiet = challenge.cases["two-continuations"]
-    loud = replace(quiet, setup={**quiet.setup, "logits": 3000})
+    loud = replace(quiet, setup={**quiet.setup, "logits": 300})
     stored = prepare(challenge).cases[quiet.id]
     with Oracle(sandbox_for(NAME), challenge) as oracle:
-        golden = oracle.expect_from_seed(loud, stored, 5)
-        allowing = oracle.shaken_from_seed(loud, golden, 5)
+        golden = oracle.expect_from_seed(loud, stored, 6)
+        allowing = oracle.shaken_from_seed(loud, golden, 6)
     pairs = list(zip(golden.steps, allowing.steps, strict=True))
     assert all(new.tolerances[n] >= x for old, new in pairs for n, x in old.tolerances.items())
-    assert any(new.tolerances[n] > 3 * x for old, new in pairs for n, x in old.tolerances.items())
+    assert any(new.tolerances[n] > 2 * x for old, new in pairs for n, x in old.tolerances.items())
     assert [old.tensors for old, _ in pairs] == [new.tensors for _, new in pairs]
