@@ -232,3 +232,15 @@ def test_varied_choices_stay_within_what_is_asked() -> None:
     documents = [random_case(driver, choose, 1) for choose in near]
     assert len({json.dumps(document) for document in documents}) > 10
     assert [choose.taken[0] for choose in near].count(first.taken[0]) > 20
+
+
+def test_moved_numbers_are_those_of_the_dtype(box: Sandbox) -> None:
+    """A tiny key in half precision has fewer digits than its draw, which float64 would keep."""
+    tiny = replace(case(step(tokens=5, regimes={"key": "tiny"}), head_dim=19), dtype="float16")
+    challenge = load_challenge(CHALLENGE)
+    with Settler(box, challenge) as settler:
+        found = settler.settle(tiny)
+    (right,) = found.golden.steps[1:]
+    assert right.tolerances["cache/key"] == 0
+    with SubmissionRunner(box, challenge, challenge.reference_text.encode()) as runner:
+        assert runner.run(found.case, found.golden).status == "passed"
