@@ -3,6 +3,9 @@
 The weights are drawn here and copied into the submission's own layers. A cache is a dictionary of two tensors that the
 caller owns: a case may send that of an earlier step, whole or cut to its first tokens, one that the module never made,
 or the very object that an earlier call returned (`live`).
+
+What the brief leaves open is never drawn at random: half precision, batches and chunks of no tokens, and training mode
+with a dropout rate between 0 and 1, whose numbers are chance.
 """
 
 from collections.abc import Mapping
@@ -35,23 +38,35 @@ ENTRIES = ("key", "value")  # of a cache
 
 Tokens = whole(1, 4096, "Number of new tokens.", usual=(1, 6))
 Past = whole(0, 64, "Number of cached tokens.")
-Training = switch("Training mode instead of eval mode.")
+Training = switch(
+    "Training mode instead of eval mode; eval mode all the same where the dropout rate is between 0 and 1, "
+    "since the answer would be chance."
+)
+DEFAULT_RATE = 0.1
 Spread = real(0, 100000, "Standard deviation of the scores.", above=True)
 
 
 class Setup:
     """Sizes of the module and of the batch."""
 
-    d_model: whole(1, 256, "Features C.")
-    num_heads: whole(1, 32, "Heads H; divides d_model.")
-    batch: whole(1, 8, "Sequences B.")
-    max_cache_len: whole(1, 4096, "Capacity; the class's own default when not given.") = None
+    d_model: whole(1, 256, "Features C.", usual=(4, 24))
+    num_heads: whole(1, 32, "Heads H; divides d_model.", usual=(1, 4))
+    batch: whole(1, 16, "Sequences B.", usual=(1, 3))
+    max_cache_len: whole(
+        1, 4096, "Capacity; the class's own default when not given.", usual=(6, 40)
+    ) = None
     dropout: real(0, 1, "Dropout rate; the class's own default when not given.") = None
-    logits: real(0, 100000, "Factor on the query projection, and so on the scores.", above=True) = 1
+    logits: real(
+        0, 100_000_000, "Factor on the query projection, and so on the scores.", usual=(1, 0, 60, 50_000_000),
+    ) = 1  # fmt: skip
+    other_heads: whole(
+        1, 32, "Heads of the instances 1 and 3; num_heads when not given.", usual=(1, 4)
+    ) = None
+    dtypes = ("float32", "float64")
 
     def legal(sizes):
         """Whether random cases may have these sizes."""
-        return sizes.d_model % sizes.num_heads == 0
+        return all(sizes.d_model % n == 0 for n in (sizes.num_heads, sizes.other_heads or 1))
 
 
 # Inputs: what is drawn, and in which shapes. C features, H heads of D = C / H features.
@@ -77,9 +92,9 @@ def several(shape, *names):
     return source
 
 
-@made("options", "weights")
+@made("options", "weights", "other_heads")
 def layers(case):
-    """Arguments of the constructor as far as the case states them, and the numbers of all four layers."""
+    """Arguments of the constructor that the case states, the numbers of all four layers, and other heads."""
     weights = {}
     for name in PROJECTIONS:
         gain = case.logits if name == "q_proj" else 1
@@ -87,7 +102,21 @@ def layers(case):
             "weight": case.draw(case.d_model, case.d_model, scale=case.d_model**-0.5 * gain),
             "bias": case.draw(case.d_model, scale=0.5 * gain),
         }
-    return {name: case.given[name] for name in OPTIONS if name in case.given}, weights
+    options = {name: case.given[name] for name in OPTIONS if name in case.given}
+    return options, weights, case.other_heads
+
+
+@made("training")
+def mode(case, training: Training = False):
+    """The mode of the module: where chance would decide, eval mode."""
+    rate = DEFAULT_RATE if case.dropout is None else case.dropout
+    return training and rate in (0, 1)
+
+
+NEW = ("query", "key", "value")
+Shared = choice(
+    ("query key", "key value", "query value"), "Two arguments that are one tensor, the third another."
+)  # fmt: skip
 
 
 @drawn(query="Query [B, S, C]", key="Key [B, S, C]", value="Value [B, S, C]")
@@ -95,10 +124,25 @@ def new(
     case,
     tokens: Tokens,
     same: switch("Self-attention: query, key and value are one tensor.") = False,
-):
-    """The new tokens; with `same` the query alone is sent."""
-    names = ("query",) if same else ("query", "key", "value")
-    return {name: features(case, tokens) for name in names}
+    shared: Shared = None,
+    prompt: choice(
+        ("a", "b"), "The same numbers in every step that says this prompt and as many tokens."
+    ) = None,
+):  # fmt: skip
+    """The new tokens; of arguments that are one tensor the first alone is sent."""
+    twins = NEW if same else (shared or "").split()
+    names = [name for name in NEW if name not in twins[1:]]
+    if prompt is None:
+        return {name: features(case, tokens) for name in names}
+    sizes = (case.batch, tokens, case.d_model)
+    return {name: case.named(f"{prompt} {name}", *sizes) for name in names}
+
+
+class RandomScenarios:
+    """Calls of the module, with other numbers in its layers from time to time; a file may lack the helpers."""
+
+    verbs = ("forward", "load")
+    steps = (1, 5)
 
 
 class Kept:
@@ -111,7 +155,10 @@ class Kept:
 class Unseen:
     """A cache of drawn tokens."""
 
-    random: whole(1, 4096, "Number of random tokens the module never saw.")
+    random: whole(1, 4096, "Number of random tokens the module never saw.", usual=(1, 6))
+    like: choice(
+        ("zeros", "ties"), "What they are like: all numbers 0, or every token the same."
+    ) = None
 
 
 class Empty:
@@ -120,7 +167,7 @@ class Empty:
     empty: constant(True, "Both entries are None.")
 
 
-@made("cache")
+@made("cache", any_layout=True)
 def cache(
     case,
     cache: one_of(
@@ -134,16 +181,22 @@ def cache(
     if "of" in cache:
         return caches.cache_of(case.saved[cache["of"]]["cache"], *ENTRIES, keep=cache.get("keep"))
     if "random" in cache:
-        return {name: features(case, cache["random"]) for name in ENTRIES}
+        drawn = {name: features(case, cache["random"]) for name in ENTRIES}
+        alike = {"zeros": lambda x: x * 0, "ties": lambda x: x[:, :1].repeat(x.shape[1], axis=1)}
+        change = alike.get(cache.get("like"), lambda x: x)
+        return {name: change(x) for name, x in drawn.items()}
     return dict.fromkeys(ENTRIES)
+
+
+Shape = wholes(1, 64, "Shape of this tensor.", length=(1, 5))
 
 
 @made("query", "key", "value")
 def shaped(
     case,
-    query: wholes(1, 64, "Shape of query.", length=(1, 5)),
-    key: wholes(1, 64, "Shape of key.", length=(1, 5)),
-    value: wholes(1, 64, "Shape of value.", length=(1, 5)),
+    query: Shape,
+    key: Shape,
+    value: Shape,
 ):
     """Tensors of these shapes."""
     return case.draw(*query), case.draw(*key), case.draw(*value)
@@ -192,53 +245,160 @@ def unweighed(
 
 
 @verb(may_change="weights")
-def create(file, dtype, options, weights):
+def create(file, dtype, options, weights, other_heads):
     import torch
 
     torch.set_grad_enabled(False)
     keep, kind = file.keep, file.KVCachedMultiHeadAttention
     keep.torch, keep.dtype = torch, getattr(torch, dtype)
-    keep.make = lambda: with_weights(kind(**options), weights, keep.dtype)
-    keep.instances = [keep.make()]
+    other = {**options, "num_heads": other_heads or options["num_heads"]}
+    keep.weights, keep.buffers = weights, {}
+    keep.make = lambda odd: with_weights(
+        kind(**(other if odd else options)), keep.weights, keep.dtype
+    )
+    keep.instances = [keep.make(False)]
     file.use(keep.instances[0])
     return {"ready": True}
 
 
 @verb
+def load(module, weights):
+    """Put other numbers into the layers of every instance, as a training step or a checkpoint does."""
+    module.keep.weights = weights
+    for instance in module.keep.instances:
+        with_weights(instance, weights, module.keep.dtype)
+    return {"ready": True}
+
+
+@verb(held="cache", recalled=True, often=6)
 def forward(
-    module, query, key, value, cache, live=None,
+    module, query, key, value, cache,
     causal: switch("use_causal_mask; left out when not given.") = None,
     call: choice(
         ("mixed", "positional", "keywords"),
         "How the arguments are passed: tensors by place and the rest by name, all by place, all by name.",
     ) = "mixed",
-    training: Training = False,
+    training: mode = False,
     instance: whole(0, 3, "Which instance of the class; all have the same weights.") = 0,
     dtype: choice(
-        ("float64", "bfloat16", "float16"),
-        "Convert module and inputs for this call, and answer the dtypes.",
+        ("float64",), "Convert module and inputs for this call, and answer the dtypes.",
     ) = None,
+    reuse: switch(
+        "The numbers are written into the tensors of the last call that says so, where they fit."
+    ) = False,
+    shared: Shared = None,
 ):  # fmt: skip
     """Call the module. Answers output, cache/key and cache/value (and dtypes when `dtype` is given)."""
     keep = module.keep
     while len(keep.instances) <= instance:
-        keep.instances.append(keep.make())
+        keep.instances.append(keep.make(len(keep.instances) % 2))
     called = keep.instances[instance]
     wanted = getattr(keep.torch, dtype) if dtype else keep.dtype
-    cache = live if live is not None else cast(cache, wanted)
+    cache = cast(cache, wanted) if dtype else cache  # else the very object, which may be a held one
+    if reuse:
+        query, key, value = (
+            kept(keep.buffers, *pair) for pair in zip(NEW, (query, key, value), strict=True)
+        )
     query = query.to(wanted)
+    value = key if shared == "key value" else value
     key, value = (query if x is None else x.to(wanted) for x in (key, value))
     placed, named = arguments(call, query, key, value, cache, causal)
 
     if dtype:
         called.to(wanted)
     with in_mode(called, training), owned_by_caller(cache):
-        answer = result(module, called(*placed, **named))
+        answer = called(*placed, **named)
+        result(module, answer)
     if not dtype:
-        return answer
+        return lambda: result(module, answer)
     called.to(keep.dtype)
-    dtypes = [str(x.dtype) for x in (answer["output"], *answer["cache"].values())]
-    return {**cast(answer, keep.dtype), "dtypes": dtypes}
+
+    def told():
+        found = result(module, answer)
+        dtypes = [str(x.dtype) for x in (found["output"], *found["cache"].values())]
+        return {**cast(found, keep.dtype), "dtypes": dtypes}
+
+    return told
+
+
+def kept(buffers, name, numbers):
+    """The tensor that the last call got under this name, with these numbers in it, if it can hold them."""
+    held = buffers.get(name)
+    if (
+        numbers is None
+        or held is None
+        or (held.shape, held.dtype) != (numbers.shape, numbers.dtype)
+    ):
+        buffers[name] = numbers
+        return numbers
+    return held.copy_(numbers)
+
+
+@made("weights", "query", "key", "value")
+def revealing(case):
+    """Layers and D tokens with which each head puts out its weights: all scores are 0, value t is the t-th unit."""
+    C, H = case.d_model, case.num_heads
+    D = C // H
+    unit = [[float(i == j) for j in range(C)] for i in range(C)]
+    numbers = {name: case.draw(C, C) * 0 for name in PROJECTIONS}
+    for name in ("v_proj", "out_proj"):
+        numbers[name] += unit
+    weights = {name: {"weight": x, "bias": x[0] * 0} for name, x in numbers.items()}
+    value = features(case, D) * 0
+    for t in range(D):
+        value[:, t, t::D] = 1.0
+    return weights, features(case, D), features(case, D), value
+
+
+CALLS, SIGMAS = 4, 6
+
+
+def near(share, wanted, count):
+    """Whether a share of `count` independent draws is within six standard deviations of what is wanted."""
+    return abs(share - wanted) <= SIGMAS * (wanted * (1 - wanted) / count) ** 0.5 + SIGMAS / count
+
+
+def shares(case, answer):
+    """What the weights of several calls in training mode tell: how many are dropped, how, and what the others are."""
+    H, D = case.num_heads, case.d_model // case.num_heads
+    rate = DEFAULT_RATE if case.dropout is None else case.dropout
+    found = answer.get("weights")
+    shape = (CALLS, case.batch, D, H, D)
+    if found is None or found.shape != (*shape[:3], H * D):
+        return {"weights": "not those of every token in every head"}
+    found = found.reshape(shape)
+    dropped, size = found == 0, found.size
+    kept = 1 / D / (1 - rate) if rate < 1 else 0.0
+    told = {
+        "dropped": "as many as the rate says",
+        "kept": "divided by 1 - rate",
+        "each": "on its own",
+    }
+    if not near(dropped.sum() / size, rate, size):
+        told["dropped"] = f"{dropped.sum() / size:.3f} of the weights at a rate of {rate:g}"
+    others = found[~dropped]
+    if not (abs(others - kept) <= 1e-3 * kept).all():
+        told["kept"] = "other numbers"
+    alike = rate * rate + (1 - rate) * (1 - rate)
+    for axis, name in enumerate(("call", "row", "query", "head", "key")):
+        count = shape[axis] // 2 * 2
+        first, second = (dropped.take(range(i, count, 2), axis) for i in (0, 1))
+        if first.size and not near((first == second).sum() / first.size, alike, first.size):
+            told["each"] = f"not on its own: one {name} like the next"
+            break
+    return told
+
+
+@verb(told=shares)
+def drop(module, weights: revealing, query: revealing, key: revealing, value: revealing):
+    """Call the module in training mode with layers that make its output its weights; the answer is what these tell."""
+    keep = module.keep
+    called = with_weights(keep.instances[0], weights, keep.dtype)
+    with in_mode(called, True):
+        found = [called(query, key, value, use_causal_mask=False) for _ in range(CALLS)]
+    with_weights(called, keep.weights, keep.dtype)
+    outputs = [parts(answer, "output", "new_cache")[0] for answer in found]
+    return {"weights": keep.torch.stack(outputs)}
 
 
 @verb
@@ -430,8 +590,8 @@ def arguments(call, query, key, value, cache, causal):
 @contextmanager
 def in_mode(module, training):
     """Training or eval mode for one call; between the steps the module is in eval mode."""
-    if module.training != training:
-        module.train(training)
+    if module.training != bool(training):
+        module.train(bool(training))
     try:
         yield
     finally:

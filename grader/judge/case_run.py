@@ -107,7 +107,8 @@ def _attempt(
         for index, expected in zip(script.indices, golden.steps, strict=True):
             step = None if index == CREATE else index
             request = next(announced, None) or script.request(index)
-            reply = session.ask(request, max_reply_bytes=_room(request, expected))
+            answer = session.ask(request, max_reply_bytes=_room(request, expected))
+            reply = script.told(index, answer)
             if info.measure:
                 info.excess = max(info.excess, excess(reply, expected))
             if reply.echo and request.earlier:

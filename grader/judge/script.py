@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
@@ -20,7 +21,9 @@ from grader.ground.arrays import Array, array
 from grader.judge.draw import CREATE as CREATE
 from grader.judge.draw import Draw
 from grader.judge.request_cache import Answers, CachedRequests, Numbers, cached_requests
-from grader.kit.trusted_side import Plan
+from grader.kit.driver import Driver
+from grader.kit.trusted_side import Case as PlanCase
+from grader.kit.trusted_side import Plan, sizes_of
 from grader.sandbox import Earlier, Reply, Request
 
 _COMMON = ("do", "save", "live", "raises", "expect")
@@ -116,6 +119,21 @@ class Script:
         """Arguments that the contract lets a verb write into."""
         known = self._made_by.driver.verbs.get(verb)
         return known.may_change if known else ()
+
+    def told(self, index: int, reply: Reply) -> Reply:
+        """Return the reply that is judged: that of a verb whose answers are chance holds what they tell, see `verb`."""
+        verb = None if index == CREATE else self._driver.verbs.get(self.case.steps[index]["do"])
+        if verb is None or verb.told is None or reply.raised or reply.problem:
+            return reply
+        sizes = sizes_of(self._driver, self.case.setup)
+        arrays = {name: item.values for name, item in reply.tensors.items()}
+        values = verb.told(PlanCase(sizes, dict(self.case.setup)), arrays)
+        return replace(reply, tensors={}, values=values)
+
+    @property
+    def _driver(self) -> Driver:
+        driver: Driver = self._made_by.driver
+        return driver
 
     def answered(self, index: int, reply: Reply) -> None:
         """Keep what a step returned, if the case gives it a name."""

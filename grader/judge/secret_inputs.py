@@ -76,6 +76,7 @@ class SecretInputs:
         self._given = dict(seeds or {})
         self._used: dict[str, int] = {}
         self._answers: dict[str, SecretCase] = {}
+        self._shaken: dict[str, SecretCase] = {}
         self._lock = threading.Lock()
 
     @property
@@ -92,6 +93,15 @@ class SecretInputs:
                 if self._challenge.cases.keys() <= self._answers.keys():
                     self.close()  # a batch goes on for long, and nothing more will be asked
             return self._answers[case.id]
+
+    def allowing_for_rounding(self, case: Case) -> SecretCase:
+        """Return the same case with tolerances that allow for what rounding does to these very inputs."""
+        secret = self.of(case)
+        with self._lock:
+            if case.id not in self._shaken:
+                golden = self._oracle.shaken_from_seed(secret.case, secret.golden, secret.seed)
+                self._shaken[case.id] = replace(secret, golden=golden)
+            return self._shaken[case.id]
 
     def seed_of(self, name: str) -> int:
         """Return the seed of a case, or of what else has a name in a run."""

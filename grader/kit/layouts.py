@@ -48,12 +48,14 @@ LAYOUTS: Mapping[str, Callable[[Any], Any]] = {
 
 @contextmanager
 def laid_out(arguments: dict[str, Any], wanted: Mapping[str, str]) -> Iterator[None]:
-    """Let these arguments, a tensor or a tuple of tensors each, lie in memory as wanted during a call."""
+    """Let these arguments, a tensor, or a tuple or dictionary of them, lie in memory as wanted during a call."""
     pairs: list[tuple[str, Any, Any]] = []
 
     def view(name: str, sent: Any) -> Any:
         if isinstance(sent, tuple):
             return tuple(view(name, part) for part in sent)
+        if isinstance(sent, Mapping):
+            return {key: view(name, part) for key, part in sent.items()}
         if not hasattr(sent, "new_full"):
             return sent
         pairs.append((name, sent, LAYOUTS[wanted[name]](sent)))
