@@ -48,6 +48,13 @@ class Setup:
         return sizes.heads % sizes.kv_heads == 0 and work < 12000
 
 
+class RandomScenarios:
+    """Calls of the three functions, few at a time: the interpreter is slow."""
+
+    verbs = ("attend", "attend_twice", "slots", "append")
+    steps = (1, 2)
+
+
 class Options:
     causal: Causal
     splits: Splits

@@ -42,6 +42,13 @@ class Setup:
         return sizes.heads % sizes.kv_heads == 0 and work < 12000
 
 
+class RandomScenarios:
+    """Calls of prefill, few at a time: the interpreter is slow."""
+
+    verbs = ("prefill", "prefill_twice")
+    steps = (1, 2)
+
+
 @made("q", "k", "v", "lens", "q_lens")
 def rows(
     case,

@@ -75,6 +75,13 @@ class Setup:
         return sizes.embed_dim % sizes.num_heads == 0 and sizes.max_tokens % 2 == 0
 
 
+class RandomScenarios:
+    """Whole sequences of calls on pools, caches, snapshots and searches; each verb runs one from the beginning."""
+
+    verbs = ("pool_run", "cache_run", "snapshot_run", "search_run")
+    steps = (1, 3)
+
+
 CONFIG = [name for name in Setup.__annotations__ if name not in ("env_num", "attention")]
 
 
