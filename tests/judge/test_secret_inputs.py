@@ -120,7 +120,8 @@ def test_a_class_is_asked_secret_inputs_alone(sandbox_for, monkeypatch) -> None:
     run = SubmissionRunner.run
 
     def spy(self, case, golden, *, seed=None, info=None):
-        seen.append(seed)
+        if "random" not in case.tags:  # these are new to everybody
+            seen.append(seed)
         return run(self, case, golden, seed=seed, info=info)
 
     monkeypatch.setattr(SubmissionRunner, "run", spy)
