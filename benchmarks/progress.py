@@ -55,16 +55,18 @@ class Tally:
 
 
 def draw_subset(challenge: Challenge, draw: random.Random) -> tuple[set[str], list[str]]:
-    """Return 1 to 11 bugs that go together, and decoys."""
+    """Return 1 to 11 bugs that go together, and decoys that go with them."""
     bugs, picked = bug_ids(challenge), set[str]()
+
+    def apart(name: str) -> bool:
+        excluded = challenge.bugs[name].excludes
+        return any(name in challenge.bugs[p].excludes or p in excluded for p in picked)
+
     wanted = draw.randint(1, min(LARGEST, len(bugs)))
     for name in draw.sample(bugs, len(bugs)):
-        excluded = any(
-            name in challenge.bugs[p].excludes or p in challenge.bugs[name].excludes for p in picked
-        )
-        if len(picked) < wanted and not excluded:
+        if len(picked) < wanted and not apart(name):
             picked.add(name)
-    decoys = decoy_ids(challenge)
+    decoys = [name for name in decoy_ids(challenge) if not apart(name)]
     return picked, draw.sample(decoys, draw.randint(0, len(decoys)))
 
 

@@ -44,7 +44,7 @@ class ResourceLimits(Layer):
         _limit(resource.RLIMIT_CORE, "bytes of core dump", 0)
         _limit(resource.RLIMIT_CPU, "seconds of CPU time (ulimit -t)", budget.cpu_seconds, more=1)
         if budget.isolated:
-            _limit(resource.RLIMIT_FSIZE, "bytes of a file", FILE_BYTES if budget.folder else 0)
+            _limit(resource.RLIMIT_FSIZE, "bytes of a file", _file_bytes(budget))
             _limit(resource.RLIMIT_NOFILE, "open files", OPEN_FILES)
             _limit(resource.RLIMIT_MEMLOCK, "bytes of locked memory", 0)
         if budget.memory_bytes:
@@ -54,6 +54,13 @@ class ResourceLimits(Layer):
     def attempts(self, places: Places) -> Iterator[Attempt]:
         """Map far more memory than any budget; the reservation costs the machine nothing if it succeeds."""
         yield "map 16 TiB of memory", lambda: _reserve(TOO_MUCH)
+
+
+def _file_bytes(budget: Budget) -> int:
+    """Return how large a file may grow; a lower limit of the machine's is kept, and costs a submission its caches."""
+    ceiling = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    wanted = FILE_BYTES if budget.folder else 0
+    return wanted if ceiling == resource.RLIM_INFINITY else min(wanted, ceiling)
 
 
 def limit_memory(budget: int, *, hard: bool = True) -> None:

@@ -114,7 +114,7 @@ class Decoder(nn.Module):
     def check(self, ids, total):
         if ids.ndim != 2 or ids.shape[0] != len(self.rows) or ids.numel() == 0:
             raise ValueError(f"shape {list(ids.shape)}")
-        if ids.is_floating_point() or ids.dtype == torch.bool:
+        if ids.dtype not in (torch.int32, torch.int64):
             raise ValueError(f"dtype {ids.dtype}")
         if ids.amin() < 0 or ids.amax() >= self.c.vocab_size:
             raise ValueError("no such token")
