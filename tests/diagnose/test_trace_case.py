@@ -107,7 +107,9 @@ def test_the_sentence_names_step_point_and_place(challenge, trace) -> None:
     assert first.sentence().startswith(
         "step 2 (chunk, 3 tokens), `mask`, batch 0, head 0, query 0, key 1: expected "
     )
-    assert first.looks_like == challenge.bugs["causal-top-left-with-cache"].symptom
+    assert first.looks_like is None, "a past read from the heads looks the same here"
+    first = trace(plant(challenge, ["seed-scale-missing-sqrt"])).divergence
+    assert first.looks_like == challenge.bugs["seed-scale-missing-sqrt"].symptom
 
 
 @pytest.mark.parametrize("body", [SOFTMAX, FUSED])
