@@ -144,6 +144,10 @@ class RandomScenarios:
     verbs = ("forward", "load")
     steps = (1, 5)
 
+    def asked(case):
+        """Not scores in the millions: among equal ones rounding decides, and no brief says how near is near enough."""
+        return case["setup"].get("logits", 1) <= 10
+
 
 class Kept:
     """The cache of an earlier step."""
