@@ -98,7 +98,7 @@ class Attempt:
     def __init__(self, folder: Path) -> None:
         self.file = folder / CHALLENGE / FILE
         self._environment = {
-            "PATH": os.environ["PATH"],
+            "PATH": f"{Path(PROGRAM).parent}:{os.environ['PATH']}",  # so that it is called by its bare name
             "HOME": str(folder),
             "LANG": "C.UTF-8",
             "TERM": "xterm",

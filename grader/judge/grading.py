@@ -164,7 +164,7 @@ class Grading:
         info = RunInfo()
         if (known := self._not_run(case)) is not None:
             return known, info
-        return self._timed(runner, case, self.golden.cases[case.id], None, info), info
+        return self._guarded(runner, case, self.golden.cases[case.id], None, info), info
 
     def _not_run(self, case: Case) -> CaseResult | None:
         """Return the result of a case that is not run at all."""
@@ -204,26 +204,14 @@ class Grading:
                 True  # it passed on published inputs, and its answers do not depend on them
             )
             return CaseResult.judged(case, None), info
-        result = self._timed(runner, secret.case, secret.golden, secret.seed, info)
+        result = self._guarded(runner, secret.case, secret.golden, secret.seed, info)
         if result.cause and result.cause.kind == "wrong_value":
             try:
                 secret = self.secret_inputs.allowing_for_rounding(case)
             except (SandboxError, ContentError, WorkerFailure) as error:
                 return CaseResult.unjudged(case, str(error)), info
-            result = self._timed(runner, secret.case, secret.golden, secret.seed, info)
+            result = self._guarded(runner, secret.case, secret.golden, secret.seed, info)
         return result, info
-
-    def _timed(
-        self,
-        runner: SubmissionRunner,
-        case: Case,
-        golden: CaseGolden,
-        seed: int | None,
-        info: RunInfo,
-    ) -> CaseResult:
-        result = self._guarded(runner, case, golden, seed, info)
-        self._timeouts += bool(result.cause and result.cause.kind == "timeout")
-        return result
 
     def _both(self, published: CaseResult, secret: CaseResult) -> CaseResult:
         """Return one verdict of two: a case passes only if it passes on inputs that nobody could know."""
@@ -250,13 +238,18 @@ class Grading:
         seed: int | None,
         info: RunInfo,
     ) -> CaseResult:
-        """Judge a case; an error of the grader becomes the status `error`, once `worker_reuse` has tried again."""
+        """Judge a case and count it if it ran out of time.
+
+        An error of the grader becomes the status `error`, once `worker_reuse` has tried again.
+        """
         try:
-            return runner.run(case, golden, seed=seed, info=info)
+            result = runner.run(case, golden, seed=seed, info=info)
         except KvdojoError as error:
             return CaseResult.unjudged(case, str(error))
         except Exception as error:
             return CaseResult.unjudged(case, f"{type(error).__name__}: {error}")
+        self._timeouts += bool(result.cause and result.cause.kind == "timeout")
+        return result
 
 
 @contextmanager
