@@ -160,7 +160,7 @@ def make(tmp_path: Path, tiny_sandbox: Sandbox) -> Callable[..., Challenge]:
         spoil: Callable[[dict[str, Any]], None] | None = None, *, recorded: bool = True
     ) -> Challenge:
         files = json.loads(json.dumps(FILES))
-        files |= {"brief.md": "Mend `Sum`.\n", "driver.py": DRIVER}
+        files |= {"brief.md": "Mend `Sum`. <!-- cases: twice -->\n", "driver.py": DRIVER}
         if spoil:
             spoil(files)
         folder = tmp_path / "challenges" / "tiny"

@@ -94,7 +94,7 @@ FILES_OF = {
 }
 BEHAVIOUR = {
     "a bug no scenario sees": (
-        lambda f: cases(f).pop(2),
+        lambda f: (cases(f).pop(2), f.update({"brief.md": "Sums. <!-- ranges: add.tokens -->"})),
         "no scenario case",
     ),
     "a bug no unit case sees": (lambda f: cases(f).pop(1), "forgets: no unit case"),
