@@ -19,6 +19,7 @@ from grader.judge.result import CaseResult, Cause, Result
 from grader.judge.telling import CAUSE, PATTERN, PLACE, SYMPTOM, told
 
 SHORTEST = 12  # characters of a line of code that says anything; `else:` stands everywhere
+FEWEST_WORDS = 6  # of a sentence that says something of one bug; `0 * NaN is NaN` is true of all
 WORD = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -82,7 +83,7 @@ def _secrets_of(challenge: Challenge, bug: Bug) -> Iterator[tuple[str, str]]:
     yield "the title of the bug", bug.title
     for what, text in (("symptom", bug.symptom), ("explanation", bug.explanation)):
         for sentence in re.split(r"(?<=[.!?:;])\s+", text):
-            if len(sentence.split()) > 3:
+            if len(sentence.split()) >= FEWEST_WORDS:
                 yield f"the {what} of the bug", sentence
     yield from (("a hint", hint) for hint in bug.hints)
     for edit in bug.edits:

@@ -58,6 +58,7 @@ def render(result: Result, console: Console, about: About) -> None:
     """Print `result` as far as the level tells it."""
     page = _Page(told(result, about.level), about, PLAIN if console.options.ascii_only else UNICODE)
     body, end = _lines(console, page.body()), _lines(console, page.end())
+    body += [[]] if body else []
     room = ROWS - len(end)
     if not about.everything and len(body) > room:
         left = f"... {len(body) - room + 1} more lines; {page.all_of_it}"
@@ -105,7 +106,6 @@ class _Page:
         yield from self._random()
         yield from self._skipped()
         yield from self._log()
-        yield Text("")
 
     def end(self) -> Iterator[RenderableType]:
         """Yield the last lines: bugs, verdict, next step."""
