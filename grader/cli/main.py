@@ -48,6 +48,7 @@ COMMANDS = {
     "plant": "Make a variant with chosen bugs.",
     "batch": "Grade a class of submissions.",
     "check": "Check challenges as an author must.",
+    "arena": "Measure debugging agents.",
     "export": "Hand results to a course system.",
 }
 
