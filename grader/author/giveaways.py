@@ -105,7 +105,7 @@ def _lines_of(challenge: Challenge, ids: Sequence[str], bug: Bug) -> set[int]:
 
 
 def _methods_of(challenge: Challenge, bug: Bug) -> set[str]:
-    """Return the functions that a bug edits, without those of which the brief speaks."""
+    """Return the functions that a bug edits, without public ones of which the brief speaks."""
     try:
         tree = ast.parse(challenge.reference_text)
     except SyntaxError:
@@ -117,4 +117,5 @@ def _methods_of(challenge: Challenge, bug: Bug) -> set[str]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and not lines.isdisjoint(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     }
-    return names - set(WORD.findall(challenge.brief)) - set(challenge.provides)
+    spoken_of = set(WORD.findall(challenge.brief)) | set(challenge.provides)
+    return {name for name in names if challenge.is_internal(name) or name not in spoken_of}
