@@ -118,4 +118,4 @@ def _methods_of(challenge: Challenge, bug: Bug) -> set[str]:
         and not lines.isdisjoint(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     }
     spoken_of = set(WORD.findall(challenge.brief)) | set(challenge.provides)
-    return {name for name in names if challenge.is_internal(name) or name not in spoken_of}
+    return {name for name in names if name.startswith("_") or name not in spoken_of}
