@@ -20,7 +20,7 @@ from grader.judge.sandbox_start import start_sandbox
 from grader.judge.secret_inputs import SecretInputs
 from grader.sandbox import Sandbox, SandboxError
 
-MOST = 2  # benches at a time; each holds a process that has imported torch
+MOST = 2  # benches at a time, unless told otherwise; each holds a process that has imported torch
 
 
 class Bench:
@@ -94,13 +94,20 @@ class Bench:
 
 
 class Benches:
-    """The benches of one run; the ones used last are kept.  Leaving the `with` block ends them."""
+    """The benches of one run; the `most` that were used last are kept.  Leaving the `with` block ends them.
+
+    Several threads may ask, as long as there are no more challenges than `most`: others would lose theirs.
+    """
 
     def __init__(
-        self, catalogue: Catalogue | None = None, cases: Mapping[str, Sequence[str]] | None = None
+        self,
+        catalogue: Catalogue | None = None,
+        cases: Mapping[str, Sequence[str]] | None = None,
+        most: int = MOST,
     ) -> None:
         self.catalogue = catalogue or Catalogue()
-        self._cases = cases or {}
+        self._cases, self._most = cases or {}, most
+        self._lock = threading.RLock()
         self._benches: dict[str, Bench] = {}  # the one used last stands last
 
     def __enter__(self) -> Self:
@@ -111,19 +118,21 @@ class Benches:
 
     def of(self, challenge: str) -> Bench:
         """Return the bench of a challenge; raises ContentError or GraderError."""
-        bench = self._benches.pop(challenge, None)
-        if bench is None:
-            while len(self._benches) >= MOST:
-                self._benches.pop(next(iter(self._benches))).close()
-            bench = Bench(self.catalogue.load(challenge), self._cases.get(challenge, ()))
-        self._benches[challenge] = bench
-        return bench
+        with self._lock:
+            bench = self._benches.pop(challenge, None)
+            if bench is None:
+                while len(self._benches) >= self._most:
+                    self._benches.pop(next(iter(self._benches))).close()
+                bench = Bench(self.catalogue.load(challenge), self._cases.get(challenge, ()))
+            self._benches[challenge] = bench
+            return bench
 
     def renew(self, challenge: str) -> Bench:
         """Replace a bench on which something of ours failed."""
-        if (bench := self._benches.pop(challenge, None)) is not None:
-            bench.close()
-        return self.of(challenge)
+        with self._lock:
+            if (bench := self._benches.pop(challenge, None)) is not None:
+                bench.close()
+            return self.of(challenge)
 
     def close(self) -> None:
         """End all processes."""

@@ -127,6 +127,12 @@ def draw(
     multiple=True,
     help="Lines of the task's file that were named before it was changed; may be given again.",
 )
+@click.option(
+    "--rewards",
+    metavar="OUT",
+    type=Path_,
+    help="Write the marks as plain numbers, as Harbor reads them.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def score(
@@ -135,6 +141,7 @@ def score(
     file: Path,
     sealed: Path | None,
     suspects: tuple[str, ...],
+    rewards: Path | None,
     as_json: bool,
 ) -> None:
     """Mark FILE, which was made of the file of TASK.
@@ -154,6 +161,12 @@ def score(
     named = _suspicions(suspects, len(public.source.splitlines()))
     with Benches(catalogue()) as benches:
         marks = Scorer(benches).score(kept, Attempt(source, named, edits=1))
+    if rewards is not None and marks.judged:
+        import json
+
+        from grader.report.exports import harbor
+
+        terminal.write_file(rewards, json.dumps(harbor.rewards(marks)) + "\n")
     if as_json:
         terminal.document(marks.document())
     else:

@@ -55,6 +55,12 @@ if TYPE_CHECKING:
     shell_complete=complete_challenge,
     help="Make a Dockerfile whose container grades one file without a network.",
 )
+@click.option(
+    "--harbor",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Make task folders for Harbor of what `arena draw` wrote to DIR; by default in DIR/harbor.",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -66,6 +72,7 @@ def command(
     autograder: str | None,
     workflow: str | None,
     dockerfile: str | None,
+    harbor: Path | None,
 ) -> None:
     """Hand over RESULTS, a file of `kvdojo grade --json` or a folder of them.
 
@@ -74,6 +81,11 @@ def command(
              kvdojo export --autograder CHALLENGE --out autograder.zip
     """
     packages = {"autograder": autograder, "workflow": workflow, "dockerfile": dockerfile}
+    if harbor is not None:
+        if any((*packages.values(), results, wanted)):
+            raise UserError("--harbor goes with --out alone.")
+        _harbor(harbor, out or harbor / "harbor")
+        return
     asked = [(kind, challenge) for kind, challenge in packages.items() if challenge]
     if asked:
         if len(asked) > 1 or results is not None or wanted is not None:
@@ -87,6 +99,17 @@ def command(
         example = command_line("export", "result.json", "--format", "csv")
         raise UserError(f"name RESULTS and --format, e.g. `{example}`.")
     ctx.exit(_export(results, wanted, out, require_isolation, tell or DEFAULT))
+
+
+def _harbor(drawn: Path, out: Path) -> None:
+    from grader.report.exports.harbor import export_tasks
+
+    tasks = export_tasks(drawn, out, catalogue())
+    terminal.out(f"{len(tasks)} task{'' if len(tasks) == 1 else 's'}: {terminal.shown(out)}")
+    for name in dict.fromkeys(task.challenge for task in tasks):
+        folder = terminal.shown(out / "verifier" / name)
+        terminal.out(f"Build once: docker build -t kvdojo-arena-{name} {folder}")
+    terminal.out(f"Then: harbor run -p {terminal.shown(out / 'tasks')} -a AGENT")
 
 
 def _package(kind: str, challenge: str, out: Path | None) -> None:
