@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from grader.content import Bug, Challenge
 from grader.content.entries import TELLING
-from grader.content.planting import line_span, plant
+from grader.content.planting import line_span, lines_in, plant
 from grader.judge.result import CaseResult, Cause, Result
 from grader.judge.telling import CAUSE, PATTERN, PLACE, SYMPTOM, told
 
@@ -29,27 +29,28 @@ def giveaways(
     """Yield (case, sentence) for each thing that a level tells of a file with these bugs and should not."""
     full = Result.of_cases(challenge.id, challenge.file, "", results, environment={})
     bugs = [challenge.bugs[name] for name in ids]
-    secrets = [secret for bug in bugs for secret in _secrets_of(challenge, bug)]
+    secrets = [pair for bug in bugs for pair in _secrets_of(challenge, bug)]
     secrets += [
         ("the title of the unit case", case.title)
         for case in challenge.cases.values()
         if case.kind == "unit"
     ]
-    lines = {number for bug in bugs for number in _lines_of(challenge, ids, bug)}
+    text = plant(challenge, ids)
+    numbers = {number for bug in bugs for number in lines_in(challenge, bug, text)}
     names = {name for bug in bugs for name in _methods_of(challenge, bug)}
     for level in (SYMPTOM, PLACE, PATTERN):
         for before, after in zip(full.cases, told(full, level).cases, strict=True):
             if after.status != "failed":
                 continue
             shown = "\n".join(_texts(after))
-            for what, text in [*secrets, *_of_higher_levels(before, level)]:
-                if text and text in shown and text != before.title:
-                    yield before.id, f"the level {level!r} tells {what}: {text!r}"
+            for what, secret in [*secrets, *_of_higher_levels(before, level)]:
+                if secret in shown and secret != before.title:
+                    yield before.id, f"the level {level!r} tells {what}: {secret!r}"
             if after.cause is None or after.cause.kind == "raised":
                 continue
             for name in names.intersection(WORD.findall(shown)):
                 yield before.id, f"the level {level!r} names `{name}`, which the bug edits"
-            for number in lines:
+            for number in numbers:
                 if re.search(rf"(?i)\bline {number}\b|:{number}\b", shown):
                     yield before.id, f"the level {level!r} names line {number}, which the bug edits"
 
@@ -92,20 +93,8 @@ def _secrets_of(challenge: Challenge, bug: Bug) -> Iterator[tuple[str, str]]:
                 yield "a line of code", line.strip()
 
 
-def _lines_of(challenge: Challenge, ids: Sequence[str], bug: Bug) -> set[int]:
-    """Return the lines, from 1, on which a bug stands in the file with all of these planted."""
-    text = plant(challenge, ids)
-    found = set()
-    for edit in bug.edits:
-        at = text.find(edit.replace) if edit.replace.strip() else -1
-        if at >= 0 and text.count(edit.replace) == 1:
-            first = text.count("\n", 0, at) + 1
-            found |= set(range(first, first + edit.replace.rstrip("\n").count("\n") + 1))
-    return found
-
-
 def _methods_of(challenge: Challenge, bug: Bug) -> set[str]:
-    """Return the functions that a bug edits, without those of which the brief speaks."""
+    """Return the functions that a bug edits, without public ones of which the brief speaks."""
     try:
         tree = ast.parse(challenge.reference_text)
     except SyntaxError:
@@ -117,4 +106,5 @@ def _methods_of(challenge: Challenge, bug: Bug) -> set[str]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and not lines.isdisjoint(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     }
-    return names - set(WORD.findall(challenge.brief)) - set(challenge.provides)
+    spoken_of = set(WORD.findall(challenge.brief)) | set(challenge.provides)
+    return {name for name in names if name.startswith("_") or name not in spoken_of}

@@ -32,7 +32,8 @@ from grader.ground.errors import Exit, UserError
 from grader.judge.focus import NO_FOCUS, Focus, choose_focus
 from grader.judge.telling import DEFAULT, PLACE, at_most, tells
 from grader.learner.hints import LastGrading, recall_focus, remember_grading
-from grader.learner.ladder import OF_LEVEL, climbed, help_taken
+from grader.learner.history import judged_suspicions, note, note_grading, read_history
+from grader.learner.ladder import OF_LEVEL, climbed, height, help_taken
 from grader.learner.work_folder import WorkError, WorkFolder, load_work_folder
 
 if TYPE_CHECKING:
@@ -133,7 +134,9 @@ def command(
         isolate=not no_isolation,
         diagnosis=diagnosis,
     )
+    story: tuple[str, ...] = ()
     if work and not cases:
+        story = history_of(found, work, result, planted.bugs if planted else ())
         remember_result(work, source, result, diagnosis.focus, level if not as_json else DEFAULT)
         work = load_work_folder(work.folder) or work
     result = replace(result, help=help_taken(work, planted.bugs if planted else None))
@@ -147,7 +150,7 @@ def command(
         named = command_target(found, file)
         shown = about(found, path, work, planted, diagnosis.focus, level, named=named)
         total = len(found.cases) if cases else None
-        _show(result, replace(shown, everything=everything, total=total))
+        _show(result, replace(shown, everything=everything, total=total, story=story))
     ctx.exit(Exit.of_verdict(result.verdict))
 
 
@@ -297,15 +300,41 @@ def remember_result(
     passed = tuple(case.id for case in result.cases if case.status == "passed")
     failed = tuple(case.id for case in most_informative_first(result.cases))
     remember_grading(work, source, LastGrading(failed, passed, focus))
+    with contextlib.suppress(WorkError):
+        note_grading(work, source, result)
     if focus.bug and (rung := OF_LEVEL.get(level)):
         remember_rung(work, focus.bug, rung)
+
+
+def history_of(
+    challenge: Challenge, work: WorkFolder, result: Result, planted: Collection[str]
+) -> tuple[str, ...]:
+    """Return what the attempt's history adds to a report: suspicions that can be judged now, and its sum at the end."""
+    try:
+        history = read_history(work)
+    except WorkError:
+        return ()
+    gradings = history.of("graded")
+    before = [name for name in gradings[-1]["fixed"] if name in planted] if gradings else []
+    fixed = [bug.id for bug in result.bugs if bug.status == "fixed" and bug.id in planted]
+    lines = judged_suspicions(challenge, history, fixed, before)
+    if result.verdict == "passed" and history.events:
+        taken = help_taken(work, planted)
+        lines.append(
+            f"{history.minutes} minutes, {len(gradings) + 1} gradings,"
+            f" {taken.rungs} of {taken.of} rungs of help."
+        )
+    return tuple(lines)
 
 
 def remember_rung(work: WorkFolder, bug: str, rung: int) -> None:
     """Keep how high the ladder of a bug was climbed; where it cannot be written, that is only not counted."""
     with contextlib.suppress(WorkError):
         # another command may have written the state since
-        climbed(load_work_folder(work.folder) or work, bug, rung).save()
+        known = load_work_folder(work.folder) or work
+        if rung > height(known, bug):
+            note(known, "rung", bug=bug, rung=rung)
+        climbed(known, bug, rung).save()
 
 
 def about(

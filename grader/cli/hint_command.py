@@ -18,6 +18,7 @@ from grader.cli.arguments import (
     complete_case,
     file_argument,
 )
+from grader.cli.grade_command import remember_rung
 from grader.cli.submission import locate, read, readable
 from grader.cli.variant import begun, of_work
 from grader.content import Challenge
@@ -36,7 +37,7 @@ from grader.learner.hints import (
     recall_grading,
     remember_focus,
 )
-from grader.learner.ladder import HINTS_FROM, climbed
+from grader.learner.ladder import HINTS_FROM
 
 
 @click.command("hint")
@@ -88,7 +89,7 @@ def command(challenge: str, file: Path | None, level: int | None, case: str | No
     if work and graded is None and case is None:
         remember_focus(work, Focus(hint.bug.id, "changed" if hint.changed else "present"))
     if work and hint.level > seen.get(hint.bug.id, 0):
-        climbed(work, hint.bug.id, HINTS_FROM + hint.level).save()
+        remember_rung(work, hint.bug.id, HINTS_FROM + hint.level)
         seen[hint.bug.id] = hint.level
     if any(found.hint_costs):
         terminal.out(_cost(found, hint, seen))

@@ -63,7 +63,8 @@ def bug_lines(
         lines = [Line(f"Known bugs recognised: {len(by_state['present'])}", 0, "bold")]
     else:
         lines = [_head(bugs, planted, levels)]
-        lines += _named(by_state["fixed"], marks)
+        all_done = len(by_state["fixed"]) == len(bugs)
+        lines += _named(by_state["fixed"], marks, len(bugs) if all_done else MOST_NAMED)
     if present := by_state["present"]:
         text = f"still present: {len(present)}{difficulty_summary(present, levels)}"
         lines.append(Line(f"{marks.failed} {text}", 2, "red"))
@@ -91,11 +92,11 @@ def _head(bugs: Collection[BugStatus], planted: Collection[str], levels: Mapping
     return Line(f"Planted bugs: {done.fixed} of {done.planted} fixed{share}", 0, "bold")
 
 
-def _named(fixed: Collection[BugStatus], marks: Symbols) -> Iterator[Line]:
-    """Name what is fixed, where it is told, and only so many of them that the screen is not full of it."""
+def _named(fixed: Collection[BugStatus], marks: Symbols, most: int) -> Iterator[Line]:
+    """Name what is fixed, where it is told; while bugs are left, only so many that the screen is not full of it."""
     titles = [bug.title for bug in fixed if bug.title]
-    more = len(titles) - MOST_NAMED
-    for title in titles[: MOST_NAMED if more > 1 else None]:
+    more = len(titles) - most
+    for title in titles[: most if more > 1 else None]:
         yield Line(f"{marks.passed} {title}", 2, "green")
     if more > 1:
         yield Line(f"{marks.passed} and {more} more", 2, "green")

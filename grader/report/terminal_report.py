@@ -29,6 +29,7 @@ from grader.report.phrases import count
 
 ROWS = 24  # lines of the usual terminal, the prompt not counted
 IN_FULL = 4  # cases told in full where all are asked for; of the others id and title are given
+MOST_STORY = 4
 LOG_LINES, MOST_LOG_LINES = 2, 20
 
 
@@ -40,6 +41,7 @@ class About:
     - `planted`, `decoys`: the ids of what was planted, where that is known; `levels`: how hard each bug is;
     - `total`: how many cases the challenge has, where only some were run; bugs are then not spoken of;
     - `file`: what the file is called, the file's own name by default;
+    - `story`: lines about the attempt, such as a suspicion that was right;
     - `named`: the challenge and the file as the learner named them, for the commands that are suggested.
     """
 
@@ -52,6 +54,7 @@ class About:
     total: int | None = None
     file: str | None = None
     named: str | None = None
+    story: Collection[str] = ()
 
 
 def render(result: Result, console: Console, about: About) -> None:
@@ -114,6 +117,8 @@ class _Page:
             lines = bug_lines(result.bugs, about.planted, about.levels, self.marks)
             for part in [*lines, *decoy_lines(result.decoys, about.decoys, self.marks)]:
                 yield line(part.text, part.indent, part.style)
+        for text in list(about.story)[-MOST_STORY:]:
+            yield line(escape_for_display(text), 2)
         yield self._headline()
         yield from self._next()
 
@@ -143,6 +148,10 @@ class _Page:
             yield from self._alike(failed)
             return
         named = [case for case in failed if is_told(case, self.about.level)]
+        if not named and failed and tells(self.about.level, SYMPTOM):
+            yield line(
+                f"{_counted(failed)} not passed; `--tell cause` tells more of unit cases.", 0, "dim"
+            )
         if not named:
             return
         first = self._first(named)

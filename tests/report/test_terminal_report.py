@@ -217,11 +217,12 @@ def test_a_report_fits_the_usual_terminal(name, level):
 def test_what_does_not_fit_is_left_out_of_the_middle():
     long = replace(MASK, rationale="word " * 400, actual="y" * 900, expected="z" * 900)
     many = tuple(BugStatus(f"b{n}", f"Title {n}", "fixed") for n in range(11))
+    many = (*many, BugStatus("left", "Left", "present"))
     result = _result(_case("a", "failed", long), bugs=many, log="spam\n" * 99)
     shown = page(result, 80, planted=[bug.id for bug in many], level="symptom", everything=False)
     assert len(shown.splitlines()) <= ROWS
     assert "more lines; `" in shown
-    assert "Planted bugs: 11 of 11 fixed" in shown
+    assert "Planted bugs: 11 of 12 fixed" in shown
     assert "and 7 more" in shown
     assert "\nNext: " in shown
 
