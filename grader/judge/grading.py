@@ -59,7 +59,7 @@ class Outcome:
 
 @dataclass
 class Grading:
-    """One run over the cases of one submission; used once.
+    """A run over cases of one submission, within one time for all of them.
 
     With `secret` a file that passes is judged on secret inputs, too, and with `secret_only` on these alone.  `foreign`
     are helpers whose names the file uses for functions of its own, `unnamed` those that its text does not mention at
@@ -84,6 +84,11 @@ class Grading:
     def __post_init__(self) -> None:
         """Begin the time that the file has for all cases."""
         self._budget = TimeBudget(self.challenge.total_seconds)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the file could be executed."""
+        return self._loaded
 
     def run(self, cases: Sequence[Case]) -> tuple[list[CaseResult], str]:
         """Return the verdicts in the order of the cases, and what the submission printed.
