@@ -84,11 +84,42 @@ class RandomScenarios:
     def amended(case, choose):
         """Longer sequences, and searches of any states, environments and actions."""
         usual = {"pool_run": POOL_CALLS, "cache_run": CACHE_CALLS, "snapshot_run": SNAPSHOT_CALLS}
+        stepped = {True: set(), False: set()}
         for step in case["steps"]:
             for _ in range(choose.below(20)):
                 calls = usual.get(step["do"])
                 step["calls"].append(choose.one_of(calls) if calls else any_search_call(choose))
+            if step["do"] == "search_run":
+                step["calls"] = each_step_once(step["calls"], stepped, case["setup"]["num_actions"])
         return case
+
+
+def each_step_once(calls, stepped, num_actions):
+    """The calls without what was predicted before, for whether rounding makes it the same state is chance.
+
+    `stepped` holds, for each of the two models, what was done so far: a state by its history, and the action.
+    """
+    kept, other, last = [], False, {}
+    for call in calls:
+        name, *rows = call.split()
+        other = {"other": True, "first": False}.get(name, other)
+        if name == "step":
+            here, apart = [], []
+            for row in rows:
+                state, _, rest = row.partition("@")
+                if state[0] == "p":
+                    past = last.get(other, ["a"])
+                    state = past[int(state[1:]) % len(past)]
+                done = f"{state.replace('y', 'a')}>{int(rest.partition(':')[2] or 0) % num_actions}"
+                if done not in stepped[other]:
+                    stepped[other].add(done)
+                    here.append(done)
+                    apart.append(row)
+            if not apart:
+                continue
+            last[other], call = here, " ".join([name, *apart])
+        kept.append(call)
+    return kept or ["episode"]
 
 
 def any_search_call(choose):
