@@ -21,6 +21,7 @@ from grader.ground.invocation import command_line
 from grader.ground.paths import ROOT
 from grader.judge import grade_source, start_sandbox
 from grader.judge.result import Result
+from grader.judge.telling import DEFAULT
 from grader.report.html_report import Link, index_page, result_page
 
 REPORT = ROOT / "report"
@@ -63,7 +64,7 @@ def page(challenge: Challenge, label: str, result: Result, traces: Mapping[str, 
     """Write the page of one result and return its line in the index."""
     path = challenge.starter if label == "starter" else challenge.reference
     href = f"{challenge.id}-{label}.html"
-    text = result_page(challenge, result, path.read_text("utf-8"), traces=traces)
+    text = result_page(challenge, result, path.read_text("utf-8"), level=DEFAULT, traces=traces)
     write_atomically(REPORT / href, text)
     return Link(href, challenge.title, label, result)
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from benchmarks.options import many, parser
+from benchmarks.soak import reason_of
 from grader.content import challenge_ids, load_challenge
 from grader.judge import grade_source, start_sandbox
 
@@ -27,11 +28,12 @@ def main() -> int:
         with start_sandbox(challenge) as sandbox:
             for path in sorted((CORRECT / name).glob("*.py")):
                 began = time.monotonic()
-                verdicts = [
-                    grade_source(challenge, path.read_bytes(), sandbox=sandbox).verdict
-                    for _ in range(times)
-                ]
-                accepted = verdicts.count("passed")
+                accepted = 0
+                for _ in range(times):
+                    result = grade_source(challenge, path.read_bytes(), sandbox=sandbox)
+                    accepted += result.verdict == "passed"
+                    if result.verdict != "passed":
+                        print(f"{name}/{path.name}: {reason_of(result)}", flush=True)
                 refused += times - accepted
                 seconds = (time.monotonic() - began) / times
                 print(

@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks.options import many, parser
 from grader.content import load_challenge
 from grader.judge import grade_source, start_sandbox
+from grader.judge.result import Result
 
 NAME = "multi_head_attention"
 TESTS = Path(__file__).resolve().parents[1] / "tests"
@@ -67,6 +68,14 @@ def descendants(root: int) -> list[int]:
     return found[1:]
 
 
+def reason_of(result: Result) -> str:
+    """Say in one line what decided a verdict, with what is needed to repeat it."""
+    told = [f"{case.id} {case.cause.rationale}" for case in result.cases if case.cause]
+    told += [f"random scenario {result.random.smallest}"] if result.random.failed else []
+    told += [f"secret seeds {dict(result.secrets)}"] if result.secrets else []
+    return "; ".join(told) or "nothing failed"
+
+
 def main() -> int:
     """Print what was graded and what grew; the status is 1 when a verdict is wrong or something leaks."""
     options = parser(__doc__)
@@ -85,7 +94,7 @@ def main() -> int:
             result = grade_source(NAME, source_of(path), sandbox=sandbox)
             tally[good] += 1
             if (result.verdict == "passed") is not good:
-                wrong.append((path.name, result.verdict))
+                wrong.append((path.name, result))
         seconds, after = time.monotonic() - began, counts()
     print(
         f"{count} gradings: {tally[True]} of honest files, {tally[False]} of wrong or hostile ones"
@@ -93,8 +102,8 @@ def main() -> int:
     print(f"{len(wrong)} wrong verdicts, {seconds:.0f} s, {count / seconds:.2f}/s")
     for name, number in before.items():
         print(f"{name}: {number} before, {after[name]} after")
-    for name, verdict in wrong[:10]:
-        print(f"  {name}: {verdict}")
+    for name, result in wrong[:10]:
+        print(f"  {name}: {result.verdict}; {reason_of(result)}")
     return 1 if wrong or after["processes"] > before["processes"] else 0
 
 

@@ -159,28 +159,28 @@ def _begin(attempt: Attempt) -> None:
         "Recorded with `python docs/attempt.py`: every block is what the program printed, on a terminal of "
         f"{COLUMNS} columns; only the times differ from run to run."
     )
-    attempt.say("## Start")
+    attempt.say("## A symptom")
     attempt.run("start", CHALLENGE)
     attempt.run("grade", CHALLENGE)
-    attempt.say("## A hint, and the first fix")
     attempt.say(
-        "The first failed case isolates one method, so that is where to look. Before reading on in the file, ask for "
-        "the first hint about this very case."
+        "One symptom of six bugs: a single head, no cache, and the first token is right. A token that attends to "
+        "itself alone has the weight 1 whatever its score; from the second on scores matter. So are the weights too "
+        "flat, too sharp, or is it the mask? Only numbers can tell."
     )
-    attempt.run("hint", CHALLENGE, "--case", "split-heads")
-    attempt.say("The features of a token must be cut before any axis is moved:")
-    attempt.mend(SPLIT)
-    attempt.run("grade", CHALLENGE, "--case", "split-heads", "--case", "mask-chunk")
-    attempt.say("## Trace")
+    attempt.say("## One thing more")
+    attempt.run("more", CHALLENGE)
     attempt.say(
-        "That one is right now, and the mask is not. But is the mask the first thing that is wrong, in a whole "
-        "conversation?"
+        "The scores, before any mask. -0.622725 / -1.52536 is 0.408, and 6 features a head: 1 / sqrt(6) = 0.408. "
+        "They were divided by sqrt(6) once too often."
     )
-    attempt.run("trace", CHALLENGE, "--case", "chunks-3-3-2")
+    attempt.mend(SCALE)
+    attempt.run("grade", CHALLENGE)
+    attempt.say("## The next symptom")
     attempt.say(
-        "No: the scores before it are too small by a factor that names itself. And step 2 fails for the cache, which "
-        "still holds 3 tokens after 6."
+        "The first bug is named now that it is gone, and the focus has moved on. What does the run look like here?"
     )
+    attempt.run("trace", CHALLENGE)
+    attempt.mend(AXIS)
 
 
 def _watch(attempt: Attempt) -> None:
@@ -188,20 +188,22 @@ def _watch(attempt: Attempt) -> None:
     attempt.say("From here on `kvdojo watch` stays open beside the editor.")
     screen = attempt.start("watch", CHALLENGE)
     attempt.show(f"$ kvdojo watch {CHALLENGE}\n{screen.see('graded 1 time')}")
-    attempt.say("Two edits and a save: the divisor, and the axis along which the cache grows.")
-    attempt.mend(SCALE, AXIS)
+    attempt.say("Heads are cut out of the features of one token, and only then are axes moved.")
+    attempt.mend(SPLIT)
     attempt.show(screen.see("graded 2 times"))
-    attempt.say("The mask's diagonal starts one too far once there is a cache.")
-    attempt.mend(OFFSET)
+    attempt.say("Is seven too many, or the seventh too early? Pressing `m` for one thing more:")
+    screen.press("m")
+    attempt.show(screen.see("rung 1 of 6"))
+    attempt.say("The check itself: a cache that is exactly full is still allowed.")
+    attempt.mend(LIMIT)
     attempt.show(screen.see("graded 3 times"))
-    attempt.say("Pressing `h`:")
-    screen.press("h")
-    attempt.show(screen.see("1 of 3:"))
     attempt.say("A call may not change the cache it was handed.")
     attempt.mend(OWNER)
     attempt.show(screen.see("graded 4 times"))
-    attempt.say("What is left is the limit: a cache that is exactly full is still allowed.")
-    attempt.mend(LIMIT)
+    attempt.say(
+        "What is left is the mask, whose diagonal starts one too far once there is a cache."
+    )
+    attempt.mend(OFFSET)
     attempt.show(screen.see("All cases pass."))
     attempt.say("`q` leaves the screen, and the exit status is that of the last verdict.")
     screen.press("q")

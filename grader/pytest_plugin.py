@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from grader.content import Case, Challenge
     from grader.judge.result import CaseResult
 
 
@@ -22,6 +23,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--kvdojo",
         metavar="CHALLENGE",
         help="grade the files named on the command line; each case of CHALLENGE is a test",
+    )
+    parser.getgroup("kvdojo").addoption(
+        "--kvdojo-tell",
+        metavar="LEVEL",
+        choices=("verdict", "symptom", "place", "pattern", "cause"),
+        help="how much is told of a case that fails, as `kvdojo grade --tell`; unit cases go by number below `cause`",
     )
 
 
@@ -58,21 +65,43 @@ class Submission(pytest.File):
         from grader.content import ContentError, load_challenge
 
         try:
-            cases = load_challenge(self.config.getoption("kvdojo")).cases
+            challenge = load_challenge(self.config.getoption("kvdojo"))
+            cases = challenge.cases
         except ContentError as error:
             raise self.CollectError(str(error)) from None
+        level = level_told(self.config, challenge)
+        units = 0
         for case in cases.values():
-            item = CaseItem.from_parent(self, name=case.id)
-            item.title = case.title
+            units += case.kind == "unit"
+            name, title = shown_as(case, units, level)
+            item = CaseItem.from_parent(self, name=name)
+            item.case_id, item.title, item.level = case.id, title, level
             item.add_marker(case.kind)
             yield item
 
     def result(self, name: str) -> CaseResult:
         """Return the verdict on one case."""
         if self._results is None:
-            wanted = [item.name for item in self.session.items if item.parent is self]
+            items = (item for item in self.session.items if item.parent is self)
+            wanted = [item.case_id for item in items if isinstance(item, CaseItem)]
             self._results = grade_cases(self.config.getoption("kvdojo"), self.path, wanted)
         return self._results[name]
+
+
+def shown_as(case: Case, number: int, level: str) -> tuple[str, str]:
+    """Return the name and the title under which a case is a test."""
+    from grader.judge.telling import names_units, shown_name, shown_title
+
+    if case.kind != "unit" or names_units(level):
+        return case.id, case.title
+    return shown_name(number), shown_title(number)
+
+
+def level_told(config: pytest.Config, challenge: Challenge) -> str:
+    """Return how much is told: what was asked for, and no more than the challenge allows."""
+    from grader.judge.telling import DEFAULT, at_most
+
+    return at_most(config.getoption("kvdojo_tell") or DEFAULT, challenge.tell)
 
 
 def grade_cases(challenge: str, path: Path, cases: list[str]) -> dict[str, CaseResult]:
@@ -94,11 +123,13 @@ class CaseItem(pytest.Item):
     """One case as a test."""
 
     title = ""
+    case_id = ""
+    level = ""
 
     def setup(self) -> None:
         """Grade the file if that has not happened; what is our fault is an error and not a failure."""
         assert isinstance(self.parent, Submission), "only submissions have cases"
-        self.case = self.parent.result(self.name)
+        self.case = self.parent.result(self.case_id)
         self.user_properties += [
             ("score", self.case.points),
             ("max_score", self.case.max_points),
@@ -116,9 +147,10 @@ class CaseItem(pytest.Item):
     def _fail(self) -> None:
         """Tell why in a few lines, instead of a traceback."""
         from grader.judge.result import redacted
+        from grader.judge.telling import told_case
         from grader.report.phrases import lesson
 
-        pytest.fail(lesson(redacted(self.case)), pytrace=False)
+        pytest.fail(lesson(redacted(told_case(self.case, self.level))), pytrace=False)
 
     def reportinfo(self) -> tuple[Path, None, str]:
         """Head the report with the case's title."""

@@ -44,9 +44,21 @@ def test_each_case_is_a_test(pytester: pytest.Pytester, graded: dict[str, str]) 
     path = pytester.makepyfile(submission=EVIL)
     run = pytester.runpytest_inprocess("--kvdojo", NAME, path, "--strict-markers", "-rs")
     run.assert_outcomes(passed=len(rest), failed=1, skipped=1, errors=1)
-    run.stdout.fnmatch_lines(["*It differs.*", "*expected: 1.0*", "*Look there.*"])
+    run.stdout.fnmatch_lines(["*It differs.*", "*expected: 1.0*"])
+    run.stdout.no_fnmatch_line("*Look there.*")
     run.stdout.fnmatch_lines(["*Could not be judged: no room.*"])
     run.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_unit_cases_go_by_number_below_the_highest_level(pytester, graded) -> None:
+    units = [case.id for case in load_challenge(NAME).cases.values() if case.kind == "unit"]
+    graded |= {units[1]: "failed"}
+    path = pytester.makepyfile(submission=EVIL)
+    run = pytester.runpytest_inprocess("--kvdojo", NAME, path, "-m", "unit")
+    run.stdout.fnmatch_lines(["*unit-02: Unit case 2*"])
+    run.stdout.no_fnmatch_line(f"*{units[1]}*")
+    run = pytester.runpytest_inprocess("--kvdojo", NAME, path, "-m", "unit", "--kvdojo-tell=cause")
+    run.stdout.fnmatch_lines([f"*{units[1]}*", "*Look there.*"])
 
 
 def test_only_the_selected_cases_are_graded(pytester, graded) -> None:
@@ -93,9 +105,8 @@ def test_a_file_is_graded_in_the_sandbox(pytester) -> None:
     """The entry point as it is installed, in a process of its own."""
     name = "append-without-room"
     path = pytester.makepyfile(submission=load_challenge(NAME).reference_text)
-    run = pytester.runpytest_subprocess(
-        "--kvdojo", NAME, f"{path}::{name}", "-p", "no:cacheprovider"
-    )
+    everything = ("--kvdojo-tell", "cause", "-p", "no:cacheprovider")
+    run = pytester.runpytest_subprocess("--kvdojo", NAME, f"{path}::{name}", *everything)
     run.assert_outcomes(passed=1)
 
 

@@ -95,7 +95,9 @@ class RandomScenarios:
 
 
 def each_step_once(calls, stepped, num_actions):
-    """The calls without what was predicted before, for whether rounding makes it the same state is chance.
+    """The calls without what was predicted before, beside other rows, where its last bits may be others.
+
+    step a@0:1, step a@0:1 b@0:0     one state or two: what is after `a` may be rounded in another way beside `b`
 
     `stepped` holds, for each of the two models, what was done so far: a state by its history, and the action.
     """
@@ -106,11 +108,11 @@ def each_step_once(calls, stepped, num_actions):
         if name == "step":
             here, apart = [], []
             for row in rows:
-                state, _, rest = row.partition("@")
+                state, _, action = parts_of(row)
                 if state[0] == "p":
-                    past = last.get(other, ["a"])
-                    state = past[int(state[1:]) % len(past)]
-                done = f"{state.replace('y', 'a')}>{int(rest.partition(':')[2] or 0) % num_actions}"
+                    before = last.get(other, ["a"])
+                    state = before[int(state[1:]) % len(before)]
+                done = f"{state.replace('y', 'a')}>{action % num_actions}"
                 if done not in stepped[other]:
                     stepped[other].add(done)
                     here.append(done)
@@ -876,15 +878,21 @@ def search_run(
     return {"calls": answers, "held": [sizes_held(model) for model in models], "asked": asked}
 
 
-def row_of(said, states, predicted):
-    """State, environment and action of `a@0:2`; before any step `p0` is the state `a`."""
+def parts_of(said):
+    """Name of the state, environment and action of `a@0:2`."""
     name, _, rest = said.partition("@")
     env, _, action = rest.partition(":")
+    return name, int(env), int(action or 0)
+
+
+def row_of(said, states, predicted):
+    """State, environment and action of `a@0:2`; before any step `p0` is the state `a`."""
+    name, env, action = parts_of(said)
     if name[0] != "p":
         state = states[name]
     else:
         state = states["a"] if predicted is None else predicted[int(name[1:]) % len(predicted)]
-    return state, int(env), int(action or 0)
+    return state, env, action
 
 
 def stacked(rows):

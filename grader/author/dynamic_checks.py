@@ -13,6 +13,7 @@ from typing import Any
 
 from grader.author.case_value import MARGIN
 from grader.author.constant_answers import accepts_nan, constant_answers
+from grader.author.giveaways import giveaways
 from grader.author.kill_matrix import KillMatrix, first_kill, kill_matrix, loudest_first, run_cases
 from grader.author.recording import agree
 from grader.author.violation import Violation
@@ -48,6 +49,8 @@ class DynamicChecks:
         matrix = kill_matrix(self.sandbox, self.challenge, self.golden)
         found += self._bugs(matrix)
         found += self._cases(matrix)
+        say("giveaways")
+        found += self._giveaways(matrix)
         say("pairs and sets of bugs")
         order = loudest_first(self.challenge, matrix)
         found += self._together([*pairs(self.challenge), *sample(self.challenge, sets)], order)
@@ -96,6 +99,16 @@ class DynamicChecks:
         for case in self.challenge.cases.values():
             if not bugs & set(matrix.kills(case.id)) and not case.keep_because:
                 yield case.id, "catches no bug; drop it, or say in `keep_because` why it stays"
+
+    def _giveaways(self, matrix: KillMatrix) -> Faults:
+        """Check that of each bug alone, and of the starter, a level tells nothing that belongs to a higher one."""
+        for name in bug_ids(self.challenge):
+            yield from giveaways(self.challenge, [name], matrix.rows[name].values())
+        cases = list(self.challenge.cases.values())
+        source = self.challenge.starter.read_bytes()
+        judged = run_cases(self.sandbox, self.challenge, self.golden, source, cases)
+        starter = self.challenge.presets["default"].bugs
+        yield from giveaways(self.challenge, starter, (item.result for item in judged.values()))
 
     def _together(self, groups: Iterable[tuple[str, ...]], order: Sequence[Case]) -> Faults:
         sources = {group: planted(self.challenge, *group) for group in groups}

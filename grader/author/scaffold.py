@@ -57,14 +57,15 @@ def scaffold(name: str, root: Path) -> Challenge:
         folder.parent.mkdir(exist_ok=True)
         write_atomically(reference, _render("reference.py", words))
         made.rename(folder)
+        challenge = Catalogue(root).load(name)
+        write_atomically(challenge.cases_schema, schema_bytes(challenge))
+        validate_challenge(challenge)
     except BaseException:
         with suppress(OSError):
             reference.unlink()
-        shutil.rmtree(made, ignore_errors=True)
+        for half_written in (made, folder):
+            shutil.rmtree(half_written, ignore_errors=True)
         raise
-    challenge = Catalogue(root).load(name)
-    write_atomically(challenge.cases_schema, schema_bytes(challenge))
-    validate_challenge(challenge)
     return challenge
 
 

@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 
 from grader.cli.variant import unknown
 from grader.content import Catalogue, Challenge, ContentError
+from grader.content.entries import TELLING
 from grader.ground.errors import UserError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -45,6 +46,17 @@ def file_argument(function: _F) -> _F:
     """Add the optional argument FILE; what may stand there is `submission.locate`'s business."""
     return click.argument(
         "file", metavar="[FILE]", required=False, type=click.Path(path_type=Path)
+    )(function)
+
+
+def tell_option(function: _F) -> _F:
+    """Add the option --tell, how much is told of what failed."""
+    return click.option(
+        "--tell",
+        "tell",
+        metavar="LEVEL",
+        type=click.Choice(TELLING),
+        help=f"How much to tell: {', '.join(TELLING)}.  [default: symptom]",
     )(function)
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import catalogue, complete_challenge
+from grader.cli.arguments import catalogue, complete_challenge, tell_option
 from grader.ground.errors import Exit, UserError
 from grader.ground.invocation import command_line
+from grader.judge.telling import DEFAULT
 from grader.report.exports import FORMATS, Format, NotJudged
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Write there; a folder for a class in a format that holds one file each.",
 )
+@tell_option
 @click.option(
     "--require-isolation",
     is_flag=True,
@@ -53,16 +55,24 @@ if TYPE_CHECKING:
     shell_complete=complete_challenge,
     help="Make a Dockerfile whose container grades one file without a network.",
 )
+@click.option(
+    "--harbor",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Make task folders for Harbor of what `arena draw` wrote to DIR; by default in DIR/harbor.",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
     results: Path | None,
     wanted: str | None,
     out: Path | None,
+    tell: str | None,
     require_isolation: bool,
     autograder: str | None,
     workflow: str | None,
     dockerfile: str | None,
+    harbor: Path | None,
 ) -> None:
     """Hand over RESULTS, a file of `kvdojo grade --json` or a folder of them.
 
@@ -71,6 +81,11 @@ def command(
              kvdojo export --autograder CHALLENGE --out autograder.zip
     """
     packages = {"autograder": autograder, "workflow": workflow, "dockerfile": dockerfile}
+    if harbor is not None:
+        if any((*packages.values(), results, wanted)):
+            raise UserError("--harbor goes with --out alone.")
+        _harbor(harbor, out or harbor / "harbor")
+        return
     asked = [(kind, challenge) for kind, challenge in packages.items() if challenge]
     if asked:
         if len(asked) > 1 or results is not None or wanted is not None:
@@ -83,7 +98,18 @@ def command(
     if results is None or wanted is None:
         example = command_line("export", "result.json", "--format", "csv")
         raise UserError(f"name RESULTS and --format, e.g. `{example}`.")
-    ctx.exit(_export(results, wanted, out, require_isolation))
+    ctx.exit(_export(results, wanted, out, require_isolation, tell or DEFAULT))
+
+
+def _harbor(drawn: Path, out: Path) -> None:
+    from grader.report.exports.harbor import export_tasks
+
+    tasks = export_tasks(drawn, out, catalogue())
+    terminal.out(f"{len(tasks)} task{'' if len(tasks) == 1 else 's'}: {terminal.shown(out)}")
+    for name in dict.fromkeys(task.challenge for task in tasks):
+        folder = terminal.shown(out / "verifier" / name)
+        terminal.out(f"Build once: docker build -t kvdojo-arena-{name} {folder}")
+    terminal.out(f"Then: harbor run -p {terminal.shown(out / 'tasks')} -a AGENT")
 
 
 def _package(kind: str, challenge: str, out: Path | None) -> None:
@@ -99,14 +125,18 @@ def _package(kind: str, challenge: str, out: Path | None) -> None:
     terminal.err(f"{path}: {package.use}")
 
 
-def _export(results: Path, wanted: str, out: Path | None, require_isolation: bool) -> Exit:
-    from grader.report.exports.result_files import only_isolated, read
+def _export(
+    results: Path, wanted: str, out: Path | None, require_isolation: bool, level: str
+) -> Exit:
+    from grader.report.exports.result_files import as_told, only_isolated, read
 
     if not results.exists():
         grade = command_line("grade", "CHALLENGE", "--json")
         raise UserError(f"{results} does not exist: make it with `{grade}`.")
     files = only_isolated(read(results)) if require_isolation else read(results)
     form = FORMATS[wanted]
+    if form.for_learners:
+        files = as_told(files, level)
     if not form.many:
         return _each(files, wanted, out, folder=results.is_dir())
     if form.summary_variable is not None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
+from collections.abc import Collection
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +21,7 @@ from grader.cli.arguments import (
     check_cases,
     complete_case,
     file_argument,
+    tell_option,
 )
 from grader.cli.device import on_device
 from grader.cli.submission import locate, read
@@ -25,13 +29,18 @@ from grader.cli.variant import Variant, begun, of_work
 from grader.content import Case, Challenge
 from grader.content.handed_in import source_of
 from grader.ground.errors import Exit, UserError
-from grader.ground.invocation import command_line
-from grader.learner.work_folder import WorkError, WorkFolder
+from grader.judge.focus import NO_FOCUS, Focus, choose_focus
+from grader.judge.telling import DEFAULT, PLACE, at_most, tells
+from grader.learner.hints import LastGrading, recall_focus, remember_grading
+from grader.learner.history import judged_suspicions, note, note_grading, read_history
+from grader.learner.ladder import OF_LEVEL, climbed, height, help_taken
+from grader.learner.work_folder import WorkError, WorkFolder, load_work_folder
 
 if TYPE_CHECKING:
     from grader.diagnose.trace_model import Trace
     from grader.judge.golden import Golden
     from grader.judge.result import Result
+    from grader.report.terminal_report import About
     from grader.sandbox import Sandbox
 
 
@@ -53,6 +62,8 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Also the cases in the JSON files of DIR.",
 )
+@tell_option
+@click.option("--all", "everything", is_flag=True, help="Show every case, not only one.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option(
     "--html",
@@ -88,6 +99,8 @@ def command(
     file: Path | None,
     cases: tuple[str, ...],
     private: Path | None,
+    tell: str | None,
+    everything: bool,
     as_json: bool,
     page: Path | None,
     record: Path | None,
@@ -103,28 +116,49 @@ def command(
     asked = on_device(catalogue().load(challenge), device, isolated=not no_isolation)
     found, extra = _with_private(asked, private)
     check_cases(found, cases)
+    level = level_of(found, tell)
     path, work = locate(found, file)
     found = begun(found, work)
     source = read(path, found.id)
     seeds = _seeds(found, source, replay) if replay else {}
     text = source_of(source, path.name, found.file)
-    diagnosis = _Diagnosis(found, text, pictures=page is not None)
-    result = _judge(
+    planted = planted_in(found, work)
+    diagnosis = Diagnosis(
+        *(found, text, planted.bugs if planted else None),
+        before=recall_focus(work, found),
+        inside=as_json or record is not None or tells(level, PLACE),
+        pictures=page is not None and tells(level, PLACE),
+    )
+    result = judge_file(
         *(found, path, source, cases, seeds, extra),
         isolate=not no_isolation,
         diagnosis=diagnosis,
     )
+    story: tuple[str, ...] = ()
     if work and not cases:
-        remember_result(work, source, result)
+        story = history_of(found, work, result, planted.bugs if planted else ())
+        remember_result(work, source, result, diagnosis.focus, level if not as_json else DEFAULT)
+        work = load_work_folder(work.folder) or work
+    result = replace(result, help=help_taken(work, planted.bugs if planted else None))
     if page is not None:
-        _write_page(found, result, text, page, diagnosis.traces, _planted(found, work))
+        _write_page(found, result, text, page, diagnosis, planted, level)
     if record is not None:
         _write_record(result, record)
     if as_json:
         terminal.document(result.document())
     else:
-        _show(found, result, work, named=file, some=bool(cases))
+        named = command_target(found, file)
+        shown = about(found, path, work, planted, diagnosis.focus, level, named=named)
+        total = len(found.cases) if cases else None
+        _show(result, replace(shown, everything=everything, total=total, story=story))
     ctx.exit(Exit.of_verdict(result.verdict))
+
+
+def level_of(challenge: Challenge, asked: str | None) -> str:
+    """Return the level of telling; raises UserError for more than the challenge allows."""
+    if asked is not None and not tells(challenge.tell, asked):
+        raise UserError(f"{challenge.id!r} tells at most {challenge.tell!r}, not {asked!r}.")
+    return asked or at_most(DEFAULT, challenge.tell)
 
 
 def _with_private(challenge: Challenge, folder: Path | None) -> tuple[Challenge, list[Case]]:
@@ -137,31 +171,46 @@ def _with_private(challenge: Challenge, folder: Path | None) -> tuple[Challenge,
     return with_cases(challenge, extra), extra
 
 
-class _Diagnosis:
-    """What is asked while the sandbox is still warm: where a failed file departs from the reference.
+class Diagnosis:
+    """What is asked while the sandbox is still warm: the bug in focus, and where the file departs from the reference.
 
-    With `pictures`, the first failed cases are traced for the page.
+    With `inside` that is traced for the case in focus, and with `pictures` for several cases, for the page.
     """
 
-    def __init__(self, challenge: Challenge, source: bytes, *, pictures: bool) -> None:
-        self._challenge, self._source, self._pictures = challenge, source, pictures
+    def __init__(
+        self,
+        challenge: Challenge,
+        source: bytes,
+        planted: Collection[str] | None,
+        *,
+        before: str | None = None,
+        inside: bool = True,
+        pictures: bool = False,
+    ) -> None:
+        self._challenge, self._source, self._planted = challenge, source, planted
+        self._before, self._inside, self._pictures = before, inside, pictures
         self.traces: dict[str, Trace] = {}
+        self.focus = NO_FOCUS
 
     def __call__(self, sandbox: Sandbox, golden: Golden, result: Result) -> Result:
-        """Add the first divergence to a failed result."""
+        """Choose the focus of a failed result, and add the first divergence to it."""
         if result.verdict != "failed":
             return result
-        # a passing grade does not even read the code that traces
+        challenge, source = self._challenge, self._source
+        self.focus = choose_focus(challenge, result, self._planted, self._before)
+        if not (self._inside or self._pictures):
+            return result
+        # most gradings do not even read the code that traces
         from grader.diagnose.explain_failures import trace_failed_cases, with_first_divergence
 
-        challenge, source = self._challenge, self._source
-        result = with_first_divergence(sandbox, challenge, golden, source, result)
+        if self._inside:
+            result = with_first_divergence(sandbox, challenge, golden, source, result, self.focus)
         if self._pictures:
-            self.traces = trace_failed_cases(sandbox, challenge, result, source)
+            self.traces = trace_failed_cases(sandbox, challenge, result, source, self.focus)
         return result
 
 
-def _judge(
+def judge_file(
     challenge: Challenge,
     path: Path,
     source: bytes,
@@ -170,8 +219,9 @@ def _judge(
     extra: list[Case],
     *,
     isolate: bool,
-    diagnosis: _Diagnosis,
+    diagnosis: Diagnosis,
 ) -> Result:
+    """Grade the bytes of a file, with a line of progress."""
     from grader.judge import grade_source
     from grader.judge.private_cases import grade_with
 
@@ -213,8 +263,9 @@ def _write_page(
     result: Result,
     source: bytes,
     page: Path,
-    traces: dict[str, Trace],
+    diagnosis: Diagnosis,
     planted: Variant | None,
+    level: str,
 ) -> None:
     """Write the page; `planted` is what the file came with, where that is known."""
     from grader.report.html_report import result_page
@@ -223,7 +274,9 @@ def _write_page(
         challenge,
         result,
         source.decode("utf-8", "replace"),
-        traces=traces,
+        level=level,
+        focus=diagnosis.focus,
+        traces=diagnosis.traces,
         planted=planted.bugs if planted else None,
         decoys=planted.decoys if planted else (),
         starter=planted.source(challenge) if planted else None,
@@ -238,40 +291,88 @@ def _write_record(result: Result, record: Path) -> None:
     terminal.write_file(record, text)
 
 
-def remember_result(work: WorkFolder, source: bytes, result: Result) -> None:
-    """Keep what failed beside the file, so that the next hint is about it."""
+def remember_result(
+    work: WorkFolder, source: bytes, result: Result, focus: Focus, level: str = DEFAULT
+) -> None:
+    """Keep what failed and the focus beside the file, so that the next help is about it, and what was told of it."""
     from grader.judge.result import most_informative_first
-    from grader.learner.hints import LastGrading, remember_grading
 
     passed = tuple(case.id for case in result.cases if case.status == "passed")
-    remember_grading(
-        work,
-        source,
-        LastGrading(tuple(case.id for case in most_informative_first(result.cases)), passed),
+    failed = tuple(case.id for case in most_informative_first(result.cases))
+    remember_grading(work, source, LastGrading(failed, passed, focus))
+    with contextlib.suppress(WorkError):
+        note_grading(work, source, result)
+    if focus.bug and (rung := OF_LEVEL.get(level)):
+        remember_rung(work, focus.bug, rung)
+
+
+def history_of(
+    challenge: Challenge, work: WorkFolder, result: Result, planted: Collection[str]
+) -> tuple[str, ...]:
+    """Return what the attempt's history adds to a report: suspicions that can be judged now, and its sum at the end."""
+    try:
+        history = read_history(work)
+    except WorkError:
+        return ()
+    gradings = history.of("graded")
+    before = [name for name in gradings[-1]["fixed"] if name in planted] if gradings else []
+    fixed = [bug.id for bug in result.bugs if bug.status == "fixed" and bug.id in planted]
+    lines = judged_suspicions(challenge, history, fixed, before)
+    if result.verdict == "passed" and history.events:
+        taken = help_taken(work, planted)
+        lines.append(
+            f"{history.minutes} minutes, {len(gradings) + 1} gradings,"
+            f" {taken.rungs} of {taken.of} rungs of help."
+        )
+    return tuple(lines)
+
+
+def remember_rung(work: WorkFolder, bug: str, rung: int) -> None:
+    """Keep how high the ladder of a bug was climbed; where it cannot be written, that is only not counted."""
+    with contextlib.suppress(WorkError):
+        # another command may have written the state since
+        known = load_work_folder(work.folder) or work
+        if rung > height(known, bug):
+            note(known, "rung", bug=bug, rung=rung)
+        climbed(known, bug, rung).save()
+
+
+def about(
+    challenge: Challenge,
+    path: Path,
+    work: WorkFolder | None,
+    planted: Variant | None,
+    focus: Focus,
+    level: str,
+    *,
+    named: str,
+) -> About:
+    """Return what the terminal's report is told beside the result."""
+    from grader.report.terminal_report import About
+
+    return About(
+        level=level,
+        focus=focus,
+        planted=planted.bugs if planted else None,
+        decoys=planted.decoys if planted else (),
+        levels={bug.id: bug.difficulty for bug in challenge.bugs.values()},
+        file=f"{work.folder.name}/{path.name}" if work else None,
+        named=named,
     )
 
 
-def _show(
-    challenge: Challenge,
-    result: Result,
-    work: WorkFolder | None,
-    *,
-    named: Path | None,
-    some: bool,
-) -> None:
+def command_target(challenge: Challenge, file: Path | None) -> str:
+    """Return challenge and file as the learner named them, for the commands that are suggested."""
+    return f"{challenge.id} {shlex.quote(str(file))}" if file else challenge.id
+
+
+def _show(result: Result, shown: About) -> None:
     from grader.report.terminal_report import render
 
-    levels = {bug.id: bug.difficulty for bug in challenge.bugs.values()}
-    planted = _planted(challenge, work)
-    bugs, decoys = (planted.bugs, planted.decoys) if planted else (None, ())
-    again = f"{challenge.id} {shlex.quote(str(named))}" if named else challenge.id
-    hint = command_line("hint", again)
-    total = len(challenge.cases) if some else None
-    console = terminal.console()
-    render(result, console, bugs, levels=levels, hint=hint, decoys=decoys, total=total)
+    render(result, terminal.console(), shown)
 
 
-def _planted(challenge: Challenge, work: WorkFolder | None) -> Variant | None:
+def planted_in(challenge: Challenge, work: WorkFolder | None) -> Variant | None:
     """Return what was planted, where the work folder knows; a stale state is no reason not to grade."""
     try:
         return of_work(challenge, work) if work else None

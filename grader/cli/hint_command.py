@@ -18,6 +18,7 @@ from grader.cli.arguments import (
     complete_case,
     file_argument,
 )
+from grader.cli.grade_command import remember_rung
 from grader.cli.submission import locate, read, readable
 from grader.cli.variant import begun, of_work
 from grader.content import Challenge
@@ -25,7 +26,18 @@ from grader.content.statements import statements
 from grader.ground.display import escape_for_display
 from grader.ground.errors import UserError
 from grader.ground.invocation import command_line
-from grader.learner.hints import Hint, bug_states, next_hint, points_spent, recall_grading
+from grader.judge.focus import Focus
+from grader.judge.telling import CAUSE, tells
+from grader.learner.hints import (
+    Hint,
+    bug_states,
+    next_hint,
+    points_spent,
+    recall_focus,
+    recall_grading,
+    remember_focus,
+)
+from grader.learner.ladder import HINTS_FROM
 
 
 @click.command("hint")
@@ -43,11 +55,13 @@ from grader.learner.hints import Hint, bug_states, next_hint, points_spent, reca
     help="About a bug that this case finds.",
 )
 def command(challenge: str, file: Path | None, level: int | None, case: str | None) -> None:
-    """Give a hint for a planted bug that is still in the file; ask again for a plainer one.
+    """Give a hint for the bug in focus, the one of which `grade` shows the symptom; ask again for a plainer one.
 
-    After a grading the hint is about what failed first in it.
+    `kvdojo more` begins further below: it tells the place first.
     """
     found = catalogue().load(challenge)
+    if not tells(found.tell, CAUSE):
+        raise UserError(f"{found.id!r} tells at most {found.tell!r}, so it gives no hints.")
     check_cases(found, [case] if case else [])
     path, work = locate(found, file)
     found = begun(found, work)
@@ -58,10 +72,12 @@ def command(challenge: str, file: Path | None, level: int | None, case: str | No
         raise UserError(f"{path.name} is not valid {language} yet: `{grade}` shows the line.")
     planted = of_work(found, work).bugs if work else None
     seen = dict(work.hints) if work else {}
-    graded = recall_grading(work, read(path, found.id)) if work else None
+    graded = recall_grading(work, found, read(path, found.id)) if work else None
+    before = recall_focus(work, found)
     hint = next_hint(
-        found, source, planted=planted, seen=seen, graded=graded, case=case, level=level
-    )
+        *(found, source),
+        planted=planted, seen=seen, graded=graded, before=before, case=case, level=level,
+    )  # fmt: skip
     if hint is None:
         states = bug_states(found, source, planted).values()
         passes = graded is not None and not graded.failed
@@ -70,10 +86,13 @@ def command(challenge: str, file: Path | None, level: int | None, case: str | No
     _print(
         f"{found.id} {escape_for_display(shlex.quote(str(file)))}" if file else found.id, hint, case
     )
+    if work and graded is None and case is None:
+        remember_focus(work, Focus(hint.bug.id, "changed" if hint.changed else "present"))
     if work and hint.level > seen.get(hint.bug.id, 0):
-        work.with_hint(hint.bug.id, hint.level).save()
+        remember_rung(work, hint.bug.id, HINTS_FROM + hint.level)
         seen[hint.bug.id] = hint.level
-    terminal.out(_cost(found, hint, seen))
+    if any(found.hint_costs):
+        terminal.out(_cost(found, hint, seen))
 
 
 def _nothing_left(challenge: Challenge, states: list[str], case: str | None) -> str:
@@ -89,8 +108,6 @@ def _nothing_left(challenge: Challenge, states: list[str], case: str | None) -> 
 
 
 def _cost(challenge: Challenge, hint: Hint, seen: dict[str, int]) -> str:
-    if not any(challenge.hint_costs):
-        return "Cost: none."
     total = points_spent(challenge, seen)
     return f"Cost: {_points(hint.cost)}; all hints so far: {_points(total)}."
 

@@ -37,7 +37,10 @@ COMMANDS = {
     "grade": "Grade a file.",
     "watch": "Grade a file at every save.",
     "trace": "Show where a file departs from the reference.",
-    "hint": "Give a hint for the next planted bug.",
+    "more": "Tell one thing more about what fails.",
+    "hint": "Give a hint for the bug in focus.",
+    "suspect": "Name a line you suspect, before you edit it.",
+    "log": "Tell an attempt from its start.",
     "reset": "Put the starter back, keeping a backup.",
     "solution": "Show the reference, or how a file differs.",
     "case": "Begin, check and add test cases.",
@@ -47,6 +50,7 @@ COMMANDS = {
     "plant": "Make a variant with chosen bugs.",
     "batch": "Grade a class of submissions.",
     "check": "Check challenges as an author must.",
+    "arena": "Measure debugging agents.",
     "export": "Hand results to a course system.",
 }
 

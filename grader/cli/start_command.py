@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from grader.content.generated_bugs import LEVELS
 from grader.ground.errors import UserError
 from grader.ground.files import back_up
 from grader.ground.invocation import command_line
+from grader.learner.history import note
 from grader.learner.work_folder import (
     WorkError,
     WorkFolder,
@@ -84,6 +86,8 @@ def command(
     write_work_file(work.path, source)
     write_work_file(work.folder / "README.md", found.brief)
     work.save()
+    with contextlib.suppress(WorkError):
+        note(work, "started")
     remember_start(found.id, work.folder if folder else None)
     _tell(found, work, variant, kept)
 

@@ -8,15 +8,21 @@ from typing import TYPE_CHECKING
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import catalogue, challenge_argument, file_argument
+from grader.cli.arguments import catalogue, challenge_argument, file_argument, tell_option
+from grader.cli.grade_command import level_of, remember_result, remember_rung
 from grader.cli.submission import locate, read
 from grader.cli.variant import begun, of_work
 from grader.content import Challenge
 from grader.content.handed_in import HandedIn, UnusableFile, handed_in
 from grader.ground.errors import Exit, UserError
-from grader.learner.work_folder import WorkError, WorkFolder, load_work_folder
+from grader.judge.focus import Focus
+from grader.judge.telling import CAUSE, PATTERN, PLACE, tells
+from grader.learner.hints import recall_focus
+from grader.learner.ladder import HINTS_FROM, OF_LEVEL, next_rung
+from grader.learner.work_folder import WorkError, WorkFolder
 
 if TYPE_CHECKING:
+    from grader.diagnose.trace_model import Trace
     from grader.judge.result import CaseResult, Result
     from grader.sandbox import Sandbox
 
@@ -24,21 +30,28 @@ if TYPE_CHECKING:
 @click.command("watch")
 @challenge_argument
 @file_argument
+@tell_option
 @click.option("--poll", is_flag=True, help="Look at the file now and then: for network folders.")
 @click.option("--no-isolation", is_flag=True, help="Run FILE unconfined: only for your own code.")
 @click.pass_context
 def command(
-    ctx: click.Context, challenge: str, file: Path | None, poll: bool, no_isolation: bool
+    ctx: click.Context,
+    challenge: str,
+    file: Path | None,
+    tell: str | None,
+    poll: bool,
+    no_isolation: bool,
 ) -> None:
     """Grade FILE, or the file begun with `kvdojo start`, at every save.
 
-    On one screen, with keys: n next failed case, h hint, t trace, r run again, q quit. Where there is no terminal,
-    one line per save; Ctrl-C ends it.
+    On one screen, with keys: n next failed case, m one thing more about the bug in focus, h hint, t trace, r run again,
+    q quit. Where there is no terminal, one line per save; Ctrl-C ends it.
     """
     from grader.learner.watch_loop import watch_file
     from grader.learner.watch_options import WatchOptions
 
     found = catalogue().load(challenge)
+    level = level_of(found, tell)
     path, work = locate(found, file)
     found = begun(found, work)
     read(path, found.id)
@@ -49,7 +62,10 @@ def command(
         planted=about.planted,
         hint=about.hint,
         graded=about.remember,
-        trace=about.trace,
+        trace=about.trace if tells(found.tell, PATTERN) else None,
+        more=about.more if tells(found.tell, PLACE) else None,
+        level=level,
+        before=recall_focus(work, found),
         isolate=not no_isolation,
         poll=poll,
     )
@@ -67,30 +83,29 @@ class _About:
         except (WorkError, UserError):
             self.planted = None  # a stale state is no reason not to grade
         self._seen: dict[str, int] = dict(work.hints) if work else {}
+        self._rungs: dict[str, int] = dict(work.rungs) if work else {}
 
-    def remember(self, source: bytes, result: Result) -> None:
-        """Keep what failed beside the file."""
-        from grader.cli.grade_command import remember_result
-
+    def remember(self, source: bytes, result: Result, focus: Focus) -> None:
+        """Keep what failed, and the focus, beside the file."""
         if self.work:
-            remember_result(self.work, source, result)
+            remember_result(self.work, source, result, focus)
 
-    def hint(self, source: bytes, case: CaseResult) -> tuple[str, ...]:
-        """Return the next hint about the case on the screen, else about any bug."""
-        from grader.learner.hints import next_hint
+    def hint(self, source: bytes, case: CaseResult, focus: Focus) -> tuple[str, ...]:
+        """Return the next hint: about the bug in focus, or about another case that was chosen."""
+        from grader.learner.hints import LastGrading, next_hint
 
+        if not tells(self.challenge.tell, CAUSE):
+            return ("This challenge gives no hints.",)
         text = self._read(source).text
-        for about in (case.id, None):
-            hint = next_hint(
-                self.challenge, text, planted=self.planted, seen=self._seen, case=about
-            )
-            if hint is not None:
-                break
-        else:
-            return (
-                "No planted bug that can be recognised is left: the case above tells the most.",
-            )
-        self._keep(hint.bug.id, hint.level)
+        about = None if case.id == focus.case else case.id
+        failed = tuple(dict.fromkeys([case.id, *filter(None, [focus.scenario, focus.unit])]))
+        hint = next_hint(
+            *(self.challenge, text),
+            planted=self.planted, seen=self._seen, graded=LastGrading(failed, (), focus), case=about,
+        )  # fmt: skip
+        if hint is None:
+            return ("No planted bug that can be recognised is found by the case above.",)
+        self._keep(hint.bug.id, HINTS_FROM + hint.level)
         lines = [f"{hint.level} of {len(hint.bug.hints)}: {hint.text}"]
         if not hint.last:
             lines.append("h again for a plainer one")
@@ -98,25 +113,49 @@ class _About:
             lines.append(f"cost: {hint.cost}")
         return tuple(lines)
 
-    def _keep(self, bug: str, level: int) -> None:
-        self._seen[bug] = max(level, self._seen.get(bug, 0))
-        if self.work is None:
-            return
-        try:
-            # another command may have written the state since
-            (load_work_folder(self.work.folder) or self.work).with_hint(bug, level).save()
-        except WorkError:
-            return
+    def more(
+        self, sandbox: Sandbox, source: bytes, case: CaseResult, focus: Focus
+    ) -> tuple[str, ...]:
+        """Return the next rung of the ladder for the bug in focus."""
+        from grader.diagnose.explain_failures import trace_focus
 
-    def trace(self, sandbox: Sandbox, source: bytes, case: CaseResult) -> tuple[str, ...]:
+        handed = self._read(source)
+        if focus.bug is None:
+            return ("No known bug explains what fails; t traces the case above.",)
+
+        def trace(name: str) -> Trace:
+            return trace_focus(sandbox, self.challenge, None, handed.source, focus, name)
+
+        rung = next_rung(self.challenge, focus, self._reached(focus.bug), trace)
+        if rung is None:
+            return ("That was all there is to tell.",)
+        self._keep(focus.bug, rung.number)
+        return (rung.title, *rung.lines)
+
+    def _reached(self, bug: str) -> int:
+        hints = self._seen.get(bug, 0)
+        return max(self._rungs.get(bug, 0), hints and HINTS_FROM + hints)
+
+    def _keep(self, bug: str, rung: int) -> None:
+        """Remember how high the ladder of a bug was climbed, in this run and beside the file."""
+        self._rungs[bug] = max(rung, self._rungs.get(bug, 0))
+        self._seen[bug] = max(rung - HINTS_FROM, self._seen.get(bug, 0))
+        if self.work is not None:
+            remember_rung(self.work, bug, rung)
+
+    def trace(
+        self, sandbox: Sandbox, source: bytes, case: CaseResult, focus: Focus
+    ) -> tuple[str, ...]:
         """Return where the file first departs from the reference in this case."""
         from grader.cli.trace_command import lines
-        from grader.diagnose.trace_case import trace_case
+        from grader.diagnose.explain_failures import trace_focus
 
         if case.visibility != "public":
             return ("A hidden case is not traced.",)
         handed = self._read(source)
-        made = trace_case(sandbox, self.challenge, self.challenge.cases[case.id], handed.source)
+        made = trace_focus(sandbox, self.challenge, None, handed.source, focus, case.id)
+        if focus.bug is not None and case.id == focus.case:
+            self._keep(focus.bug, OF_LEVEL[PATTERN])
         return tuple(handed.in_cells(text) for text in lines(made))
 
     def _read(self, source: bytes) -> HandedIn:

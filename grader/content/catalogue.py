@@ -17,6 +17,7 @@ from grader.content.cases_document import expand, free_sizes
 from grader.content.content_errors import ContentError, UnknownChallenge
 from grader.content.declared_files import locate_reads, reads_digest
 from grader.content.entries import (
+    TELLING,
     Bug,
     Case,
     Preset,
@@ -48,6 +49,7 @@ class Challenge:
       may add to Python with torch imported;
     - `preload`, `environment`: modules that are imported before a worker is confined, and its environment variables;
     - `hint_costs`: points that a bug's first, second and third hint cost; they are shown, never taken off a score;
+    - `tell`: the most that learners are told of a grading, a level of `TELLING`;
     - `declared`: paths from `root` of the files that the driver reads (`reads` of `challenge.json`); the property
       `reads` finds the files.
     """
@@ -71,6 +73,7 @@ class Challenge:
     environment: Mapping[str, str]
     hint_costs: tuple[int, ...] = (0, 0, 0)
     declared: tuple[str, ...] = ()
+    tell: str = TELLING[-1]
 
     def may_lack(self, name: str) -> bool:
         """Whether a correct file may lack a name for which a case asks; the case is then skipped, not failed.
@@ -269,6 +272,7 @@ def _challenge(document: Mapping[str, Any], folder: Path, root: Path) -> Challen
         environment=dict(document.get("environment", {})),
         hint_costs=tuple(document.get("hint_costs", (0, 0, 0))),
         declared=tuple(document.get("reads", ())),
+        tell=TELLING[TELLING.index(document.get("tell", TELLING[-1]))],
     )
 
 

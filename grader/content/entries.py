@@ -12,6 +12,9 @@ from typing import Any
 
 from grader.content.content_errors import ContentError
 
+# how much a learner is told, from the least on; what each level shows is decided in `judge/telling.py`
+TELLING = ("verdict", "symptom", "place", "pattern", "cause")
+
 
 @dataclass(frozen=True)
 class Preset:

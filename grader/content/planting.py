@@ -74,6 +74,34 @@ def line_span(text: str, edit: Edit) -> range:
     return range(first, first + body.count("\n") + 1) if end > start else range(0)
 
 
+def lines_in(challenge: Challenge, bug: Bug, text: str) -> set[int]:
+    """Return the lines, from 1, on which an entry stands in a file as it was planted.
+
+    Of an entry that takes lines away, these are the lines on both sides of the gap.  An edit that has been changed, or
+    whose text stands in the file more than once, has none.
+    """
+    found: set[int] = set()
+    for edit in bug.edits:
+        if edit.replace.strip():
+            found |= _stretch(text, edit.replace)
+            continue
+        reference = challenge.reference_text
+        start, end = _span(reference, bug.id, edit)
+        above = reference[:start].rstrip().rpartition("\n")[2]
+        below = reference[end:].lstrip("\n").partition("\n")[0]
+        for line in (above, below):
+            found |= _stretch(text, f"\n{line}\n")
+    return found
+
+
+def _stretch(text: str, part: str) -> set[int]:
+    """Return the lines, from 1, that a part of a text takes, if it stands there once; blank ones do not count."""
+    if text.count(part) != 1:
+        return set()
+    first = text.count("\n", 0, text.index(part)) + 1
+    return {first + row for row, line in enumerate(part.split("\n")) if line.strip()}
+
+
 def _fits(bug: Bug, picked: list[Bug]) -> bool:
     if bug.raises and any(other.raises for other in picked):
         return False

@@ -10,6 +10,7 @@ from dataclasses import replace
 from grader.content import Challenge, ContentError
 from grader.diagnose.trace_case import trace_case
 from grader.diagnose.trace_model import Divergence, Trace
+from grader.judge.focus import NO_FOCUS, Focus, alone
 from grader.judge.golden import Golden, load_golden
 from grader.judge.result import CaseResult, Result, most_informative_first
 from grader.sandbox import Sandbox, SandboxError
@@ -27,49 +28,74 @@ TRACEABLE = (
 
 
 def with_first_divergence(
-    sandbox: Sandbox, challenge: Challenge, golden: Golden, source: bytes, result: Result
+    sandbox: Sandbox,
+    challenge: Challenge,
+    golden: Golden,
+    source: bytes,
+    result: Result,
+    focus: Focus = NO_FOCUS,
 ) -> Result:
-    """Return the result with the first divergence in the cause of its first failed scenario.
+    """Return the result with the first divergence in the cause of the scenario in focus, else of the first that failed.
 
     The result is unchanged when there is nothing to trace, or when the trace fails: the verdict stands without it.
     """
-    failed = next((case for case in result.cases if _is_traceable_scenario(case)), None)
-    if failed is None or failed.cause is None:
+    traceable = [case for case in result.cases if _is_traceable_scenario(case)]
+    traceable.sort(key=lambda case: case.id != focus.scenario)
+    if not traceable or traceable[0].cause is None:
         return result
+    failed, cause = traceable[0], traceable[0].cause
     try:
-        stored = golden.cases.get(failed.id)
-        trace = trace_case(sandbox, challenge, challenge.cases[failed.id], source, stored)
+        trace = trace_focus(sandbox, challenge, golden, source, focus, failed.id)
     except (SandboxError, ContentError):
         return result
     if trace.divergence is None:
         return result
-    cause = replace(failed.cause, divergence=divergence_text(trace.divergence))
+    where, how = divergence_texts(trace.divergence)
+    cause = replace(cause, divergence=where, manner=how)
     cases = (replace(case, cause=cause) if case is failed else case for case in result.cases)
     return replace(result, cases=tuple(cases))
 
 
-def divergence_text(first: Divergence) -> str:
-    """Say in two lines where two files differ first, and how."""
+def trace_focus(
+    sandbox: Sandbox,
+    challenge: Challenge,
+    golden: Golden | None,
+    source: bytes,
+    focus: Focus,
+    case: str,
+) -> Trace:
+    """Trace a case of a file.  In the case of the focus the other bugs are left out of it, where they can be.
+
+    Several bugs hide one another, and the first difference of a file is seldom that of the bug in focus.
+    """
+    if case in (focus.scenario, focus.unit):
+        source = alone(challenge, focus, source)
+    stored = golden.cases.get(case) if golden else None
+    return trace_case(sandbox, challenge, challenge.cases[case], source, stored)
+
+
+def divergence_texts(first: Divergence) -> tuple[str, str | None]:
+    """Say where two files differ first, and how."""
     where = f"{first.sentence().rstrip('.')}."
     how = " ".join(first.checkpoint.sentences)
-    return where if first.checkpoint.place is None or not how else f"{where}\n{how}"
+    return where, None if first.checkpoint.place is None or not how else how
 
 
 def trace_failed_cases(
-    sandbox: Sandbox, challenge: Challenge, result: Result, source: bytes
+    sandbox: Sandbox, challenge: Challenge, result: Result, source: bytes, focus: Focus = NO_FOCUS
 ) -> dict[str, Trace]:
-    """Return traces of the first failed cases whose answers were wrong, the most informative first, by case."""
+    """Return traces of the first failed cases whose answers were wrong, that of the focus first, by case."""
     found: dict[str, Trace] = {}
     golden = load_golden(challenge)
-    for failed in most_informative_first(result.cases):
+    order = sorted(most_informative_first(result.cases), key=lambda case: case.id != focus.case)
+    for failed in order:
         if len(found) == MOST_PICTURED:
             break
         case = challenge.cases.get(failed.id)
         if case is None or not _is_traceable(failed):
             continue
         try:
-            stored = golden.cases.get(case.id)
-            found[case.id] = trace_case(sandbox, challenge, case, source, stored)
+            found[case.id] = trace_focus(sandbox, challenge, golden, source, focus, case.id)
         except (SandboxError, ContentError):
             break  # a page without pictures is better than none
     return found

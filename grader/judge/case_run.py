@@ -136,7 +136,7 @@ def _load_cause(loaded: Reply) -> Cause:
     cause = raised_cause(None, loaded.raised)
     if cause.kind == "raised":
         text = f"The file could not be loaded: {cause.rationale}"
-        return Cause("raised", text, cause.help, None, cause.actual)
+        return Cause("raised", text, cause.help, None, cause.actual, line=cause.line)
     return cause
 
 

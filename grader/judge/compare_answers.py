@@ -88,7 +88,8 @@ def _judge_raise(step: int | None, reply: Reply, name: str) -> Cause | None:
     if name not in reply.raised.types:
         actual = reply.raised.types[0] if reply.raised.types else "another exception"
         text = f"This call must raise {name}, and raised {actual}: {reply.raised.message}"
-        return Cause("raised", text, line_of(reply.raised), name, actual, Where(step))
+        told = ("raised", text, line_of(reply.raised), name, actual, Where(step))
+        return Cause(*told, line=reply.raised.line)
     return None
 
 

@@ -80,14 +80,14 @@ class _Answers(dict[str, Any]):
 
     def __missing__(self, name: str) -> Any:
         if name in self.known:
-            raise _Unknown
+            raise _CostUnknown
         saved = ", ".join(map(repr, self.known)) or "nothing"
         raise ContentError(
             f"case {self.case.id!r}: no step before saves {name!r}; saved so far: {saved}"
         )
 
 
-class _Unknown(Exception):
+class _CostUnknown(Exception):
     """An answer that only a run can give."""
 
 
@@ -110,5 +110,5 @@ def _explain(error: ContentError) -> None:
     cause = error.__cause__
     if isinstance(cause, ContentError):
         raise cause from None
-    if not isinstance(cause, _Unknown):
+    if not isinstance(cause, _CostUnknown):
         raise error

@@ -36,15 +36,16 @@ def raised_cause(step: int | None, raised: Raised) -> Cause:
     if "MemoryError" in raised.types:
         text = "The memory limit was reached."
         actual = raised.message or name
-        return Cause("memory", text, line_of(raised), actual=actual, where=Where(step))
+        where = Where(step)
+        return Cause("memory", text, line_of(raised), actual=actual, where=where, line=raised.line)
     if raised.blocked:
         text = "The file tried something a submission may not do, and was refused."
         actual = f"{name}: {raised.message}"
-        return Cause("blocked", text, line_of(raised), actual=actual, where=Where(step))
+        where = Where(step)
+        return Cause("blocked", text, line_of(raised), actual=actual, where=where, line=raised.line)
     text = f"{name} was raised: {raised.message}" if raised.message else f"{name} was raised."
-    return Cause(
-        "raised", text, line_of(raised), expected="no exception", actual=name, where=Where(step)
-    )
+    told = ("raised", text, line_of(raised), "no exception", name, Where(step))
+    return Cause(*told, line=raised.line)
 
 
 def problem_cause(step: int | None, problem: Problem) -> Cause:

@@ -17,7 +17,7 @@ from grader.content.bug_detection import descends, entry_status
 from grader.content.handed_in import HandedIn, UnusableFile, handed_in, left_out_notice, most_bytes
 from grader.content.signatures import foreign_helpers
 from grader.ground.errors import Exit, GraderError, KvdojoError
-from grader.judge.bug_status import bug_statuses, decoy_statuses
+from grader.judge.bug_status import UNSURE, bug_statuses, decoy_statuses
 from grader.judge.golden import Golden
 from grader.judge.golden_check import prepare
 from grader.judge.grading import PARALLEL, Grading, Progress, passed
@@ -107,9 +107,10 @@ def grade_source(
             start_sandbox(challenge, isolate=isolate, source=source)
         )
         chosen = _chosen(challenge, cases)
-        golden = golden or prepare(challenge, chosen)
         text = source.decode("utf-8", "replace")
         states = _states(challenge, text)
+        telling = _telling(challenge, states, chosen)
+        golden = golden or prepare(challenge, [*chosen, *telling])
         try:
             box.ready()
         except SandboxError as error:
@@ -126,7 +127,7 @@ def grade_source(
             secret_inputs = stack.enter_context(
                 closing(SecretInputs(box, challenge, golden, seeds))
             )
-        asked = {name for case in chosen for name in golden.cases[case.id].needs}
+        asked = {name for case in [*chosen, *telling] for name in golden.cases[case.id].needs}
         grading = Grading(
             *(box, challenge, golden, secret_inputs, source, progress or _quiet),
             parallel=parallel,
@@ -137,6 +138,7 @@ def grade_source(
             unnamed=frozenset(name for name in asked if name not in text),
         )
         results, log = grading.run(chosen)
+        more = grading.run(telling)[0] if telling and grading.loaded else []
         random = RandomOutcome()
         if grading.secret and not cases and passed(results):
             if scenarios is None:
@@ -146,6 +148,7 @@ def grade_source(
         result = _judged(
             *(challenge, raw, filename, results, states),
             environment_of(box.versions, device, box.layers),
+            told_by=[*results, *more],
             seconds=time.monotonic() - began,
             notices=(*((box.notice,) if box.notice else ()), *left_out_notice(handed.left_out)),
             left_out=handed.left_out,
@@ -154,7 +157,7 @@ def grade_source(
             | ({RANDOM: scenarios.seed} if scenarios and random.run else {}),
             random=random,
         )
-        return _in_cells(afterwards(box, golden, result) if afterwards else result, handed)
+        return _placed(afterwards(box, golden, result) if afterwards else result, handed)
 
 
 def _read(challenge: Challenge, raw: bytes, filename: str | None) -> tuple[HandedIn, Cause | None]:
@@ -166,27 +169,43 @@ def _read(challenge: Challenge, raw: bytes, filename: str | None) -> tuple[Hande
         return HandedIn(raw), Cause("raised", text, None, None, "no source text")
 
 
-def _in_cells(result: Result, handed: HandedIn) -> Result:
-    """Return a notebook's result with its lines told as cells and lines."""
-    if handed.notebook is None:
-        return result
+def _placed(result: Result, handed: HandedIn) -> Result:
+    """Return a result whose lines are those of the file handed in: `FILE:LINE`, or the cells of a notebook."""
 
-    def told(case: CaseResult) -> CaseResult:
-        if case.cause is None:
-            return case
-        cause = replace(
-            case.cause,
-            help=case.cause.help and handed.in_cells(case.cause.help),
-            divergence=case.cause.divergence and handed.in_cells(case.cause.divergence),
+    def told(cause: Cause) -> Cause:
+        if cause.line is not None:
+            at = f":{cause.line}"
+            if handed.notebook is not None:
+                at = f", {handed.notebook.place(cause.line)}"
+            cause = replace(cause, raised_at=f"{result.file}{at}")
+        if handed.notebook is None:
+            return cause
+        return replace(
+            cause,
+            help=cause.help and handed.in_cells(cause.help),
+            divergence=cause.divergence and handed.in_cells(cause.divergence),
+            manner=cause.manner and handed.in_cells(cause.manner),
         )
-        return replace(case, cause=cause)
 
-    return replace(result, cases=tuple(map(told, result.cases)))
+    cases = (replace(case, cause=case.cause and told(case.cause)) for case in result.cases)
+    random = replace(result.random, cause=result.random.cause and told(result.random.cause))
+    return replace(result, cases=tuple(cases), random=random)
 
 
 def _states(challenge: Challenge, text: str) -> dict[str, str]:
     """Return what the text shows of each bug and decoy; nothing for a file that was not made from the starter."""
     return entry_status(challenge, text) if descends(challenge, text) else {}
+
+
+def _telling(challenge: Challenge, states: Mapping[str, str], chosen: Sequence[Case]) -> list[Case]:
+    """Return the other cases that tell of bugs whose code is neither right nor as planted.
+
+    They are run as well, so that the status of a bug does not depend on which cases were asked for.
+    """
+    unsure = {name for name, state in states.items() if state in UNSURE}
+    bugs = [bug for name, bug in challenge.bugs.items() if name in unsure and bug.kind == "bug"]
+    others = {name for bug in bugs for name in bug.witnesses} - {case.id for case in chosen}
+    return [case for case in challenge.cases.values() if case.id in others]
 
 
 def _random(
@@ -214,15 +233,17 @@ def _judged(
     cases: list[CaseResult],
     states: Mapping[str, str],
     environment: Mapping[str, Any],
+    told_by: Sequence[CaseResult] = (),
     **known: Any,
 ) -> Result:
+    """Return the result; what has become of each bug is told by `told_by`, where more was run than is judged."""
     return Result.of_cases(
         challenge.id,
         filename or challenge.file,
         sha256(source).hexdigest(),
         cases,
         environment=environment,
-        bugs=bug_statuses(challenge, states, cases) if states else (),
+        bugs=bug_statuses(challenge, states, told_by or cases) if states else (),
         decoys=decoy_statuses(challenge, states),
         **known,
     )

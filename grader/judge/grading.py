@@ -20,8 +20,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import repeat
 from queue import SimpleQueue
 from typing import Any
 
@@ -58,7 +59,7 @@ class Outcome:
 
 @dataclass
 class Grading:
-    """One run over the cases of one submission; used once.
+    """A run over cases of one submission, within one time for all of them.
 
     With `secret` a file that passes is judged on secret inputs, too, and with `secret_only` on these alone.  `foreign`
     are helpers whose names the file uses for functions of its own, `unnamed` those that its text does not mention at
@@ -84,15 +85,22 @@ class Grading:
         """Begin the time that the file has for all cases."""
         self._budget = TimeBudget(self.challenge.total_seconds)
 
+    @property
+    def loaded(self) -> bool:
+        """Whether the file could be executed."""
+        return self._loaded
+
     def run(self, cases: Sequence[Case]) -> tuple[list[CaseResult], str]:
         """Return the verdicts in the order of the cases, and what the submission printed.
 
         Printed text is that of the first case that failed, else that of the first case.
         """
         probe = next((case for case in cases if not self._helpers(case)), cases[0])
-        with self._runner() as runner:
+        with ExitStack() as stack:
+            # one for each thread, kept from the published inputs to the secret ones: a file may take long to execute
+            runners = [stack.enter_context(self._runner()) for _ in range(self.parallel)]
             judge = self._judge_secret if self.secret_only else self._judge
-            first, info = judge(runner, probe)
+            first, info = judge(runners[0], probe)
             self.progress(1, len(cases))
             if not info.loaded and first.status == "failed":
                 return [CaseResult.judged(case, first.cause) for case in cases], info.log
@@ -100,7 +108,7 @@ class Grading:
             judged = {probe.id: first}
             logs = [info.log] if info.log else []
             jobs = [Job(case, self.secret_only) for case in cases if case is not probe]
-            for outcome in self._outcomes(runner, jobs):
+            for outcome in self._outcomes(runners, jobs):
                 case, result, log = outcome.job.case, outcome.result, outcome.info.log
                 judged[case.id] = result
                 if log and (not logs or result.status == "failed"):
@@ -108,7 +116,7 @@ class Grading:
                 self.progress(len(judged), len(cases))
             if self.secret and not self.secret_only and passed(judged.values()):
                 again = [Job(case, True) for case in cases if judged[case.id].status == "passed"]
-                for outcome in self._outcomes(None, again):
+                for outcome in self._outcomes(runners, again):
                     case = outcome.job.case
                     judged[case.id] = self._both(judged[case.id], outcome.result)
         return [judged[case.id] for case in cases], logs[0] if logs else ""
@@ -120,23 +128,22 @@ class Grading:
     def _runner(self) -> SubmissionRunner:
         return SubmissionRunner(self.sandbox, self.challenge, self.source, self._budget)
 
-    def _outcomes(self, runner: SubmissionRunner | None, jobs: list[Job]) -> Iterator[Outcome]:
-        """Yield each job with its outcome, as the threads finish them; the first goes on with `runner`, if given."""
+    def _outcomes(self, runners: list[SubmissionRunner], jobs: list[Job]) -> Iterator[Outcome]:
+        """Yield each job with its outcome, as the threads finish them, each with a runner of its own."""
         shares = [jobs[start :: self.parallel] for start in range(self.parallel)]
         if len(shares) == 1:
             # files are graded side by side: a thread for this one's cases would only cost
-            yield from self._work_through(shares[0], runner)
+            yield from self._work_through(shares[0], runners[0])
             return
         done: SimpleQueue[Outcome] = SimpleQueue()
         self._stopped = False
 
-        def work(share: list[Job], runner: SubmissionRunner | None) -> None:
+        def work(share: list[Job], runner: SubmissionRunner) -> None:
             for outcome in self._work_through(share, runner):
                 done.put(outcome)
 
         with _threads() as pool:
-            threads = [pool.submit(work, shares[0], runner)]
-            threads += [pool.submit(work, share, None) for share in shares[1:]]
+            threads = list(map(pool.submit, repeat(work), shares, runners))
             try:
                 for _ in jobs:
                     yield done.get()
@@ -145,20 +152,19 @@ class Grading:
             for thread in threads:
                 thread.result()
 
-    def _work_through(self, share: list[Job], runner: SubmissionRunner | None) -> Iterator[Outcome]:
-        with runner or self._runner() as runner:
-            for job in share:
-                if self._stopped:
-                    return
-                judge = self._judge_secret if job.secret else self._judge
-                try:
-                    result, info = judge(runner, job.case)
-                except (
-                    Exception
-                ) as error:  # `_outcomes` would wait for ever for an outcome that never comes
-                    why = f"{type(error).__name__}: {error}"
-                    result, info = CaseResult.unjudged(job.case, why), RunInfo()
-                yield Outcome(job, result, info)
+    def _work_through(self, share: list[Job], runner: SubmissionRunner) -> Iterator[Outcome]:
+        for job in share:
+            if self._stopped:
+                return
+            judge = self._judge_secret if job.secret else self._judge
+            try:
+                result, info = judge(runner, job.case)
+            except (
+                Exception
+            ) as error:  # `_outcomes` would wait for ever for an outcome that never comes
+                why = f"{type(error).__name__}: {error}"
+                result, info = CaseResult.unjudged(job.case, why), RunInfo()
+            yield Outcome(job, result, info)
 
     def _judge(self, runner: SubmissionRunner, case: Case) -> tuple[CaseResult, RunInfo]:
         info = RunInfo()

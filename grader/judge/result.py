@@ -51,7 +51,9 @@ class Cause:
 
     `kind` is None for skipped cases and for errors of the grader.  `help` says what to look at: a pattern of the wrong
     numbers, or the line that raised.  `looks_like` is the symptom of the only known mistake that makes exactly this
-    output, and `divergence` says in a line or two where inside the run the file first departs from the reference.
+    output.  `divergence` says where inside the run the file first departs from the reference, and `manner` how it does.
+    An exception came from `line` of the text that was graded, which the learner knows as `raised_at`, e.g.
+    `kv_attention.py:92`.
     """
 
     kind: str | None
@@ -62,6 +64,9 @@ class Cause:
     where: Where | None = None
     looks_like: str | None = None
     divergence: str | None = None
+    manner: str | None = None
+    line: int | None = None
+    raised_at: str | None = None
 
     @property
     def advice(self) -> str | None:
@@ -70,7 +75,8 @@ class Cause:
         A known mistake says more than a pattern of the numbers, which is then left out.
         """
         first = self.help if self.looks_like is None else f"It looks like this: {self.looks_like}"
-        parts = [first, self.divergence and f"First difference inside: {self.divergence}"]
+        inside = self.divergence and f"First difference inside: {self.divergence}"
+        parts = [first, inside, self.manner]
         return "\n".join(part for part in parts if part) or None
 
     def document(self) -> dict[str, Any]:
@@ -240,11 +246,24 @@ class BugStatus:
 
 
 @dataclass(frozen=True)
+class HelpTaken:
+    """How much of the help there is was taken in an attempt: `rungs` of `of`, over all bugs that were planted."""
+
+    rungs: int = 0
+    of: int = 0
+
+    def document(self) -> dict[str, int]:
+        """Return it as it stands in a result document."""
+        return {"rungs": self.rungs, "of": self.of}
+
+
+@dataclass(frozen=True)
 class Result:
     """Everything known after grading one file.
 
-    `left_out` names the lines of a notebook that were not graded.  `secrets` are the seeds of its secret inputs by
-    case; like `log`, `notices` and `decoys` they are in no document.
+    `help` is what the attempt took of it, 0 of 0 for a file that is part of none.  `left_out` names the lines of a
+    notebook that were not graded.  `secrets` are the seeds of its secret inputs by case; like `log`, `notices` and
+    `decoys` they are in no document.
     """
 
     challenge: str
@@ -263,6 +282,7 @@ class Result:
     decoys: tuple[BugStatus, ...] = ()
     secrets: Mapping[str, Any] = field(default_factory=dict)
     random: RandomOutcome = RandomOutcome()
+    help: HelpTaken = HelpTaken()
 
     @classmethod
     def of_cases(
@@ -326,6 +346,7 @@ class Result:
             "cases": [case.document() for case in self.cases],
             "random": self.random.document(),
             "bugs": [{"id": b.id, "title": b.title, "status": b.status} for b in self.bugs],
+            "help": self.help.document(),
             "environment": dict(self.environment),
         }
 
@@ -347,6 +368,7 @@ class Result:
             random=RandomOutcome.from_document(document["random"])
             if "random" in document
             else RandomOutcome(),
+            help=HelpTaken(**document["help"]) if "help" in document else HelpTaken(),
         )
 
     @property
@@ -413,10 +435,10 @@ def most_informative_first(cases: Collection[CaseResult]) -> list[CaseResult]:
     wrong = [case for case in cases if case.status in {"error", "failed"}]
     wrong.sort(key=lambda case: order.get((case.status, case.kind), 3))
     firsts = {_fault(case): case for case in reversed(wrong)}
-    return sorted(wrong, key=lambda case: (_not_run(case), firsts[_fault(case)] is not case))
+    return sorted(wrong, key=lambda case: (is_not_run(case), firsts[_fault(case)] is not case))
 
 
-def _not_run(case: CaseResult) -> bool:
+def is_not_run(case: CaseResult) -> bool:
     """Whether the case was given up before its turn: what runs out of time by itself has a place."""
     return bool(case.cause and case.cause.kind == "timeout" and case.cause.where is None)
 

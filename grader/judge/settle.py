@@ -198,7 +198,8 @@ def tolerances_of(native: Array, exact: Array, shaken: Array) -> Any:
     if seen.ndim:
         row = ROW_SLACK * seen.max(-1, keepdims=True)
         if native.dtype in HALVES:
-            row, size = np.maximum(SLACK / ROW_SLACK * row, ROW_SLACK * seen.max()), size.max()
+            row = np.maximum(SLACK / ROW_SLACK * row, ROW_SLACK * seen.max())
+            size = size.max(-1, keepdims=True)
     base = BASE[native.dtype] * np.maximum(1.0, size)
     return np.maximum(base, np.maximum(SLACK * seen, row))
 

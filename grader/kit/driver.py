@@ -23,7 +23,7 @@ from grader.kit.kinds import (
     parameters,
     size_named,
 )
-from grader.kit.mistakes import DriverError, did_you_mean, mistake
+from grader.kit.mistakes import DriverError, mistake, or_meant
 
 STEP_KEYS = (
     "do",
@@ -64,7 +64,7 @@ class RandomScenarios:
         """Read the class of a driver; DriverError where it says what it cannot."""
         said = {name: item for name, item in vars(stated).items() if name[:1] != "_"}
         if unknown := said.keys() - cls.__annotations__.keys():
-            near = did_you_mean(min(unknown), cls.__annotations__)
+            near = or_meant(min(unknown), cls.__annotations__)
             raise mistake(
                 f"`RandomScenarios` says `{min(unknown)}`, which means nothing{near}", stated
             )
@@ -79,7 +79,7 @@ class RandomScenarios:
         for name in verbs:
             if name not in driver.verbs:
                 raise mistake(
-                    f"`RandomScenarios` names `{name}`, which is no verb{did_you_mean(name, driver.verbs)}",
+                    f"`RandomScenarios` names `{name}`, which is no verb{or_meant(name, driver.verbs)}",
                     stated,
                 )
         return cls(**{**said, "verbs": tuple(verbs)})
@@ -239,13 +239,13 @@ class Driver:
         inputs = {name for names in item.sources.values() for name in names}
         for name in item.may_change - inputs:
             raise item.fault(
-                f"`may_change` names `{name}`, which no source makes{did_you_mean(name, inputs)}"
+                f"`may_change` names `{name}`, which no source makes{or_meant(name, inputs)}"
             )
         known = inputs | item.plain.keys()
         for way, spoil in item.spoils.items():
             for name in set(spoil.arguments) - known:
                 raise item.fault(
-                    f"`{way}` spoils `{name}`, which is no argument{did_you_mean(name, known)}"
+                    f"`{way}` spoils `{name}`, which is no argument{or_meant(name, known)}"
                 )
 
     def _annotated(self, item: Verb) -> None:
@@ -264,7 +264,7 @@ class Driver:
         """Make sure that a parameter's bounds name sizes, and that its default is a value of its kind."""
         for name in map(size_named, item.kind.bounds()):
             if name and name not in self.setup:
-                close = did_you_mean(name, self.setup)
+                close = or_meant(name, self.setup)
                 told = f"`{item.name}` is bounded by `{name}`, which is no size of `Setup`{close}"
                 raise fault(told)
         value = item.default

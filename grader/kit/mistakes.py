@@ -42,7 +42,7 @@ def calling_line() -> int | None:
     return frame.f_lineno if frame else None
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def or_meant(name: str, known: Iterable[str]) -> str:
     """Return the end of a sentence that names a close match, or nothing."""
     close = get_close_matches(name, list(known), n=1)
     return f"; did you mean `{close[0]}`?" if close else ""

@@ -1,7 +1,7 @@
-"""Choose the next hint: for one bug that is still in the file, one level plainer than the last one.
+"""Choose the next hint: for the bug in focus, one level plainer than the last one.
 
-The choice depends on what was planted, what the file still holds and what failed in the last grading; nothing is run
-here.  That grading is remembered beside the learner's file, so that the hint is about what failed.
+Nothing is run here.  The last grading and its focus are remembered beside the learner's file, so that the hint is about
+the bug of which the grading spoke.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
+from typing import Any
 
 from grader.content import Bug, Challenge
 from grader.content.bug_detection import bug_status
 from grader.ground.strict_json import parse_strict
+from grader.judge.focus import NO_FOCUS, TIERS, Focus, focus_of_text
 from grader.learner.work_folder import WorkError, WorkFolder, write_work_file
 
 GRADED = ".graded.json"
@@ -23,10 +25,11 @@ SCHEMA = "kvdojo/graded/v1"
 
 @dataclass(frozen=True)
 class LastGrading:
-    """What is remembered of a grading: the cases not passed, the most telling first, and those passed."""
+    """What is remembered of a grading: the cases not passed, the most telling first, those passed, and the focus."""
 
     failed: tuple[str, ...]
     passed: tuple[str, ...]
+    focus: Focus = NO_FOCUS
 
 
 @dataclass(frozen=True)
@@ -56,27 +59,32 @@ def next_hint(
     planted: Collection[str] | None,
     seen: Mapping[str, int],
     graded: LastGrading | None = None,
+    before: str | None = None,
     case: str | None = None,
     level: int | None = None,
 ) -> Hint | None:
     """Return the hint for a file's text, or None when no bug is left that can be spoken of.
 
-    `planted` are the bugs the file came with, where that is known; `seen` the levels given so far; `graded` what the
-    grading of this very text gave; `case` asks for a bug that this case finds.
+    It is about the bug in focus: that of the grading of this very text, `graded`, else the one that follows from the
+    text, where `before` was in focus.  `planted` are the bugs the file came with, where that is known; `seen` the
+    levels given so far; `case` asks for a bug that this case finds, the one that it isolates best.
     """
     states = bug_states(challenge, source, planted)
-    left = _bugs_left(challenge, states, graded)
-    if case is not None:
-        left = [bug for bug in left if case in bug.witnesses]
-    if not left:
+    name = graded.focus.bug if graded else None
+    if name is None:
+        remaining = {bug.id: states[bug.id] for bug in _bugs_left(challenge, states, graded)}
+        failed = graded.failed if graded else None
+        name = focus_of_text(challenge, remaining, before, failed).bug
+    if case is not None and (name is None or case not in challenge.bugs[name].witnesses):
+        left = [bug for bug in _bugs_left(challenge, states, graded) if case in bug.witnesses]
+        narrow = min(left, key=lambda bug: (len(bug.witnesses), bug.difficulty), default=None)
+        name = narrow.id if narrow else None
+    if name is None:
         return None
-    first = graded.failed[0] if graded and graded.failed else None
-    bug = min(
-        left, key=lambda bug: (not seen.get(bug.id), first not in bug.witnesses, bug.difficulty)
-    )
+    bug = challenge.bugs[name]
     level = min(level or seen.get(bug.id, 0) + 1, len(bug.hints))
     cost = challenge.hint_costs[level - 1] if level > seen.get(bug.id, 0) else 0
-    return Hint(bug, level, states[bug.id] != "present", cost)
+    return Hint(bug, level, states.get(bug.id) != "present", cost)
 
 
 def bug_states(
@@ -119,27 +127,62 @@ def _shows(bug: Bug, graded: LastGrading | None) -> bool:
 
 
 def remember_grading(work: WorkFolder, source: bytes, graded: LastGrading) -> None:
-    """Keep a grading beside the learner's file; where it cannot be written, hints are only less well aimed."""
+    """Keep a grading beside the learner's file; where it cannot be written, help is only less well aimed."""
     document = {
         "schema": SCHEMA,
         "sha256": sha256(source).hexdigest(),
         "failed": list(graded.failed),
         "passed": list(graded.passed),
+        "focus": asdict(graded.focus),
     }
     with contextlib.suppress(WorkError):
         write_work_file(work.folder / GRADED, json.dumps(document, indent=2) + "\n")
 
 
-def recall_grading(work: WorkFolder, source: bytes) -> LastGrading | None:
+def recall_grading(work: WorkFolder, challenge: Challenge, source: bytes) -> LastGrading | None:
     """Return what the last grading in a work folder gave, if it was a grading of exactly these bytes."""
-    try:
-        document = parse_strict((work.folder / GRADED).read_text("utf-8"))
-        if (document["schema"], document["sha256"]) != (SCHEMA, sha256(source).hexdigest()):
-            return None
-        lists = [document["failed"], document["passed"]]
-    except (OSError, ValueError, KeyError, TypeError):
+    document = _graded(work)
+    if document is None or document.get("sha256") != sha256(source).hexdigest():
         return None
+    lists = [document.get("failed"), document.get("passed")]
     if not all(isinstance(ids, list) for ids in lists):
         return None
-    failed, passed = (tuple(str(name) for name in ids) for ids in lists)
-    return LastGrading(failed, passed)
+    failed, passed = (tuple(str(name) for name in ids or ()) for ids in lists)
+    return LastGrading(failed, passed, _focus(document, challenge))
+
+
+def remember_focus(work: WorkFolder, focus: Focus) -> None:
+    """Keep the focus of a file that was not graded since it was saved, so that the next grading speaks of it too."""
+    remember_grading(work, b"", LastGrading((), (), focus))
+
+
+def recall_focus(work: WorkFolder | None, challenge: Challenge) -> str | None:
+    """Return the bug that was in focus in the last grading, whatever has been changed since."""
+    document = _graded(work) if work else None
+    return _focus(document, challenge).bug if document else None
+
+
+def _graded(work: WorkFolder) -> dict[str, Any] | None:
+    """Return the document of the last grading; None where there is none, or none that can be used."""
+    try:
+        document = parse_strict((work.folder / GRADED).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    right = isinstance(document, dict) and document.get("schema") == SCHEMA
+    return document if right else None
+
+
+def _focus(document: Mapping[str, Any], challenge: Challenge) -> Focus:
+    """Read the focus of a grading, as far as it names what the challenge has."""
+    focus = document.get("focus")
+    if not isinstance(focus, dict):
+        return NO_FOCUS
+    known: dict[str, Collection[str]] = {
+        "bug": challenge.bugs, "state": TIERS, "scenario": challenge.cases, "unit": challenge.cases,
+    }  # fmt: skip
+    kept = {
+        name: value
+        for name, names in known.items()
+        if isinstance(value := focus.get(name), str) and value in names
+    }
+    return Focus(**kept) if "bug" not in kept or "state" in kept else NO_FOCUS

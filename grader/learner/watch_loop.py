@@ -16,6 +16,7 @@ from rich.live import Live
 
 from grader.content.handed_in import UnusableFile, handed_in
 from grader.ground.display import WIDEST, escape_for_display
+from grader.judge.focus import Focus, choose_focus
 from grader.judge.result import Result
 from grader.learner import watch_events as events
 from grader.learner.file_watcher import FileWatcher
@@ -84,7 +85,7 @@ def watch_file(
 ) -> Result | None:
     """Watch until the learner quits, and return the last result. KeyboardInterrupt passes through."""
     queue: events.EventQueue = SimpleQueue()
-    view = WatchView(options.path.name, options.planted)
+    view = WatchView(options.path.name, options.planted, options.level, Focus(options.before))
     with ExitStack() as stack:
         regrader = stack.enter_context(Regrader(options, queue, functions))
         if is_interactive():
@@ -141,8 +142,10 @@ def _loop(
                     view.busy = (done, total)
             case events.GradingFinished(source, result, seconds):
                 if view.trouble is None:
-                    view.take_result(source, result, seconds)
-                    options.graded(source, result)
+                    before = view.focus.bug
+                    focus = choose_focus(options.challenge, result, options.planted, before)
+                    view.take_result(source, result, seconds, focus)
+                    options.graded(source, result, focus)
             case events.AnswerReady(title, lines):
                 view.panel = (title, lines)
             case events.KeyPressed("q"):
@@ -179,16 +182,19 @@ def _take(
 
 
 def _press(name: str, options: WatchOptions, view: WatchView, regrader: Regrader) -> None:
-    case, source = view.case, view.source
+    case, source, focus = view.case, view.source, view.focus
     if name == "n":
         view.next()
     elif case is None or view.busy or view.trouble:
         return
     elif name == "h":
-        view.panel = ("Hint", options.hint(source, case))
+        view.panel = ("Hint", options.hint(source, case, focus))
     elif name == "t" and (trace := options.trace) is not None:
         view.panel = ("Trace", ("tracing ...",))
-        regrader.ask("Trace", lambda box: trace(box, source, case))
+        regrader.ask("Trace", lambda box: trace(box, source, case, focus))
+    elif name == "m" and (more := options.more) is not None:
+        view.panel = ("More", ("looking ...",))
+        regrader.ask("More", lambda box: more(box, source, case, focus))
 
 
 def _pause(live: Live, keys: Keyboard) -> Callable[[], None]:

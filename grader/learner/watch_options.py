@@ -7,28 +7,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grader.content import Challenge
+from grader.judge.focus import Focus
 from grader.judge.result import CaseResult, Result
+from grader.judge.telling import DEFAULT
 from grader.sandbox import Sandbox
 
-# the bytes of the file and the case on the screen -> lines about it
-Hinter = Callable[[bytes, CaseResult], tuple[str, ...]]
-Tracer = Callable[[Sandbox, bytes, CaseResult], tuple[str, ...]]
+# the bytes of the file, the case on the screen and the focus -> lines about it
+Hinter = Callable[[bytes, CaseResult, Focus], tuple[str, ...]]
+Tracer = Callable[[Sandbox, bytes, CaseResult, Focus], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class WatchOptions:
     """What to watch, and how.
 
-    `planted` are the bugs the file came with, where that is known.  `hint` and `trace` answer the keys h and t, and
-    `graded` is called with every verdict.  With `poll` the file is looked at regularly instead of waiting for reported
-    changes.
+    `planted` are the bugs the file came with, where that is known, `before` the one that was in focus, and `level` is
+    the level of telling.  `hint`, `more` and `trace` answer the keys h, m and t, and `graded` is called with every
+    verdict and its focus.  With `poll` the file is looked at regularly instead of waiting for reported changes.
     """
 
     challenge: Challenge
     path: Path
     planted: tuple[str, ...] | None
     hint: Hinter
-    graded: Callable[[bytes, Result], None]
+    graded: Callable[[bytes, Result, Focus], None]
     trace: Tracer | None = None
+    more: Tracer | None = None
+    level: str = DEFAULT
+    before: str | None = None
     isolate: bool = True
     poll: bool = False

@@ -24,7 +24,9 @@ from grader.report.phrases import count
 
 BAR = 30
 LOG_LINES = 5
-KEYS = (("n", "next failed case"), ("h", "hint"), ("t", "trace"), ("r", "run again"), ("q", "quit"))
+KEYS = (
+    ("n", "next case"), ("m", "more"), ("h", "hint"), ("t", "trace"), ("r", "again"), ("q", "quit"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,13 @@ class WatchScreen:
             yield line(escape_for_display(text), 2, "bold" if text.startswith("fixed") else "")
         yield Text("")
         if view.case is not None:
-            yield Text(f"failed case {view.at + 1} of {len(view.failed)}", "dim")
+            more = (
+                f", and {count(view.counted, 'unit case')} that is counted only"
+                if view.counted
+                else ""
+            )
+            more = more.replace("cases that is", "cases that are")
+            yield Text(f"failed case {view.at + 1} of {len(view.failed)}{more}", "dim")
             yield heading(view.case, marks)
             yield from details(view.case)
         elif view.result is not None and view.result.verdict == "passed":

@@ -7,7 +7,9 @@ import warnings
 from dataclasses import dataclass, field
 
 from grader.content.handed_in import HandedIn
+from grader.judge.focus import NO_FOCUS, Focus
 from grader.judge.result import CaseResult, Result, most_informative_first
+from grader.judge.telling import CAUSE, DEFAULT, SYMPTOM, is_told, tells, told
 from grader.report.phrases import count
 
 
@@ -16,13 +18,17 @@ class WatchView:
     """The state of a watch.
 
     `busy` is how many cases of a running grading are finished, of how many.  `trouble` is why the newest save has no
-    verdict; the last result stays on the screen.  `moved` says what the last save changed, `at` which of the `failed`
-    cases is shown, and `panel` holds the title and the lines of an answer to a key.
+    verdict; the last result stays on the screen, the `full` one as far as the `level` tells it.  `moved` says what the
+    last save changed, `at` which of the `failed` cases is shown, beside which `counted` ones failed, and `panel` holds
+    the title and the lines of an answer to a key.
     """
 
     file: str
     planted: tuple[str, ...] | None = None
+    level: str = DEFAULT
+    focus: Focus = NO_FOCUS
     result: Result | None = None
+    full: Result | None = None
     source: bytes = b""
     seconds: float = 0.0
     saves: int = 0
@@ -32,6 +38,7 @@ class WatchView:
     at: int = 0
     panel: tuple[str, tuple[str, ...]] | None = None
     failed: list[CaseResult] = field(default_factory=list)
+    counted: int = 0
 
     @property
     def case(self) -> CaseResult | None:
@@ -46,14 +53,20 @@ class WatchView:
         """Note why the newest save cannot be graded."""
         self.busy, self.trouble = None, trouble
 
-    def take_result(self, source: bytes, result: Result, seconds: float) -> None:
-        """Take a new verdict; the case on the screen stays there if it still fails."""
-        shown = self.case.id if self.case else None
-        self.moved = changes(self.result, result, self.planted)
+    def take_result(
+        self, source: bytes, result: Result, seconds: float, focus: Focus = NO_FOCUS
+    ) -> None:
+        """Take a new verdict; a case that was chosen stays on the screen if it still fails, else the focus is shown."""
+        shown = self.case.id if self.case and self.case.id != self.focus.case else focus.case
+        self.moved = changes(self.full, result, self.planted, self.level)
+        self.full, result = result, told(result, self.level)
         self.result, self.source, self.seconds = result, source, seconds
         self.busy, self.trouble, self.panel = None, None, None
         self.saves += 1
-        self.failed = most_informative_first(result.cases)
+        wrong = most_informative_first(result.cases)
+        self.focus, self.failed = focus, [case for case in wrong if is_told(case, self.level)]
+        self.counted = len(wrong) - len(self.failed)
+        self.failed.sort(key=lambda case: case.id != focus.case)
         ids = [case.id for case in self.failed]
         self.at = ids.index(shown) if shown in ids else 0
 
@@ -65,7 +78,10 @@ class WatchView:
 
 
 def changes(
-    before: Result | None, after: Result, planted: tuple[str, ...] | None
+    before: Result | None,
+    after: Result,
+    planted: tuple[str, ...] | None,
+    level: str = CAUSE,
 ) -> tuple[str, ...]:
     """Return what one save has changed, in sentences: bugs fixed or back again, cases that pass or fail now."""
     if before is None:
@@ -84,8 +100,10 @@ def changes(
         and (bug.status == "present" or bug.evidence)
         and (planted is None or bug.id in planted)
     ]
-    now = {case.id: case.status for case in after.cases}
-    old = {case.id: case.status for case in before.cases}
+    if not tells(level, SYMPTOM):
+        fixed = back = []
+    now = {case.id: case.status for case in told(after, level).cases}
+    old = {case.id: case.status for case in told(before, level).cases}
     passes = [name for name, status in now.items() if status == "passed" != old.get(name)]
     fails = [name for name, status in now.items() if status == "failed" != old.get(name)]
     lines = [f"fixed: {title}" for title in fixed]

@@ -38,7 +38,7 @@ class WorkFolder:
 
     The file was planted from a `preset`, or from a `seed` and a number of bugs (`count`), or with `count` generated
     bugs of a `level`, drawn by `fresh` from the set with the digest `generated`.  `hints` are the levels of hints seen,
-    by bug.
+    and `rungs` how high the ladder of help was climbed (`learner/ladder.py`), by bug.
     """
 
     folder: Path
@@ -51,6 +51,7 @@ class WorkFolder:
     fresh: int | None = None
     level: str | None = None
     generated: str = ""
+    rungs: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -61,6 +62,10 @@ class WorkFolder:
         """Return the same state in which the hints of `bug` up to `level` have been seen."""
         seen = {**self.hints, bug: max(level, self.hints.get(bug, 0))}
         return replace(self, hints=seen)
+
+    def with_rung(self, bug: str, rung: int) -> WorkFolder:
+        """Return the same state in which the ladder of `bug` has been climbed up to `rung`."""
+        return replace(self, rungs={**self.rungs, bug: max(rung, self.rungs.get(bug, 0))})
 
     def save(self) -> None:
         """Write the state; raises WorkError."""
@@ -77,6 +82,8 @@ class WorkFolder:
             **how,
             "hints": dict(sorted(self.hints.items())),
         }
+        if self.rungs:
+            document["rungs"] = dict(sorted(self.rungs.items()))
         write_work_file(self.folder / STATE, json.dumps(document, indent=2) + "\n")
 
 
@@ -172,9 +179,14 @@ def _work(folder: Path, document: Mapping[str, Any]) -> WorkFolder:
     file = _text(document, "file")
     if Path(file).name != file or file in {"", ".", ".."}:
         raise ValueError("`file` must be a plain file name")
-    hints = document.get("hints", {})
-    if not isinstance(hints, dict) or not all(_is_count(level) for level in hints.values()):
-        raise ValueError("`hints` must map bug ids to levels")
+    hints, rungs = _numbers(document, "hints"), _numbers(document, "rungs")
+    return replace(_begun(folder, file, document, hints), rungs=rungs)
+
+
+def _begun(
+    folder: Path, file: str, document: Mapping[str, Any], hints: Mapping[str, int]
+) -> WorkFolder:
+    """Build the part of the state that says how the file was made."""
     challenge = _text(document, "challenge")
     if "preset" in document:
         return WorkFolder(folder, challenge, file, preset=_text(document, "preset"), hints=hints)
@@ -198,6 +210,14 @@ def _fresh(
         *(folder, challenge, file, None, None, count, hints),
         fresh=fresh, level=level, generated=generated,
     )  # fmt: skip
+
+
+def _numbers(document: Mapping[str, Any], key: str) -> dict[str, int]:
+    """Return a member that maps the ids of bugs to levels; an empty one where there is none."""
+    found = document.get(key, {})
+    if not isinstance(found, dict) or not all(_is_count(level) for level in found.values()):
+        raise ValueError(f"`{key}` must map bug ids to levels")
+    return found
 
 
 def _text(document: Mapping[str, Any], key: str) -> str:

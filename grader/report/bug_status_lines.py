@@ -14,6 +14,7 @@ from grader.judge.bug_status import credit, needless
 from grader.judge.result import BugStatus
 from grader.report.phrases import difficulty_summary
 
+MOST_NAMED = 4  # bugs that are fixed
 STATES = ("fixed", "present", "changed", "unknown")
 
 
@@ -62,7 +63,8 @@ def bug_lines(
         lines = [Line(f"Known bugs recognised: {len(by_state['present'])}", 0, "bold")]
     else:
         lines = [_head(bugs, planted, levels)]
-        lines += [Line(f"{marks.passed} {bug.title}", 2, "green") for bug in by_state["fixed"]]
+        all_done = len(by_state["fixed"]) == len(bugs)
+        lines += _named(by_state["fixed"], marks, len(bugs) if all_done else MOST_NAMED)
     if present := by_state["present"]:
         text = f"still present: {len(present)}{difficulty_summary(present, levels)}"
         lines.append(Line(f"{marks.failed} {text}", 2, "red"))
@@ -71,18 +73,6 @@ def bug_lines(
     if planted is not None:
         lines += _unsure(by_state["unknown"], "cannot be told, the code was written anew", marks)
     return lines
-
-
-def fixed_lines(
-    bugs: Collection[BugStatus], planted: Collection[str] | None, marks: Symbols
-) -> list[Line]:
-    """Name the planted bugs that are fixed, without counting: of the others, not every case was run that could tell."""
-    fixed = [bug for bug in bugs if bug.status == "fixed" and bug.id in (planted or ())]
-    if not fixed:
-        return []
-    return [Line("Fixed:", 0, "bold")] + [
-        Line(f"{marks.passed} {b.title}", 2, "green") for b in fixed
-    ]
 
 
 def decoy_lines(
@@ -100,6 +90,16 @@ def _head(bugs: Collection[BugStatus], planted: Collection[str], levels: Mapping
     done = credit(bugs, planted, levels)
     share = f", {done.share:.0%} by difficulty" if 0 < done.fixed < done.planted else ""
     return Line(f"Planted bugs: {done.fixed} of {done.planted} fixed{share}", 0, "bold")
+
+
+def _named(fixed: Collection[BugStatus], marks: Symbols, most: int) -> Iterator[Line]:
+    """Name what is fixed, where it is told; while bugs are left, only so many that the screen is not full of it."""
+    titles = [bug.title for bug in fixed if bug.title]
+    more = len(titles) - most
+    for title in titles[: most if more > 1 else None]:
+        yield Line(f"{marks.passed} {title}", 2, "green")
+    if more > 1:
+        yield Line(f"{marks.passed} and {more} more", 2, "green")
 
 
 def _unsure(bugs: Collection[BugStatus], text: str, marks: Symbols) -> Iterator[Line]:

@@ -40,17 +40,21 @@ def details(case: CaseResult) -> Iterator[RenderableType]:
 
 
 def cause_of(case: CaseResult) -> Iterator[RenderableType]:
-    """Yield the cause of a case that is not passed: in words, then where, expected, got and what to try."""
+    """Yield the cause of a case that is not passed: in words, then where, expected, got, and what more is told."""
     cause = redacted(case)
     yield line("\n".join(escape_lines(cause.rationale)), 4)
+    pattern = None if cause.looks_like else cause.help  # a known mistake says more than a pattern
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in (
         ("where", place(cause.where)),
+        ("raised at", cause.raised_at),
         ("expected", cause.expected),
         ("got", cause.actual),
-        ("try", cause.advice),
+        ("inside", cause.divergence),
+        ("pattern", "\n".join(text for text in (pattern, cause.manner) if text)),
+        ("looks like", cause.looks_like),
     ):
         if value:
             table.add_row(name, Text("\n".join(escape_lines(value, lines=12)), overflow="fold"))

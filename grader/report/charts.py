@@ -1,4 +1,4 @@
-"""Two small drawings of a trace as inline SVG: the error at each position, and how the cache grew.
+"""Small drawings as inline SVG: of a trace, the error at each position and how the cache grew; curves of shares.
 
 Colours come from the page's style sheet, so that light, dark and print need no second drawing.  Same input, same bytes.
 """
@@ -6,7 +6,7 @@ Colours come from the page's style sheet, so that light, dark and print need no 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,48 @@ def cache_chart(trace: Trace) -> Markup | None:
         f"step {s.index + 1}: {_said(w)} expected, {_said(g)} in your file" for s, w, g in found
     )
     return _svg(f"Tokens in the cache after each step. {text}", parts)
+
+
+def share_curves(
+    about: str, places: Sequence[str], curves: Mapping[str, Sequence[float | None]]
+) -> Markup:
+    """Draw shares between 0 and 1 as one line per name; None where a place has no value, and the line is broken.
+
+    The n-th line has the classes `curve` and `curve-n`, from 0; how these look is the page's business.
+    """
+    width = (WIDTH - LEFT) / max(len(places), 1)
+    base, high = HEIGHT - BOTTOM, HEIGHT - BOTTOM - TOP
+    parts = [_axis("100%", "0", about)]
+    told = []
+    for number, (name, shares) in enumerate(curves.items()):
+        known = [
+            (LEFT + (at + 0.5) * width, base - high * share if share is not None else None)
+            for at, share in enumerate(shares)
+        ]
+        parts += _line(number, known)
+        said = ", ".join(
+            f"{place} {share:.0%}"
+            for place, share in zip(places, shares, strict=True)
+            if share is not None
+        )
+        told.append(f"{name}: {said or 'nothing'}")
+    parts += [_label(LEFT + (at + 0.5) * width, place) for at, place in enumerate(places)]
+    return _svg(f"Share by {about}. {'; '.join(told)}", parts)
+
+
+def _line(number: int, known: Sequence[tuple[float, float | None]]) -> list[Markup]:
+    """Return one curve: a polyline per run of places that have a value, and a dot at each."""
+    parts, run = [], []
+    for x, y in [*known, (0.0, None)]:
+        if y is not None:
+            run.append(f"{x:.1f},{y:.1f}")
+            dot = '<circle class="curve-dot curve-{}" cx="{:.1f}" cy="{:.1f}" r="{}"/>'
+            parts.append(Markup(dot).format(number, x, y, 3))
+        elif run:
+            line = '<polyline class="curve curve-{}" points="{}"/>'
+            parts.append(Markup(line).format(number, " ".join(run)))
+            run = []
+    return parts
 
 
 def _draw_errors(bars: Sequence[Bar], ends: Sequence[int]) -> Markup:

@@ -18,7 +18,9 @@ from grader.content import Challenge
 from grader.diagnose.trace_model import Trace
 from grader.ground.display import escape_lines
 from grader.judge.bug_status import needless
+from grader.judge.focus import NO_FOCUS, Focus
 from grader.judge.result import CaseResult, Cause, Result, most_informative_first, redacted
+from grader.judge.telling import CAUSE, PLACE, SYMPTOM, is_told, tells, told
 from grader.report.figures import Figures, figures_of
 from grader.report.page_template import render_page
 from grader.report.phrases import place
@@ -58,29 +60,39 @@ def result_page(
     result: Result,
     source: str,
     *,
+    level: str = CAUSE,
+    focus: Focus = NO_FOCUS,
     traces: Mapping[str, Trace] = MappingProxyType({}),
     planted: Collection[str] | None = None,
     decoys: Collection[str] = (),
     starter: str | None = None,
 ) -> str:
-    """Return the page for one graded file; `source` is its text.
+    """Return the page for one graded file, as far as the level tells it; `source` is its text, the focus comes first.
 
     `traces` are those of failed cases by id.  `planted` and `decoys` are what the file came with and `starter` the text
     it began as, where they are known.  Where they are not, the file is compared with the default starter, and of that
     starter's bugs those that are fixed are explained, if the file has some bug still.
     """
+    full, result = result, told(result, level)
+    if not tells(level, PLACE):
+        traces = {}
     if not result.bugs:
         planted = None  # whatever it came with, it was written anew (`bug_detection.descends`)
     known = planted is not None
     if planted is None:
         planted = challenge.presets["default"].bugs if _has_known_bugs(result) else ()
     fixed = [challenge.bugs[b.id] for b in result.bugs if b.status == "fixed" and b.id in planted]
+    mended = len(fixed)
+    if not tells(level, SYMPTOM):
+        fixed = []  # counts only
     states = ("present", "changed", "unknown", "fixed")
     counts: dict[str, int | None] = {
         state: sum(bug.status == state for bug in result.bugs) for state in states
     }
-    counts |= {"planted": len(planted), "fixed_planted": len(fixed) if known else None}
-    wrong = most_informative_first(result.cases)
+    counts |= {"planted": len(planted), "fixed_planted": mended if known else None}
+    wrong = sorted(most_informative_first(result.cases), key=lambda case: case.id != focus.case)
+    counted = [case for case in wrong if not is_told(case, level)]
+    wrong = [case for case in wrong if is_told(case, level)]
     failed = _merged([_row(case, traces.get(case.id)) for case in wrong])
     first = next((row.figures.sentence for row in failed if row.figures), None)
     return render_page(
@@ -91,8 +103,12 @@ def result_page(
         drawn=sum(row.figures is not None for row in failed),
         maps=any(row.figures and row.figures.maps for row in failed),
         wrong=len(wrong),
+        counted=len(counted),
+        verdict_only=not tells(level, SYMPTOM),
         divergence=first,
-        others=[_row(case) for case in result.cases if case.status in ("passed", "skipped")],
+        others=[_row(case) for case in full.cases if case.status in ("passed", "skipped")]
+        if tells(level, SYMPTOM)
+        else [],
         marks=MARKS,
         tally={state: sum(c.status == state for c in result.cases) for state in MARKS},
         counts=counts,
@@ -119,7 +135,7 @@ def _row(case: CaseResult, trace: Trace | None = None) -> Row:
 def _help(cause: Cause | None, figures: Figures | None) -> list[str]:
     """Return what to look at; the first difference is left to the figures where there are some."""
     if cause and figures and figures.sentence:
-        cause = replace(cause, divergence=None)
+        cause = replace(cause, divergence=None, manner=None)
     return escape_lines(cause.advice) if cause and cause.advice else []
 
 

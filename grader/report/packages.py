@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -43,17 +44,29 @@ def make(kind: str, challenge: Challenge) -> Package:
 
 def autograder(challenge: Challenge) -> Package:
     """Return Gradescope's zip: its two scripts, the answers they may give early, and this engine."""
-    root = challenge.root
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name in ("setup.sh", "run_autograder"):
             _add(archive, name, _render(f"gradescope/{name}.j2", challenge), PROGRAM)
         for name in ("not-graded.json", "unusable.json"):
             _add(archive, name, _render(f"gradescope/{name}.j2", challenge), FILE)
-        for path in sorted(_content(challenge, root)):
-            _add(archive, path.relative_to(root).as_posix(), path.read_bytes(), FILE)
+        _add_engine(archive, challenge)
     use = "upload it under Configure Autograder, base image Ubuntu 24.04, 1.5 GB of memory or more"
     return Package(f"{challenge.id}-autograder.zip", stream.getvalue(), use)
+
+
+def engine(challenge: Challenge) -> bytes:
+    """Return a zip of this engine and of what grading one challenge needs."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        _add_engine(archive, challenge)
+    return stream.getvalue()
+
+
+def _add_engine(archive: zipfile.ZipFile, challenge: Challenge) -> None:
+    root = challenge.root
+    for path in sorted(_content(challenge, root)):
+        _add(archive, path.relative_to(root).as_posix(), path.read_bytes(), FILE)
 
 
 def workflow(challenge: Challenge) -> Package:
@@ -68,6 +81,19 @@ def dockerfile(challenge: Challenge) -> Package:
 
 
 def _render(name: str, challenge: Challenge) -> bytes:
+    return rendered(
+        name,
+        id=challenge.id,
+        file=challenge.file,
+        suffix=Path(challenge.file).suffix,
+        notebook=Path(challenge.file).with_suffix(NOTEBOOK).name,
+        title=challenge.title,
+        reads=_reads(challenge),
+    )
+
+
+def rendered(name: str, **words: Any) -> bytes:
+    """Return what a template that is no page makes of these values; they must be all it names."""
     # double braces belong to workflows, so templates use double square brackets
     made = Environment(
         loader=PackageLoader("grader", "templates"),
@@ -83,15 +109,7 @@ def _render(name: str, challenge: Challenge) -> bytes:
         lstrip_blocks=True,
         autoescape=False,
     )
-    text = made.get_template(name).render(
-        id=challenge.id,
-        file=challenge.file,
-        suffix=Path(challenge.file).suffix,
-        notebook=Path(challenge.file).with_suffix(NOTEBOOK).name,
-        title=challenge.title,
-        reads=_reads(challenge),
-    )
-    return text.encode()
+    return made.get_template(name).render(words).encode()
 
 
 def _reads(challenge: Challenge) -> list[str]:

@@ -1,221 +1,340 @@
-"""The result of a grading, for the terminal.
+"""The result of a grading, for the terminal: one failing case, then where things stand, then what to do next.
 
-Order: verdict, planted bugs, what failed (cases that isolate one method first, a few of them in
-full), what passed, what to do next. Bugs that are still there are counted and never named, for a
-name is half the answer. All text that may come from a submission goes through `escape_for_display`.
+The verdict and the next step come last, where the eye is when the command ends.  Unless all is asked for, the report
+fits a terminal of `ROWS` lines: what does not fit is left out of the middle, and a line says so.  What is told of a
+case is decided by `judge.telling`, and the case that is shown is that of the focus (`judge.focus`).  All text that may
+come from a submission goes through `escape_for_display`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from rich.box import ASCII, ROUNDED
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
+from rich.segment import Segment
 from rich.text import Text
 
 from grader.ground.display import escape_for_display, escape_lines
 from grader.ground.invocation import command_line
-from grader.judge.result import (
-    CaseResult,
-    RandomOutcome,
-    Result,
-    most_informative_first,
-    redacted,
-)
-from grader.report.bug_status_lines import (
-    PLAIN,
-    UNICODE,
-    Line,
-    Symbols,
-    bug_lines,
-    decoy_lines,
-    fixed_lines,
-)
+from grader.judge.focus import NO_FOCUS, Focus
+from grader.judge.result import CaseResult, Result, most_informative_first, redacted
+from grader.judge.telling import CAUSE, DEFAULT, NOT_TOLD, PATTERN, SYMPTOM, is_told, tells, told
+from grader.report.bug_status_lines import PLAIN, UNICODE, Symbols, bug_lines, decoy_lines
 from grader.report.case_details import STYLES, cause_of, details, heading, line
 from grader.report.phrases import count
 
-IN_FULL = 4  # cases told in full, about a screen; of the others only the id is given
+ROWS = 24  # lines of the usual terminal, the prompt not counted
+IN_FULL = 4  # cases told in full where all are asked for; of the others id and title are given
+MOST_STORY = 4
+LOG_LINES, MOST_LOG_LINES = 2, 20
 
 
-def render(
-    result: Result,
-    console: Console,
-    planted: Collection[str] | None = None,
-    *,
-    levels: Mapping[str, int] | None = None,
-    hint: str | None = None,
-    decoys: Collection[str] = (),
-    total: int | None = None,
-) -> None:
-    """Print `result`.
+@dataclass(frozen=True)
+class About:
+    """What is known beside the result, and how much of it is wanted.
 
-    `total` is how many cases the challenge has: where only some were run, bugs are not counted, which takes all.
-    `planted` are the ids of the bugs that were planted, where that is known, and `decoys` those of
-    the decoys; `levels` the difficulty of each; `hint` the command that gives the next hint.
+    - `level`: the level of telling; `focus`: the bug in focus and its cases; `everything`: whether all is wanted;
+    - `planted`, `decoys`: the ids of what was planted, where that is known; `levels`: how hard each bug is;
+    - `total`: how many cases the challenge has, where only some were run; bugs are then not spoken of;
+    - `file`: what the file is called, the file's own name by default;
+    - `story`: lines about the attempt, such as a suspicion that was right;
+    - `named`: the challenge and the file as the learner named them, for the commands that are suggested.
     """
-    page = _Page(console, PLAIN if console.options.ascii_only else UNICODE)
-    page.headline(result)
-    page.notices(result.notices)
-    some = total is not None and len(result.cases) < total
-    if some:
-        page.bug_status(fixed_lines(result.bugs, planted, page.marks))
-    else:
-        page.bug_status(bug_lines(result.bugs, planted, levels or {}, page.marks))
-        page.bug_status(decoy_lines(result.decoys, decoys, page.marks))
-    page.failures(result)
-    page.random(result.random)
-    page.skipped([case for case in result.cases if case.status == "skipped"])
-    page.passed([case for case in result.cases if case.status == "passed"])
-    page.log(result.log)
-    page.next_step(result, hint or command_line("hint", result.challenge), total if some else None)
+
+    level: str = DEFAULT
+    focus: Focus = NO_FOCUS
+    everything: bool = False
+    planted: Collection[str] | None = None
+    decoys: Collection[str] = ()
+    levels: Mapping[str, int] = field(default_factory=dict)
+    total: int | None = None
+    file: str | None = None
+    named: str | None = None
+    story: Collection[str] = ()
+
+
+def render(result: Result, console: Console, about: About) -> None:
+    """Print `result` as far as the level tells it."""
+    page = _Page(told(result, about.level), about, PLAIN if console.options.ascii_only else UNICODE)
+    body, end = _lines(console, page.body()), _lines(console, page.end())
+    body += [[]] if body else []
+    room = ROWS - len(end)
+    if not about.everything and len(body) > room:
+        left = f"... {len(body) - room + 1} more lines; {page.all_of_it}"
+        body = [*body[: room - 1], *_lines(console, [line(left, 0, "dim")])[:1]]
+    for segments in [*body, *end]:
+        console.print(Text.assemble(*((part.text, part.style or "") for part in segments)))
+
+
+def _lines(
+    console: Console, parts: Iterator[RenderableType] | list[RenderableType]
+) -> list[list[Segment]]:
+    """Return what would be printed as lines, without blanks at their ends."""
+    made = console.render_lines(Group(*parts), pad=False)
+    return [_stripped(segments) for segments in made]
+
+
+def _stripped(segments: Sequence[Segment]) -> list[Segment]:
+    kept = list(segments)
+    while kept:
+        last = kept.pop()
+        if text := last.text.rstrip(" "):
+            return [*kept, Segment(text, last.style)]
+    return kept
 
 
 @dataclass(frozen=True)
 class _Page:
-    """The parts of the report, each a few lines."""
+    """The parts of the report, each a few lines; `result` is what is told."""
 
-    console: Console
+    result: Result
+    about: About
     marks: Symbols
 
-    def headline(self, result: Result) -> None:
+    @property
+    def all_of_it(self) -> str:
+        """What shows the rest."""
+        return f"`{self._command('grade', '--all')}` shows all"
+
+    def body(self) -> Iterator[RenderableType]:
+        """Yield what comes before the last lines: notices, what failed, what the file printed."""
+        result = self.result
+        for notice in result.notices:
+            yield line(f"note: {escape_for_display(notice)}", style="yellow")
+        yield from self._all_failures() if self.about.everything else self._focus()
+        yield from self._random()
+        yield from self._skipped()
+        yield from self._log()
+
+    def end(self) -> Iterator[RenderableType]:
+        """Yield the last lines: bugs, verdict, next step."""
+        about, result = self.about, self.result
+        if about.total is None:
+            lines = bug_lines(result.bugs, about.planted, about.levels, self.marks)
+            for part in [*lines, *decoy_lines(result.decoys, about.decoys, self.marks)]:
+                yield line(part.text, part.indent, part.style)
+        for text in list(about.story)[-MOST_STORY:]:
+            yield line(escape_for_display(text), 2)
+        yield self._headline()
+        yield from self._next()
+
+    def _headline(self) -> RenderableType:
+        result = self.result
         verdict = "could not be judged" if result.verdict == "error" else result.verdict
         judged = [case for case in result.cases if case.status != "skipped"]
         passed = sum(case.status == "passed" for case in judged)
-        style = f"bold {STYLES[result.verdict]}"
-        facts = f" {self.marks.dash} ".join(
-            [
-                f"{result.score} of {count(result.max_score, 'point')}",
-                f"{passed} of {count(len(judged), 'case')} passed",
-                f"{result.seconds:.2f} s",
-            ]
-        )
-        self.console.print(
-            Text.assemble(
-                (
-                    f"{self.marks.of(result.verdict)} {escape_for_display(result.file)}: {verdict}",
-                    style,
-                ),
-                f"   {facts}",
-            )
+        parts = [
+            f"{result.score} of {count(result.max_score, 'point')}",
+            f"{passed} of {count(len(judged), 'case')} passed",
+            f"{result.seconds:.2f} s",
+        ]
+        name = escape_for_display(self.about.file or result.file)
+        return Text.assemble(
+            (
+                f"{self.marks.of(result.verdict)} {name}: {verdict}",
+                f"bold {STYLES[result.verdict]}",
+            ),
+            f"   {f' {self.marks.dash} '.join(parts)}",
         )
 
-    def notices(self, notices: Collection[str]) -> None:
-        for notice in notices:
-            self._line(f"note: {escape_for_display(notice)}", style="yellow")
-
-    def bug_status(self, lines: Sequence[Line]) -> None:
-        if lines:
-            self.console.print()
-        for part in lines:
-            self._line(part.text, part.indent, part.style)
-
-    def failures(self, result: Result) -> None:
-        """Tell the first few in full and name the others."""
-        cases = most_informative_first(result.cases)
-        if 1 < len(cases) == len(result.cases) and len({case.cause for case in cases}) == 1:
-            # a file that cannot be imported fails every case in the same way
-            self.console.print()
-            head = f"{self.marks.of(cases[0].status)} {len(cases)} cases, all for the same reason"
-            self._line(head, style=f"bold {STYLES[cases[0].status]}")
-            self._all(cause_of(cases[0]))
+    def _focus(self) -> Iterator[RenderableType]:
+        """Tell one failing case in full, and count the others."""
+        failed = most_informative_first(self.result.cases)
+        if _all_alike(failed, self.result):
+            yield from self._alike(failed)
             return
-        traced = [case for case in cases[IN_FULL:] if case.cause and case.cause.divergence]
-        for case in [*cases[:IN_FULL], *traced]:
-            self.console.print()
-            self.console.print(heading(case, self.marks))
-            self._all(details(case))
-        others = [case for case in cases[IN_FULL:] if case not in traced]
-        if others:
-            self.console.print()
-            head = f"{self.marks.failed} {count(len(others), 'more case')} not passed"
-            self._line(head, style="bold red")
-            self._line(", ".join(case.id for case in others), 4)
-            one = command_line("grade", result.challenge, "--case", "ID")
-            self._line(f"One of them: `{one}`.", 4, "dim")
+        named = [case for case in failed if is_told(case, self.about.level)]
+        if not named and failed and tells(self.about.level, SYMPTOM):
+            yield line(
+                f"{_counted(failed)} not passed; `--tell cause` tells more of unit cases.", 0, "dim"
+            )
+        if not named:
+            return
+        first = self._first(named)
+        yield from self._in_full(first)
+        same = [case for case in failed if case is not first and _ended_alike(case, first)]
+        if same:
+            yield line(f"The same ends {count(len(same), 'more case')}.", 4)
+        unit = next((case for case in failed if case.id == self.about.focus.unit), None)
+        shown = [first]
+        if unit is not None and unit is not first and tells(self.about.level, CAUSE):
+            yield Text("")
+            yield from self._in_full(unit)
+            shown.append(unit)
+        if others := [case for case in failed if case not in shown]:
+            yield Text("")
+            yield line(f"{_counted(others)} not passed; {self.all_of_it}.", 0, "dim")
 
-    def _all(self, parts: Iterable[RenderableType]) -> None:
-        for part in parts:
-            self.console.print(part)
+    def _first(self, failed: Sequence[CaseResult]) -> CaseResult:
+        """Return the case that is told: that of the focus, else a scenario, else the most telling one."""
+        focus = self.about.focus
+        chosen = [case for case in failed if case.id == focus.scenario]
+        errors = [case for case in failed if case.status == "error"]
+        scenarios = [c for c in failed if c.kind == "scenario" and c.visibility == "public"]
+        return (chosen or errors or scenarios or list(failed))[0]
 
-    def random(self, random: RandomOutcome) -> None:
+    def _all_failures(self) -> Iterator[RenderableType]:
+        """Tell the first few in full and name the others; unit cases are counted where they are not named."""
+        failed = most_informative_first(self.result.cases)
+        if _all_alike(failed, self.result):
+            yield from self._alike(failed)
+            return
+        named = [case for case in failed if is_told(case, self.about.level)]
+        counted = [case for case in failed if case not in named]
+        first = self._first(named) if named else None
+        named.sort(key=lambda case: case is not first)
+        traced = [case for case in named[IN_FULL:] if case.cause and case.cause.divergence]
+        for number, case in enumerate([*named[:IN_FULL], *traced]):
+            if number:
+                yield Text("")
+            yield from self._in_full(case)
+        if others := [case for case in named[IN_FULL:] if case not in traced]:
+            yield Text("")
+            yield line(
+                f"{self.marks.failed} {count(len(others), 'more case')} not passed", 0, "bold red"
+            )
+            for case in others:
+                yield line(f"{case.id}  {escape_for_display(case.title)}", 4)
+            yield line(f"One of them: `{self._command('grade', '--case', 'ID')}`.", 4, "dim")
+        if counted:
+            yield Text("")
+            yield line(f"{self.marks.failed} {_counted(counted)} not passed", 0, "bold red")
+        if passed := [case for case in self.result.cases if case.status == "passed"]:
+            yield Text("")
+            yield line(f"{self.marks.passed} {count(len(passed), 'case')} passed", 0, "green")
+
+    def _alike(self, failed: Sequence[CaseResult]) -> Iterator[RenderableType]:
+        """Tell a cause that all cases share once: a file that cannot be loaded fails each in the same way."""
+        head = f"{self.marks.of(failed[0].status)} {len(failed)} cases, all for the same reason"
+        yield line(head, 0, f"bold {STYLES[failed[0].status]}")
+        yield from cause_of(failed[0])
+
+    def _in_full(self, case: CaseResult) -> Iterator[RenderableType]:
+        yield heading(case, self.marks)
+        yield from details(case)
+
+    def _random(self) -> Iterator[RenderableType]:
         """Show the random scenario that failed, as a case; its steps are what `case add` takes."""
+        random = self.result.random
         case = random.case
         if case is None or random.smallest is None:
             return
-        self.console.print()
-        self.console.print(heading(case, self.marks))
-        self._all(details(case))
+        yield from self._in_full(case)
         setup, dtype = json.dumps(random.smallest["setup"]), random.smallest["dtype"]
-        self._line(f"setup {setup}, {dtype}, seed {random.smallest['seed']}", 4, "dim")
+        yield line(f"setup {setup}, {dtype}, seed {random.smallest['seed']}", 4, "dim")
         for step in random.smallest["steps"]:
-            self._line(json.dumps(step), 4, "dim")
-        told = "Every case passed; random scenarios ask what no case asks, and end at the first failure."
-        self._line(f"{told} It was number {random.run}.", 4, "dim")
+            yield line(json.dumps(step), 4, "dim")
+        said = "Every case passed; random scenarios ask what no case asks, and end at the first failure."
+        yield line(f"{said} It was number {random.run}.", 4, "dim")
 
-    def skipped(self, cases: Collection[CaseResult]) -> None:
-        """Group the skipped cases by reason: one missing helper skips several."""
+    def _skipped(self) -> Iterator[RenderableType]:
+        """Count the skipped cases in a line; where all is asked for, give each reason."""
+        skipped = [case for case in self.result.cases if case.status == "skipped"]
         reasons: dict[str, list[str]] = {}
-        for case in cases:
+        for case in skipped:
             reasons.setdefault(redacted(case).rationale, []).append(case.id)
-        if reasons:
-            self.console.print()
-        for reason, ids in reasons.items():
-            head = f"{self.marks.skipped} {count(len(ids), 'case')} skipped: {escape_for_display(reason)}"
-            self._line(head, style="yellow")
-            self._line(", ".join(ids), 4, "dim")
-
-    def passed(self, cases: Collection[CaseResult]) -> None:
-        if cases:
-            self.console.print()
-            self._line(f"{self.marks.passed} {count(len(cases), 'case')} passed", style="green")
-
-    def log(self, log: str) -> None:
-        """Show what the submission printed, in a box that says so."""
-        if not log.strip():
+        if not skipped:
             return
-        self.console.print()
-        self.console.print(
-            Panel(
-                Text("\n".join(escape_lines(log, lines=20)), overflow="fold"),
-                title="printed by your file",
-                title_align="left",
-                box=ASCII if self.marks is PLAIN else ROUNDED,
-                border_style="dim",
-            )
+        if len(reasons) == 1 or self.about.everything:
+            for reason, ids in reasons.items():
+                head = f"{self.marks.skipped} {count(len(ids), 'case')} skipped: {_bare(reason)}"
+                yield line(head, 0, "yellow")
+                if self.about.everything:
+                    yield line(", ".join(ids), 4, "dim")
+            return
+        why = "for what the file lacks and need not have"
+        yield line(f"{self.marks.skipped} {len(skipped)} cases skipped {why}", 0, "yellow")
+
+    def _log(self) -> Iterator[RenderableType]:
+        """Show what the submission printed, in a box that says so."""
+        if not self.result.log.strip():
+            return
+        most = MOST_LOG_LINES if self.about.everything else LOG_LINES + 1
+        yield Panel(
+            Text("\n".join(escape_lines(self.result.log, lines=most)), overflow="fold"),
+            title="printed by your file",
+            title_align="left",
+            box=ASCII if self.marks is PLAIN else ROUNDED,
+            border_style="dim",
         )
 
-    def next_step(self, result: Result, hint: str, total: int | None) -> None:
-        """Say what to do next; `total` is given where only some of so many cases were run."""
-        self.console.print()
-        if result.verdict == "passed":
+    def _next(self) -> Iterator[RenderableType]:
+        """Say what to do next; of some cases, that the others were not run."""
+        result, total = self.result, self.about.total
+        if result.verdict == "error":
+            yield line(
+                "This says nothing about your file: the grader could not judge it.", 0, "bold"
+            )
+        elif total is not None and len(result.cases) < total:
+            run, all_pass = len(result.cases), result.verdict == "passed"
+            were = "1 of {} cases was run" if run == 1 else f"{run} of {{}} cases were run"
+            ends = (
+                {True: ", and it passes.", False: ", and they pass."}[run == 1] if all_pass else "."
+            )
+            whole = self._command("grade")
+            yield line(f"{were.format(total)}{ends} `{whole}` runs all of them.", 0, "bold")
+        elif result.verdict == "passed":
             drawn = result.random.run
             more = f" So do {count(drawn, 'random scenario')}." if drawn else ""
-            all_pass = f"All cases pass.{more}" if total is None else self._some(result, total)
-            self._line(all_pass, style="bold green" if total is None else "bold")
+            yield line(f"All cases pass.{more}", 0, "bold green")
         elif _never_loaded(result):
-            self._line("Next: mend this, and grade again; no case was run.", style="dim")
-        elif result.verdict == "error":
-            self._line(
-                "This says nothing about your file: the grader could not judge it.", style="bold"
+            yield line("Next: mend this, and grade again; no case was run.", 0, "dim")
+        elif not tells(self.about.level, SYMPTOM):
+            yield line(
+                "Next: find out why, mend it, and grade again. Only counts are told here.", 0, "dim"
+            )
+        elif tells(self.about.level, PATTERN):
+            yield line(
+                f"Next: mend this one thing and grade again, or ask `{self._command('hint')}`.",
+                0,
+                "dim",
             )
         else:
-            self._line(
-                f"Next: read the first failing case above, or ask `{escape_for_display(hint)}`.",
-                style="dim",
+            asked = self._command("more")
+            yield line(
+                f"Next: find what makes this one fail, or let `{asked}` tell one thing more.",
+                0,
+                "dim",
             )
 
-    @staticmethod
-    def _some(result: Result, total: int) -> str:
-        run = len(result.cases)
-        if run == 1:
-            return f"1 of {total} cases was run, and it passes."
-        return f"{run} of {total} cases were run, and they pass."
+    def _command(self, verb: str, *options: str) -> str:
+        return escape_for_display(
+            command_line(verb, self.about.named or self.result.challenge, *options)
+        )
 
-    def _line(self, text: str, indent: int = 0, style: str = "") -> None:
-        self.console.print(line(text, indent, style))
+
+def _counted(cases: Sequence[CaseResult]) -> str:
+    """Return how many scenarios and unit cases there are, in words."""
+    units = sum(case.kind == "unit" for case in cases)
+    parts = [(len(cases) - units, "more scenario"), (units, "unit case")]
+    return " and ".join(count(number, noun) for number, noun in parts if number)
+
+
+def _bare(reason: str) -> str:
+    """Return why cases were skipped without the word that the line begins with."""
+    return escape_for_display(reason.removeprefix("Skipped: "))
+
+
+def _all_alike(failed: Sequence[CaseResult], result: Result) -> bool:
+    """Whether every case is not passed, and all for the same reason."""
+    alike = 1 < len(failed) == len(result.cases) and len({case.cause for case in failed}) == 1
+    return alike and failed[0].cause is not None and failed[0].cause.rationale != NOT_TOLD
+
+
+def _ended_alike(case: CaseResult, first: CaseResult) -> bool:
+    """Whether two cases were ended by the same exception, on the same line."""
+    one, other = case.cause, first.cause
+    if one is None or other is None or other.kind != "raised" or other.raised_at is None:
+        return False
+    return (one.kind, one.raised_at, one.rationale) == (
+        other.kind,
+        other.raised_at,
+        other.rationale,
+    )
 
 
 def _never_loaded(result: Result) -> bool:

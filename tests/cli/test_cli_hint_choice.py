@@ -8,6 +8,7 @@ import pytest
 
 from grader.content import Catalogue
 from grader.content.witnesses import witnesses_bytes
+from grader.judge.focus import Focus
 from grader.learner.hints import GRADED, LastGrading, next_hint, recall_grading, remember_grading
 from grader.learner.work_folder import load_work_folder
 
@@ -31,15 +32,27 @@ def graded(dojo, failed, passed=()):
     )
 
 
+def memory(dojo):
+    challenge = Catalogue(dojo.root).load("small_sums")
+    return load_work_folder(dojo.file.parent), challenge, dojo.file.read_bytes()
+
+
 def said(dojo, capsys, *words):
     assert dojo.run("hint", "small_sums", *words) == 0
     return capsys.readouterr().out
 
 
-def test_the_first_failing_case_chooses_the_bug(started, capsys):
-    graded(started, ["scale-unit", "mask-unit"])
+def test_what_failed_chooses_the_bug(started, capsys):
+    graded(started, ["scale-unit"])
     assert "no-scale: where" in said(started, capsys)
     assert "no-scale: idea" in said(started, capsys)
+
+
+def test_the_focus_of_the_grading_is_the_bug_of_the_hint(started, capsys):
+    work, source = load_work_folder(started.file.parent), started.file.read_bytes()
+    focus = Focus("no-scale", "present", None, "scale-unit")
+    remember_grading(work, source, LastGrading(("mask-unit", "scale-unit"), (), focus))
+    assert "no-scale: where" in said(started, capsys)
 
 
 def test_a_case_can_be_named(started, capsys):
@@ -53,7 +66,7 @@ def test_a_case_can_be_named(started, capsys):
 def test_a_grading_of_other_bytes_decides_nothing(started, capsys):
     graded(started, ["scale-unit"])
     started.file.write_text(started.file.read_text() + "\n# later\n")
-    assert recall_grading(load_work_folder(started.file.parent), started.file.read_bytes()) is None
+    assert recall_grading(*memory(started)) is None
     assert "shift-two: where" in said(started, capsys)
 
 
@@ -86,7 +99,7 @@ def test_a_damaged_memory_is_no_memory(started, capsys, content):
 
 
 def test_costs_are_shown_and_added_up_once(started, capsys):
-    assert "Cost: none." in said(started, capsys)
+    assert "Cost" not in said(started, capsys)
     path = started.root / "challenges" / "small_sums" / "challenge.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "hint_costs": [1, 2, 3]}))
     assert "Cost: 2 points; all hints so far: 3 points." in said(started, capsys)

@@ -8,6 +8,7 @@ import pytest
 
 import grader.cli.watch_command
 import grader.learner.watch_loop
+from grader.judge.focus import NO_FOCUS, Focus
 from grader.judge.result import CaseResult, Result
 
 CASE = CaseResult("scale-unit", "Scale", "failed", 0, 1, 0.1)
@@ -27,6 +28,9 @@ def watched(dojo, monkeypatch):
     monkeypatch.setattr(grader.learner.watch_loop, "watch_file", watch)
     dojo.run("start", "small_sums")
     return settings_of
+
+
+FOCUS = Focus("shift-two", "present", "scale-unit", None)
 
 
 def result(verdict: str) -> Result:
@@ -67,23 +71,28 @@ def test_hints_grow_plainer_and_are_remembered_with_those_of_other_commands(dojo
     dojo.run("watch", "small_sums")
     setting = watched.given[0]
     source = dojo.file.read_bytes()
-    assert setting.hint(source, CASE) == ("1 of 3: shift-two: where", "h again for a plainer one")
+    assert setting.hint(source, CASE, FOCUS) == (
+        "1 of 3: shift-two: where",
+        "h again for a plainer one",
+    )
     dojo.file.write_text(dojo.file.read_text().replace("x + 2", "x + 1"))
     dojo.run("hint", "small_sums")
-    assert setting.hint(source, CASE)[0] == "2 of 3: shift-two: idea"
-    assert setting.hint(source, CASE) == ("3 of 3: shift-two: line",)
-    seen = json.loads((dojo.file.parent / ".kvdojo.json").read_text())["hints"]
-    assert seen == {"no-scale": 1, "shift-two": 3}
+    assert setting.hint(source, CASE, FOCUS)[0] == "2 of 3: shift-two: idea"
+    assert setting.hint(source, CASE, FOCUS) == ("3 of 3: shift-two: line",)
+    state = json.loads((dojo.file.parent / ".kvdojo.json").read_text())
+    assert state["hints"] == {"no-scale": 1, "shift-two": 3}
+    assert state["rungs"] == {"no-scale": 4, "shift-two": 6}
 
 
 def test_a_grading_is_remembered_for_the_next_hint(dojo, watched) -> None:
     dojo.run("watch", "small_sums")
-    watched.given[0].graded(dojo.file.read_bytes(), result("failed"))
+    watched.given[0].graded(dojo.file.read_bytes(), result("failed"), FOCUS)
     kept = json.loads((dojo.file.parent / ".graded.json").read_text())
     assert kept["failed"] == ["scale-unit"]
+    assert kept["focus"]["bug"] == "shift-two"
 
 
 def test_no_hint_where_nothing_is_recognised(dojo, watched) -> None:
     dojo.run("watch", "small_sums")
-    (said,) = watched.given[0].hint(b"x = 1\n", CASE)
+    (said,) = watched.given[0].hint(b"x = 1\n", CASE, NO_FOCUS)
     assert "No planted bug" in said

@@ -14,7 +14,10 @@ from grader.content.jsonfile import read_json
 from grader.content.validation import load_schema, schema_errors
 from grader.ground.paths import ROOT
 
-SCHEMAS = ["challenge-v1", "case-v1", "bugs-v1", "impostors-v1", "result-v1", "equivalent-v1"]
+SCHEMAS = [
+    *("challenge-v1", "case-v1", "bugs-v1", "impostors-v1", "result-v1", "equivalent-v1"),
+    *("arena-task-v1", "arena-sealed-v1", "arena-run-v1"),
+]
 CASE = {
     "id": "a-case",
     "title": "t",

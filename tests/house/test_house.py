@@ -22,6 +22,7 @@ ORDER = (
     ("grader.judge",),
     ("grader.diagnose",),
     ("grader.author", "grader.classroom"),
+    ("grader.arena",),
     ("grader.report",),
     ("grader.learner",),
     ("grader.cli",),

@@ -39,8 +39,9 @@ def test_a_passing_grade_does_not_read_the_code_that_traces() -> None:
     assert passed["judge"]
     assert passed["sandbox"]
     assert not passed["diagnose"] + passed["author"] + passed["classroom"]
-    failed = loaded("grade", NAME, str(challenge.starter))
-    assert failed["diagnose"], "a failing one does"
+    starter = str(challenge.starter)
+    assert not loaded("grade", NAME, starter)["diagnose"], "a symptom needs no trace"
+    assert loaded("grade", NAME, starter, "--tell", "place")["diagnose"], "a place does"
 
 
 @pytest.mark.parametrize("words", [["--help"], ["list"]])

@@ -60,9 +60,10 @@ def test_a_fault_is_told_by_cell_and_line(sandbox_for) -> None:
     raised = [case.cause for case in result.cases if case.cause and case.cause.kind == "raised"]
     assert raised
     assert all((cause.help or "").startswith(f"Cell 3, line {line}: ") for cause in raised)
-    told = [cause.divergence for cause in raised if cause.divergence]
+    told = [cause for cause in raised if cause.divergence]
     assert told
-    assert f"(cell 3, line {line})" in told[0]
+    assert f"(cell 3, line {line})" in f"{told[0].divergence} {told[0].manner}"
+    assert told[0].raised_at == f"mine.ipynb, cell 3, line {line}"
 
 
 def test_a_latin_1_file_with_its_coding_line_passes(sandbox_for) -> None:

@@ -76,9 +76,9 @@ def command(path: Path, poll: bool) -> None:
         challenge=load_challenge("multi_head_attention"),
         path=path,
         planted=("a-bug",),
-        hint=lambda source, case: (f"a hint about {case.id}",),
-        trace=lambda box, source, case: (f"a trace of {case.id}",),
-        graded=lambda source, result: None,
+        hint=lambda source, case, focus: (f"a hint about {case.id}",),
+        trace=lambda box, source, case, focus: (f"a trace of {case.id}",),
+        graded=lambda source, result, focus: None,
         poll=poll,
     )
     functions = GradingFunctions(start_sandbox=lambda *_, **__: Box(), grade_source=grade)

@@ -10,7 +10,7 @@ import pytest
 from grader.cli.main import main
 from grader.cli.trace_command import lines
 from grader.content import load_challenge
-from grader.diagnose.explain_failures import MOST_PICTURED, divergence_text, trace_failed_cases
+from grader.diagnose.explain_failures import MOST_PICTURED, divergence_texts, trace_failed_cases
 from grader.diagnose.trace_model import Checkpoint, Divergence, Trace
 from grader.judge import grade_source
 from grader.judge.error_patterns import Pattern
@@ -71,4 +71,6 @@ def test_how_a_step_ends_is_told_once() -> None:
     first = Divergence(0, "prefill", checkpoint)
     (line,) = lines(Trace(CHALLENGE, "no-cache", (), first))
     assert line.endswith("how it ends`: " + text)
-    assert divergence_text(first).endswith("the reference returns.")
+    where, how = divergence_texts(first)
+    assert where.endswith("the reference returns.")
+    assert how is None

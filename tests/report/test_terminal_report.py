@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from grader.judge.result import BugStatus, CaseResult, Cause, Result, Where, most_informative_first
-from grader.report.terminal_report import IN_FULL, render
+from grader.report.terminal_report import IN_FULL, ROWS, About, render
 
 PAGES = Path(__file__).parent / "pages"
 PLANTED = ("scale", "mask-offset", "split-view", "dropout", "no-such-line")
@@ -91,13 +91,16 @@ RESULTS = {
 }
 
 
-def page(result: Result, width: int = 100, planted=PLANTED, **options) -> str:
-    """Return the report as plain text, without the blanks rich pads lines with."""
+def page(
+    result: Result, width: int = 100, planted=PLANTED, level="cause", everything=True, **options
+) -> str:
+    """Return the report as plain text: by default all that there is to tell."""
     console = Console(
         width=width, record=True, file=io.StringIO(), color_system=None, highlight=False, **options
     )
-    render(result, console, planted, levels=LEVELS)
-    return "".join(f"{line.rstrip()}\n" for line in console.export_text().splitlines())
+    about = About(level=level, planted=planted, levels=LEVELS, everything=everything)
+    render(result, console, about)
+    return console.export_text()
 
 
 @pytest.mark.usefixtures("called_by_its_name")
@@ -141,22 +144,22 @@ def test_without_a_work_folder_bugs_are_only_counted():
     assert "bugs" not in page(clean, planted=None)
 
 
-def test_of_some_cases_bugs_are_not_counted_and_not_all_cases_pass():
+def test_of_some_cases_bugs_are_not_spoken_of_and_not_all_cases_pass():
     console = Console(file=io.StringIO(), width=80)
-    render(_result(_case("one-token"), verdict="passed"), console, PLANTED, levels=LEVELS, total=65)
+    about = About(planted=PLANTED, levels=LEVELS, total=65)
+    render(_result(_case("one-token"), verdict="passed"), console, about)
     shown = console.file.getvalue()
     assert "1 of 65 cases was run, and it passes." in shown
     assert "All cases pass" not in shown
     assert "lanted bugs" not in shown
     assert "still present" not in shown
-    assert "✓ Scores are divided by the head size, not by its root" in shown
-    assert "Not one of ours" not in shown
+    assert not any(bug.title in shown for bug in BUGS)
 
 
 def test_a_file_that_was_never_executed_is_sent_to_no_hint():
     cause = Cause("raised", "The file could not be loaded: SyntaxError.", "Line 3: x = (")
     console = Console(file=io.StringIO(), width=80)
-    render(_result(*(_case(name, "failed", cause) for name in "ab"), bugs=()), console)
+    render(_result(*(_case(name, "failed", cause) for name in "ab"), bugs=()), console, About())
     shown = console.file.getvalue()
     assert "mend this, and grade again" in shown
     assert "hint" not in shown
@@ -171,9 +174,9 @@ def test_hidden_cases_tell_nothing_but_that_they_failed():
 
 def test_a_terminal_without_unicode_gets_ascii():
     raw = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    render(FAILED, Console(file=raw, width=80, color_system=None), PLANTED, levels=LEVELS)
+    render(FAILED, Console(file=raw, width=80, color_system=None), About(level="cause"))
     raw.flush()
-    assert b"[FAIL] split-unit" in raw.buffer.getvalue()
+    assert b"[FAIL] chunks-3-3-2" in raw.buffer.getvalue()
 
 
 def test_many_failures_stay_readable():
@@ -199,3 +202,61 @@ def test_what_was_not_run_comes_after_what_was():
         _case("b", "failed", slow),
     )
     assert [case.id for case in most_informative_first(cases)] == ["a", "b", "unit"]
+
+
+def _line_count(result: Result, level="symptom", everything=False, width=80) -> int:
+    return len(page(result, width, level=level, everything=everything).splitlines())
+
+
+@pytest.mark.parametrize("name", RESULTS)
+@pytest.mark.parametrize("level", ["verdict", "symptom", "place", "pattern", "cause"])
+def test_a_report_fits_the_usual_terminal(name, level):
+    assert _line_count(RESULTS[name], level) <= ROWS
+
+
+def test_what_does_not_fit_is_left_out_of_the_middle():
+    long = replace(MASK, rationale="word " * 400, actual="y" * 900, expected="z" * 900)
+    many = tuple(BugStatus(f"b{n}", f"Title {n}", "fixed") for n in range(11))
+    many = (*many, BugStatus("left", "Left", "present"))
+    result = _result(_case("a", "failed", long), bugs=many, log="spam\n" * 99)
+    shown = page(result, 80, planted=[bug.id for bug in many], level="symptom", everything=False)
+    assert len(shown.splitlines()) <= ROWS
+    assert "more lines; `" in shown
+    assert "Planted bugs: 11 of 12 fixed" in shown
+    assert "and 7 more" in shown
+    assert "\nNext: " in shown
+
+
+def test_unit_cases_are_counted_and_the_scenario_is_told():
+    shown = page(FAILED, level="symptom", everything=False)
+    assert shown.startswith("✗ chunks-3-3-2")
+    assert "split-unit" not in shown
+    assert "1 unit case" in shown
+    assert "Compare the mask's offset" not in shown
+
+
+def test_counts_only():
+    shown = page(FAILED, level="verdict", everything=False)
+    assert "chunks-3-3-2" not in shown
+    assert BUGS[0].title not in shown
+    assert "1 of 4 cases passed" in shown
+
+
+def test_a_crash_in_every_case_is_told_once_with_its_line():
+    crash = Cause("raised", "KeyError was raised: 'k'", "Line 9: x", None, "KeyError", Where(0))
+    crash = replace(crash, line=9, raised_at="kv.py:9")
+    cases = [_case(f"c-{n}", "failed", crash, kind=("unit", "scenario")[n % 2]) for n in range(6)]
+    shown = page(_result(*cases, _case("fine"), bugs=()), level="symptom", everything=False)
+    assert shown.count("KeyError was raised") == 1
+    assert "kv.py:9" in shown
+    assert "The same ends 5 more cases." in shown
+
+
+def test_skips_take_one_line():
+    reasons = [Cause(None, f"Skipped: the file has no `_h{n}`.") for n in range(9)]
+    cases = [_case(f"s-{n}", "skipped", cause) for n, cause in enumerate(reasons)]
+    shown = page(
+        _result(*cases, _case("a"), verdict="passed", bugs=()), level="symptom", everything=False
+    )
+    assert len([line for line in shown.splitlines() if "skipped" in line]) == 1
+    assert len(shown.splitlines()) <= 5

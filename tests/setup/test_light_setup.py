@@ -22,6 +22,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 OURS = {"grader", "reference", "kernels", "challenges", "benchmarks"}
 # files that need an extra, and which
 EXTRAS = {
+    "grader/arena/adapters/inspect_task.py": "arena",
     "grader/author/mutants.py": "mutation",
     "kernels/transformers_client.py": "bench",
     "grader/classroom/dask_pool.py": "cluster",

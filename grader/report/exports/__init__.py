@@ -32,6 +32,7 @@ class Format:
     `many`: one document holds a whole class; otherwise there is one per file.  `summary_variable`: the format's text is
     always for standard output, where a runner reads it, and beside it there is a summary (`step_summary` in its module)
     for `--out` or else for the file that the runner names in this environment variable, to whose end it is added.
+    `for_learners`: a course system shows it to learners, so it keeps to the level of telling.
     A format that has no word for a file without a verdict raises `NotJudged`.
     """
 
@@ -40,6 +41,7 @@ class Format:
     many: bool
     title: str
     summary_variable: str | None = None
+    for_learners: bool = True
 
     def render(self, files: Iterable[Exported]) -> str:
         """Return the document; of one file only, unless the format holds many."""
@@ -69,5 +71,7 @@ FORMATS = {
         "GitHub Actions annotations and step summary",
         summary_variable="GITHUB_STEP_SUMMARY",
     ),
-    "csv": Format("gradebook_csv", ".csv", True, "one row per file, for a gradebook"),
+    "csv": Format(
+        "gradebook_csv", ".csv", True, "one row per file, for a gradebook", for_learners=False
+    ),
 }

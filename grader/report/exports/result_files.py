@@ -18,6 +18,7 @@ from grader.content.validation import load_schema, schema_errors
 from grader.ground.errors import Exit, KvdojoError
 from grader.ground.invocation import command_line
 from grader.judge.result import SCHEMA, CaseResult, Result, redacted
+from grader.judge.telling import CAUSE, at_most, tells, told
 from grader.sandbox.layers import isolating_names
 
 
@@ -32,16 +33,20 @@ class Exported:
     """One graded file as it is handed over.
 
     `name` is the learner's or the file's, unique among those exported together;
-    `content` is the challenge, or None where this checkout does not have it.
+    `content` is the challenge, or None where this checkout does not have it; `marks` are the full ones where they
+    follow no more from the cases.
     """
 
     name: str
     result: Result
     content: Challenge | None = None
+    marks: float | None = None
 
     @property
     def full_marks(self) -> float:
         """Marks of all exported cases, skipped ones included: a course system expects the same for all."""
+        if self.marks is not None:
+            return self.marks
         if self.content is None:
             return self.result.max_score
         known = self.content.cases
@@ -67,6 +72,23 @@ def read(path: Path) -> Iterator[Exported]:
             yield _exported(_valid(document, file), name)
     if empty:
         raise Unusable(f"{path}: no result of kvdojo in this folder")
+
+
+def as_told(files: Iterable[Exported], level: str) -> Iterator[Exported]:
+    """Yield the results as far as a level tells them, and no further than their challenge allows.
+
+    The advice of a document is one text with all that is known, so it is left out below the highest level.
+    """
+    for one in files:
+        allowed = at_most(level, one.content.tell) if one.content else level
+        result = told(one.result, allowed, one.content)
+        if not tells(allowed, CAUSE):
+            bare = [
+                replace(c, cause=replace(c.cause, help=None)) if c.cause and c.cause.kind else c
+                for c in result.cases
+            ]
+            result = replace(result, cases=tuple(bare))
+        yield replace(one, result=result, marks=one.full_marks)
 
 
 def only_isolated(files: Iterable[Exported]) -> Iterator[Exported]:

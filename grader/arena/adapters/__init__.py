@@ -1,0 +1,1 @@
+"""The arena's tasks in the terms of other programs."""
