@@ -14,6 +14,7 @@ All files are read as if somebody hostile had written them.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -270,14 +271,32 @@ def write_task(out: Path, public: PublicTask, sealed: SealedTask) -> None:
     write_atomically(out / SEALED / f"{sealed.id}.json", sealed_bytes(sealed))
 
 
+def refuse_occupied(out: Path) -> None:
+    """Refuse a folder in which there is something already, or that cannot be looked into; raises UserError."""
+    try:
+        if os.path.lexists(out) and (not os.path.isdir(out) or os.listdir(out)):
+            raise UserError(f"{out} exists already: name a new folder with --out.")
+    except OSError as error:
+        raise UserError(f"{out} cannot be read: {error.strerror}.") from None
+
+
+def is_task(path: Path) -> bool:
+    """Whether a folder is the public part of a task."""
+    # os.path, unlike Path, also answers for a name that is too long to exist
+    return os.path.isfile(path / "task.json")
+
+
 def task_folders(path: Path) -> list[Path]:
     """Return the public folders that a path names: one task's, or all of what was drawn; raises UserError."""
-    if (path / "task.json").is_file():
+    if is_task(path):
         return [path]
     for folder in (path / PUBLIC, path):
-        if folder.is_dir():
-            found = sorted(p.parent for p in folder.glob("*/task.json"))
-            if found:
+        if os.path.isdir(folder):
+            try:
+                found = sorted(folder / name for name in os.listdir(folder))
+            except OSError as error:
+                raise UserError(f"{folder} cannot be read: {error.strerror}.") from None
+            if found := [each for each in found if is_task(each)]:
                 return found
     raise UserError(f"{path} is no task: name a folder that `arena draw` has written.")
 

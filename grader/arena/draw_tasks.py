@@ -29,6 +29,7 @@ from grader.arena.arena_task import (
     SealedTask,
     generated_of,
     planted_file,
+    refuse_occupied,
     sealed_bytes,
     text_sha256,
     write_task,
@@ -271,8 +272,7 @@ def write_draw(
     options: DrawOptions,
 ) -> None:
     """Write tasks and their manifest; raises UserError where something lies there already or cannot be written."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists already: name a new folder with --out.")
+    refuse_occupied(out)
     try:
         for task in tasks:
             write_task(out, task.public, task.sealed)

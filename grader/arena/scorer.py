@@ -9,7 +9,7 @@ bug is `undone` when none of the cases passes that catch it and no other bug tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from grader.arena.arena_task import PlantedFile, SealedTask, restored
@@ -52,10 +52,8 @@ class Scorer:
             result = self._judged(bench, known.file, attempt.source, task.inputs)
         name = known.file.challenge.file
         text = source_of(attempt.source, name, name).decode("utf-8", "replace")
-        broken = [
-            case for case in result.cases if case.status == "failed" and case.id in known.passing
-        ]
-        states = _statuses(known.file, result, len(broken))
+        broken = broken_cases(known.file, result, known.passing)
+        states = bug_states(known.file, result, len(broken))
         told = entry_status(known.file.challenge, text)
         edit = count_edit(known.file.source, known.places, text)
         return Marks(
@@ -101,14 +99,24 @@ class Scorer:
         return bench.secretly(file.challenge, source, inputs, self._parallel)
 
 
-def _statuses(file: PlantedFile, result: Result, broken: int) -> Mapping[str, str]:
-    """Return the status of each planted bug."""
+def broken_cases(file: PlantedFile, result: Result, passing: Collection[str]) -> list[str]:
+    """Return the cases that an attempt has broken: they passed as the file was given, and now fail.
+
+    A case that a bug which is left fails alone is none of them: it passed since another bug hid that one.
+    """
+    left = [bug.id for bug in result.bugs if bug.status != "fixed"]
+    theirs = {case for name in left for case in file.challenge.bugs[name].witnesses}
+    failed = (case.id for case in result.cases if case.status == "failed")
+    return [case for case in failed if case in passing and case not in theirs]
+
+
+def bug_states(file: PlantedFile, result: Result, broken: int) -> Mapping[str, str]:
+    """Return the status of each planted bug; `broken` is the number of cases that the attempt has broken."""
     found = {bug.id: bug.status for bug in result.bugs}
     if not found:
         # not made from the task's file: nothing can be told bug by bug
-        return dict.fromkeys(
-            file.planting.bugs, "fixed" if result.verdict == "passed" else "unknown"
-        )
+        solved = result.verdict == "passed"
+        return dict.fromkeys(file.planting.bugs, "fixed" if solved else "unknown")
     left = [name for name, status in found.items() if status != "fixed"]
     if not broken and (left or result.verdict != "failed"):
         return found

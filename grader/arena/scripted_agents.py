@@ -5,6 +5,8 @@ They are given the sealed part, which no other agent is.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 
@@ -72,9 +74,12 @@ def agent_named(name: str) -> Scripted:
             f"No agent named {escape_for_display(name, columns=80)!r}."
             f" There is: {there}; or name a function of yours, MODULE:FUNCTION."
         )
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.append(here)  # behind all else, so that nothing there hides another module
     try:
         found = getattr(import_module(module), function)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         text = escape_for_display(f"{type(error).__name__}: {error}")
         raise UserError(f"{name!r} cannot be imported: {text}.") from None
     if not callable(found):
@@ -87,7 +92,7 @@ def work(agent: Scripted, desk: Desk, file: PlantedFile) -> tuple[Attempt, str |
     failed = None
     try:
         agent(desk, file)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         failed = escape_for_display(f"{type(error).__name__}: {error}")
     return desk.attempt or desk.submit(), failed
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from grader.author.wrong_variants import bug_ids, decoy_ids, planted, trivial_solution
 from grader.content import Challenge
+from grader.content.driver_loading import load_driver
 from grader.judge.random_scenarios import (
     RandomScenarios,
     Scenario,
@@ -25,12 +26,13 @@ from grader.judge.random_scenarios import (
     smallest,
 )
 from grader.judge.worker_reuse import SubmissionRunner
+from grader.kit.driver import CANDIDATES
 from grader.sandbox import Sandbox
 
-HONEST = 12  # scenarios that every right file is asked on each seed
+HONEST = 12  # scenarios that every right file is asked on each seed; half as many where the reference is slow
 SEEDS = (1, 2, 3)
 BUGGY = 16  # scenarios that a bug is asked on each seed, up to the first that refuses it
-CANDIDATES, POOL = 120, 48
+POOL = 48
 ENOUGH = 2  # scenarios of the pool that refuse a wrong file, before others of it come first
 Faults = Iterator[tuple[str, str]]
 
@@ -45,18 +47,20 @@ class RandomReport:
 
 
 def random_report(sandbox: Sandbox, challenge: Challenge) -> RandomReport | None:
-    """Run random scenarios on all that is known to be right or wrong; None where the driver draws none."""
-    found = RandomReport()
-    for seed in SEEDS:
-        with closing(RandomScenarios(sandbox, challenge, seed)) as scenarios:
-            if not scenarios.there:
-                return None
-            found.faults += _refused_right_files(scenarios)
+    """Run random scenarios on all that is known to be right or wrong; None where the driver draws none.
+
+    Half as many where the driver says, by few `candidates`, that its reference is slow.
+    """
+    if (spec := load_driver(challenge).driver.random) is None:
+        return None
     bugs = {name: planted(challenge, name) for name in bug_ids(challenge)}
-    found.bugs = len(bugs)
+    found = RandomReport(len(bugs))
+    slow = spec.candidates < CANDIDATES
     for seed in SEEDS:
         with closing(RandomScenarios(sandbox, challenge, seed)) as scenarios:
-            refused = [_first_failure(scenarios, source, BUGGY) for source in bugs.values()]
+            found.faults += _refused_right_files(scenarios, HONEST // 2 if slow else HONEST)
+            most = BUGGY // 2 if slow else BUGGY
+            refused = [_first_failure(scenarios, source, most) for source in bugs.values()]
         found.refused.append(sum(failed is not None for failed in refused))
     return found
 
@@ -70,12 +74,12 @@ def right_files(challenge: Challenge) -> dict[str, bytes]:
     return files | {path.name: path.read_bytes() for path in sorted(folder.glob(f"*{suffix}"))}
 
 
-def _refused_right_files(scenarios: RandomScenarios) -> Faults:
+def _refused_right_files(scenarios: RandomScenarios, count: int) -> Faults:
     wrong: dict[int, list[str]] = {}
     files = right_files(scenarios.challenge)
     for name, source in files.items():
         with SubmissionRunner(scenarios.sandbox, scenarios.challenge, source) as runner:
-            for index in range(HONEST):
+            for index in range(count):
                 scenario = scenarios[index]
                 if runner.run(scenario.case, scenario.golden).status != "passed":
                     wrong.setdefault(index, []).append(name)
@@ -111,13 +115,13 @@ def surveyed(
     Candidates are run on every bug and every trivial solution.  First come those that refuse files which few others
     refuse: each wrong file is to be refused by `ENOUGH` scenarios before one is taken for the sake of another.
     """
+    if (spec := load_driver(challenge).driver.random) is None:
+        return None
     with closing(RandomScenarios(sandbox, challenge, seed=0, pool=())) as scenarios:
-        if not scenarios.there:
-            return None
         wrong = {name: planted(challenge, name) for name in bug_ids(challenge)}
         wrong |= {name: trivial_solution(challenge, name) for name in challenge.trivial_solutions}
-        candidates = [scenarios[index] for index in range(CANDIDATES)]
-        kills: dict[int, set[str]] = {index: set() for index in range(CANDIDATES)}
+        candidates = [scenarios[index] for index in range(spec.candidates)]
+        kills: dict[int, set[str]] = {index: set() for index in range(spec.candidates)}
         for number, (name, source) in enumerate(wrong.items()):
             with SubmissionRunner(sandbox, challenge, source) as runner:
                 for index, item in enumerate(candidates):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,6 +73,7 @@ def draw(
     DIR/sealed and the key are kept until the evaluation is over.
     Example: kvdojo arena draw static_cache --key key --count 20 --out drawn
     """
+    from grader.arena.arena_task import refuse_occupied
     from grader.arena.bench import Benches
     from grader.arena.draw_tasks import (
         DrawnTask,
@@ -87,8 +89,7 @@ def draw(
     least, most = _range(bugs, "--bugs")
     wanted = DrawOptions(least, most, generated, not plain)
     secret = read_key(key)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{shown(out)} exists already: name a new folder with --out.")
+    refuse_occupied(out)
     known = catalogue()
     pools = [Pool.of(known.load(name)) for name in dict.fromkeys(challenges)]
     options = [checked_options(pool.challenge, pool.generated, wanted) for pool in pools]
@@ -148,15 +149,17 @@ def score(
 
     The exit status is 1 when the file does not pass.
     """
-    from grader.arena.arena_task import read_public, read_sealed
+    from grader.arena.arena_task import is_task, read_public, read_sealed
     from grader.arena.bench import Benches
     from grader.arena.desk import Attempt
     from grader.arena.scorer import Scorer
     from grader.cli.submission import read
 
-    public = read_public(_one_task(task), catalogue())
+    if not is_task(task):
+        raise UserError(f"{shown(task)} is no task: name a folder of those in DIR/public.")
+    public = read_public(task, catalogue())
     kept = read_sealed(task, sealed)
-    path = file / public.file if file.is_dir() else file
+    path = file / public.file if os.path.isdir(file) else file
     source = read(path, public.challenge)
     named = _suspicions(suspects, len(public.source.splitlines()))
     with Benches(catalogue()) as benches:
@@ -204,7 +207,8 @@ def run(
 
     \b
     Scripted agents: everything, one-fix, paste-reference, mend-decoys, nothing, vandal.
-    A function of yours runs in this process and is trusted; the files it hands in are not.
+    A function of yours is looked for in the current folder too.  It runs in this process and is
+    trusted; the files it hands in are not.
     """
     import json
 
@@ -264,12 +268,6 @@ def datasheet(challenges: tuple[str, ...], as_json: bool) -> None:
         terminal.document(datasheet_document(chosen))
     else:
         terminal.out(datasheet_text(chosen))
-
-
-def _one_task(path: Path) -> Path:
-    if not (path / "task.json").is_file():
-        raise UserError(f"{shown(path)} is no task: name a folder of those in DIR/public.")
-    return path
 
 
 def _range(text: str, option: str) -> tuple[int, int]:

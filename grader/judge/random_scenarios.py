@@ -40,6 +40,9 @@ LEAST, MOST = 8, 60  # cases that are run
 SLOW_SECONDS = (
     20.0  # after so much time even the least number is given up: a slow file is not a wrong one
 )
+WAIT_SECONDS = (
+    6.0  # for the reference, beyond the least number: a kernel in an interpreter takes long
+)
 SHARE = 0.5  # of the time that the file's own cases took
 SHRINK_SECONDS = 2.5
 KEEP_ANEW = 12  # of the choices of a recorded scenario one in so many is drawn anew
@@ -175,18 +178,28 @@ def judge_scenarios(
 ) -> RandomOutcome:
     """Run scenarios on a file until the first failure or until the time is up; at least a few, whatever they take.
 
+    The time is `seconds` of the file, and `WAIT_SECONDS` for a reference that is slower than the file.
+
     Raises SandboxError, GraderError or ContentError where our side fails.
     """
-    spent, run = 0.0, 0
+    spent, waited, run = 0.0, 0.0, 0
+
+    def in_time() -> bool:
+        if run < LEAST:
+            return spent < SLOW_SECONDS
+        return spent < seconds and waited < WAIT_SECONDS and run < MOST
+
     with ThreadPoolExecutor(
         1
     ) as ahead:  # the reference settles the next one while the file is asked
         coming = ahead.submit(scenarios.__getitem__, 0)
-        while spent < (SLOW_SECONDS if run < LEAST else seconds) and run < MOST:
+        while in_time():
+            asked = time.monotonic()
             try:
                 scenario = coming.result()
             except IndexError:
                 break
+            waited += time.monotonic() - asked
             coming = ahead.submit(scenarios.__getitem__, run + 1)
             result = runner.run(scenario.case, scenario.golden)
             run, spent = run + 1, spent + result.seconds

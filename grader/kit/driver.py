@@ -35,6 +35,7 @@ STEP_KEYS = (
     "regimes",
 )  # what a step says of itself
 CASE_NAMES = ("draw", "given", "named", "saved")  # what a source asks its `case` for
+CANDIDATES = 120  # random scenarios that are tried when a challenge is recorded
 RANDOM_DTYPES = ("float32", "bfloat16", "float16")  # not float64: a brief may allow float32 inside
 
 
@@ -46,6 +47,7 @@ class RandomScenarios:
             verbs = ("forward",)             # by default all that look no helper up and are not `often=0`
             steps = (1, 6)                   # fewest and most
             raises = ("ValueError",)         # how the brief says that calls are refused
+            candidates = 120                 # how many are tried at `check --record`; fewer where the reference is slow
 
             def asked(case): ...             # False for a case that the brief leaves open; it is never asked
             def amended(case, choose): ...   # other sizes or steps, for what ranges cannot say
@@ -56,6 +58,7 @@ class RandomScenarios:
     verbs: tuple[str, ...]
     steps: tuple[int, int] = (1, 6)
     raises: tuple[str, ...] = ("ValueError",)
+    candidates: int = CANDIDATES
     asked: Callable[[Any], Any] = lambda _case: True
     amended: Callable[[Any, Any], Any] = lambda case, _choose: case
 

@@ -7,6 +7,7 @@ escaped for display.  It names no bug, so that it can be shown before the tasks 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ class Mean:
 MEANS: tuple[tuple[str, Callable[[Marks], float | None]], ...] = (
     ("Solved", lambda m: float(m.solved)),
     ("Bugs mended", lambda m: m.recall),
-    ("... by difficulty", lambda m: m.recall_weighted),
+    ("Bugs mended, by weight", lambda m: m.recall_weighted),
     ("Edit precision", lambda m: m.precision),
     ("F1", lambda m: m.f1),
     ("Bugs located", lambda m: m.localisation),
@@ -81,7 +82,7 @@ def read_runs(paths: Sequence[Path]) -> list[AgentRun]:
         raise UserError(f"at most {MOST_RUNS} runs fit on a page.")
     found = []
     for path in paths:
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise UserError(f"{path} does not exist: make it with `arena run --out`.")
         document = read_json(path)
         if isinstance(document, dict) and document.get("schema") not in (RUN_SCHEMA, None):

@@ -55,6 +55,17 @@ def test_tasks_are_drawn_run_and_reported(kvdojo, tmp_path) -> None:
     assert (tmp_path / "again.html").read_text() == page
 
 
+def test_an_agent_of_one_s_own_is_found_in_the_current_folder(kvdojo, task, tmp_path) -> None:
+    (tmp_path / "own_agent.py").write_text(
+        "import sys\n\ndef solve(desk):\n    desk.read()\n    desk.suspect(1)\n    sys.exit(3)\n"
+    )
+    code, out, err = kvdojo("arena", "run", task, "--agent", "own_agent:solve", "--json")
+    assert code == 0
+    assert "the agent ended in SystemExit: 3" in err
+    (marks,) = json.loads(out)["marks"]
+    assert (marks["looks"], marks["suspicions"]["named"], marks["recall"]) == (1, 1, 0.0)
+
+
 def test_a_file_is_marked(kvdojo, task, tasks, scorer, tmp_path) -> None:
     mended = tmp_path / "mended.py"
     mended.write_text(scorer.known(tasks[0].sealed).file.mended)
@@ -85,6 +96,11 @@ def test_a_file_is_marked(kvdojo, task, tasks, scorer, tmp_path) -> None:
         (("score", "none", "key"), 2, "is no task"),
         (("score", "key", "key"), 2, "is no task"),
         (("run", "none", "--agent", "nothing"), 2, "is no task"),
+        (("run", "x" * 300, "--agent", "nothing"), 2, "is no task"),
+        (("score", "x" * 300, "key"), 2, "is no task"),
+        (("report", "x" * 300), 2, "does not exist"),
+        (("draw", NAME, "--key", "x" * 300, "--out", "o"), 2, "cannot be read"),
+        (("draw", NAME, "--key", "key", "--out", "key/o"), 2, "cannot be"),
         (("run", "none", "--agent", "no-such"), 2, "There is: everything"),
         (("run", "none", "--agent", "no_such_module:f"), 2, "cannot be imported"),
         (("run", "none", "--agent", "os:sep"), 2, "is no function"),

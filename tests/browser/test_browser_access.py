@@ -10,7 +10,9 @@ import pytest
 from access import AXE, CHROMIUM, FAULTS, OPTIONS
 from made_pages import made_result, pages
 
+from grader.arena.marks import BugMark, Marks
 from grader.content import load_challenge
+from grader.report.arena_report import AgentRun, arena_page
 from grader.report.html_report import Link, index_page
 
 pytestmark = [
@@ -51,6 +53,24 @@ def test_every_fault_is_found(browser) -> None:
     rules = set(re.findall(r"say\('([a-z ]+)'", FAULTS))
     assert {fault.split(":")[0] for fault in page.evaluate(FAULTS)} == rules
     page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_arena_s_page_keeps_nobody_out(browser, scheme) -> None:
+    bugs = tuple(
+        BugMark(f"b{n}", f"family {n}", 1 + n, n % 2 == 0, "fixed" if n % 3 else "present", False)
+        for n in range(5)
+    )
+    one = Marks(
+        *("t-0001", "static_cache", True, "failed", bugs, 2, 1, 0, 8, 6, 0, 0, 3, 4, 5, 1.0),
+        isolation=("a",),
+    )
+    runs = [AgentRun(f"agent {n} " * n, (one, one), unjudged=n % 2) for n in range(1, 9)]
+    for width in (320, 1100):
+        page = browser.new_page(viewport={"width": width, "height": 600}, color_scheme=scheme)
+        page.set_content(arena_page(runs))
+        assert page.evaluate(FAULTS) == []
+        page.close()
 
 
 def test_the_index_keeps_nobody_out(browser, made) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -85,6 +87,23 @@ def test_a_scenario_follows_from_the_seed_and_its_number_alone(box: Sandbox) -> 
         assert [one[i].case for i in range(4)][3] == last.case
         assert one[3].golden.fingerprint == last.golden.fingerprint
         assert other[3].case != last.case
+
+
+def test_a_slow_reference_is_waited_for_only_so_long(monkeypatch: Any) -> None:
+    class Slow:
+        def __getitem__(self, index: int) -> Any:
+            time.sleep(0.02)
+            return SimpleNamespace(case=None, golden=None)
+
+    def run(_case: Any, _golden: Any) -> Any:
+        return SimpleNamespace(status="passed", seconds=0.001)
+
+    runner: Any = SimpleNamespace(run=run)
+    monkeypatch.setattr(random_scenarios, "WAIT_SECONDS", 0.01)
+    slow: Any = Slow()
+    assert judge_scenarios(slow, runner, 10.0).run == LEAST
+    monkeypatch.setattr(random_scenarios, "WAIT_SECONDS", 60.0)
+    assert judge_scenarios(slow, runner, 10.0).run == random_scenarios.MOST
 
 
 def test_the_reference_says_what_is_refused_and_what_builds_on_it_goes(box: Sandbox) -> None:

@@ -22,6 +22,7 @@ from grader.arena.arena_task import (
     SealedTask,
     read_public,
     read_sealed,
+    refuse_occupied,
     restored,
     sealed_bytes,
     task_folders,
@@ -55,8 +56,7 @@ def export_tasks(
     drawn: Path, out: Path, known: Catalogue, sealed: Path | None = None
 ) -> list[PublicTask]:
     """Write a folder for each task of a draw; raises UserError and ContentError."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists already: name a new folder with --out.")
+    refuse_occupied(out)
     both = [(read_public(f, known), read_sealed(f, sealed)) for f in task_folders(drawn)]
     challenges = {public.challenge: known.load(public.challenge) for public, _ in both}
     files: dict[str, bytes] = {}
