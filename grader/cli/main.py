@@ -39,6 +39,7 @@ COMMANDS = {
     "trace": "Show where a file departs from the reference.",
     "more": "Tell one thing more about what fails.",
     "hint": "Give a hint for the bug in focus.",
+    "repro": "Write a case as a script for your debugger.",
     "suspect": "Name a line you suspect, before you edit it.",
     "log": "Tell an attempt from its start.",
     "reset": "Put the starter back, keeping a backup.",

@@ -14,6 +14,7 @@ from typing import Any
 
 from grader.content import Case, Challenge
 from grader.content.driver_loading import load_driver
+from grader.ground.invocation import command_line
 from grader.judge.result import Cause, Where
 from grader.kit.driver import STEP_KEYS
 from grader.sandbox import Problem, Raised, WorkerFailure
@@ -44,6 +45,9 @@ def raised_cause(step: int | None, raised: Raised) -> Cause:
         where = Where(step)
         return Cause("blocked", text, line_of(raised), actual=actual, where=where, line=raised.line)
     text = f"{name} was raised: {raised.message}" if raised.message else f"{name} was raised."
+    if any(kind.endswith("BdbQuit") for kind in raised.types):
+        script = command_line("repro", "CHALLENGE")
+        text = f"breakpoint() was reached, and a grading has no terminal: `{script}` writes the case for a debugger."
     told = ("raised", text, line_of(raised), "no exception", name, Where(step))
     return Cause(*told, line=raised.line)
 

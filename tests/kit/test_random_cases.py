@@ -15,7 +15,7 @@ from grader.judge.cost import estimate_cost
 from grader.judge.script import CREATE, Script
 from grader.judge.worker_reuse import limits_of
 from grader.kit.choice_sequence import ChoiceSequence
-from grader.kit.scenarios import public_verbs, random_case
+from grader.kit.scenarios import public_verbs, random_case, varied_setup
 
 # whether a row's tokens fit into the pool's pages depends on all rows together, which no range can say
 CANNOT_PLAN_ALL = ("paged_cache",)
@@ -132,3 +132,16 @@ def test_legal_sizes_that_do_not_exist_are_told() -> None:
     other = type(driver)({**driver.scope, "Setup": impossible})
     with pytest.raises(Exception, match="accepts none of 1000 random setups"):
         random_case(other, ChoiceSequence.seeded(1), 1)
+
+
+def test_a_size_of_0_stays_while_others_vary() -> None:
+    """Where 0 has a meaning of its own, such as no window, it is no size to be varied."""
+    driver = checked_driver(load_challenge("sliding_window"))
+    setup = {"window": 0, "sinks": 2, "query_heads": 4}
+    seen = [
+        varied_setup(driver, setup, {"sinks"}, [{"do": "attend"}], ChoiceSequence.seeded(seed))
+        for seed in range(30)
+    ]
+    assert {made["window"] for made in seen} == {0}
+    assert len({made["sinks"] for made in seen}) > 1
+    assert {made["query_heads"] for made in seen} == {4}
