@@ -27,7 +27,7 @@ CHALLENGE = "multi_head_attention"
 FILE = "kv_attention.py"
 COLUMNS, ROWS = 100, 26
 SECONDS = 120.0
-TIMES = re.compile(r"\d+\.\d\d s\b")
+TIMES = re.compile(r"\d+\.\d\d s\b|\d+ minutes?\b|\d+ random scenarios?\b")
 
 SPLIT = (
     "        return x.view(B, self.num_heads, S, self.head_dim)  # [B, H, S, D]\n",
@@ -157,7 +157,7 @@ def _begin(attempt: Attempt) -> None:
     attempt.say("# An attempt, from start to pass")
     attempt.say(
         "Recorded with `python docs/attempt.py`: every block is what the program printed, on a terminal of "
-        f"{COLUMNS} columns; only the times differ from run to run."
+        f"{COLUMNS} columns; only times, and how many random scenarios there is time for, differ."
     )
     attempt.say("## A symptom")
     attempt.run("start", CHALLENGE)

@@ -22,6 +22,7 @@ from grader.kit import (
 )  # fmt: skip
 
 VOCABULARY = 276
+MODELS = ("base", "other", "Base", "base-2")
 PARTS = {"Tokenizer": "_tokenizer", "ChatTemplate": "_template"}  # where a conversation holds them
 CONVERSATION_METHODS = ("_commit", "_encode", "_head", "_ids", "_text")
 HELPERS = [f"Conversation.{name}" for name in CONVERSATION_METHODS]
@@ -43,7 +44,9 @@ class Setup:
     d_model: whole(4, 64, "Width of the model, a multiple of num_heads; 16 when left out.") = 16
     num_heads: whole(1, 8, "Attention heads; 2 when left out. The head dim has to be even.") = 2
     layers: whole(1, 4, "Attention layers; 2 when left out.", usual=(1, 2)) = 2
-    models: whole(1, 2, "With 2 there is a model `other` beside `base`; 1 when left out.") = 1
+    models: whole(
+        1, 4, "Beside `base` there are as many of `other`, `Base` and `base-2`; 1 when left out."
+    ) = 1
     max_context: whole(
         8, 512, "The longest prompt, in tokens; the file's own default, 256, when left out."
     ) = None
@@ -60,6 +63,17 @@ class Setup:
 PIECES = (
     *("Hi", "the", " the", "ing", "user", "  ", "\n\n", "\r\n", " ", "a", "0123456789", "</think>"),
     *("\u00e9", "\u4e16\u754c", "<b>&amp;", "{{ 1 }}", "<|im_end", "<|im_end|>"),
+    *(
+        "\t",
+        "\0",
+        "\ufeff",
+        "e\u0301",
+        "\U0001f642",
+        "\u2028",
+        "{% raw %}",
+        "<|bos|>",
+        "<|im_start|><|im_start|>",
+    ),
 )
 TEMPLATES = (
     "{{ bos_token }}{% for message in messages %}{{ message.role }}: {{ message.content }}<|im_end|>\n{% endfor %}"
@@ -68,6 +82,8 @@ TEMPLATES = (
     "{% if message.role == 'tool' and loop.last %}{{ raise_exception('no') }}{% endif %}\n"
     "    <|im_start|>{{ message.role }} {{ message.content | trim }}<|im_end|>\n"
     "{% endfor %}\n{{ messages | length }}>",
+    "{{ bos_token }}{{ tools }}{% for message in messages %}[{{ message.role }}{{ message.name }}]"
+    " {{ message.content }}\n{% endfor %}{% if add_generation_prompt and not tools %}[assistant]{% endif %}",
 )
 ROLES = ("user", "user", "assistant", "tool", "assistant", "system", "User")
 
@@ -95,8 +111,9 @@ class RandomScenarios:
             if len(chats) < 3 and choose.one_in(6):
                 chats.append(f"chat-{len(chats)}")
                 begun = {"do": "open", "name": chats[-1], "system": any_text(choose)}
-                other = setup.get("models") == 2 and choose.one_in(2)
-                steps.append({**begun, "model": "other" if other else "base"})
+                if choose.one_in(4):
+                    begun["template"] = choose.one_of(TEMPLATES)
+                steps.append({**begun, "model": choose.one_of(MODELS[: setup.get("models", 1)])})
             steps.append({**step, "of": choose.one_of(chats)})
         return {**case, "setup": setup, "steps": steps}
 
@@ -111,7 +128,7 @@ def any_text(choose):
 @made("weights", "num_heads", "template", "system", "max_context")
 def beginning(case):
     """One or two models, and what the first conversation begins with."""
-    weights = {name: drawn_weights(case) for name in ("base", "other")[: case.models]}
+    weights = {name: drawn_weights(case) for name in MODELS[: case.models]}
     template = case.template
     if template is None:
         template = Path(__file__).with_name("chat_template.jinja").read_text("utf-8")
@@ -215,7 +232,7 @@ def open(
     file,
     name: text("What later steps call it.", 20, CHAT),
     system: text("Its system prompt.", 400) = None,
-    model: choice(("base", "other"), "Which model; `base` when left out.") = "base",
+    model: choice(MODELS, "Which model; `base` when left out.") = "base",
     template: text("A chat template of its own.", 2000) = None,
     alone: switch("Whether it is given no store of prefixes; false when left out.") = False,
 ):

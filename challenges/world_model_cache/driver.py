@@ -81,10 +81,58 @@ class RandomScenarios:
     verbs = ("pool_run", "cache_run", "snapshot_run", "search_run")
     steps = (1, 3)
 
-    def asked(case):
-        """Not where rounding decides how many states there are: see `predicts_again`."""
-        searches = [step["calls"] for step in case["steps"] if step["do"] == "search_run"]
-        return not any(predicts_again(calls, case["setup"]["num_actions"]) for calls in searches)
+    def amended(case, choose):
+        """Longer sequences, and searches of any states, environments and actions."""
+        usual = {"pool_run": POOL_CALLS, "cache_run": CACHE_CALLS, "snapshot_run": SNAPSHOT_CALLS}
+        stepped = {True: set(), False: set()}
+        for step in case["steps"]:
+            for _ in range(choose.below(20)):
+                calls = usual.get(step["do"])
+                step["calls"].append(choose.one_of(calls) if calls else any_search_call(choose))
+            if step["do"] == "search_run":
+                step["calls"] = each_step_once(step["calls"], stepped, case["setup"]["num_actions"])
+        return case
+
+
+def each_step_once(calls, stepped, num_actions):
+    """The calls without what was predicted before, beside other rows, where its last bits may be others.
+
+    step a@0:1, step a@0:1 b@0:0     one state or two: what is after `a` may be rounded in another way beside `b`
+
+    `stepped` holds, for each of the two models, what was done so far: a state by its history, and the action.
+    """
+    kept, other, last = [], False, {}
+    for call in calls:
+        name, *rows = call.split()
+        other = {"other": True, "first": False}.get(name, other)
+        if name == "step":
+            here, apart = [], []
+            for row in rows:
+                state, _, action = parts_of(row)
+                if state[0] == "p":
+                    before = last.get(other, ["a"])
+                    state = before[int(state[1:]) % len(before)]
+                done = f"{state.replace('y', 'a')}>{action % num_actions}"
+                if done not in stepped[other]:
+                    stepped[other].add(done)
+                    here.append(done)
+                    apart.append(row)
+            if not apart:
+                continue
+            last[other], call = here, " ".join([name, *apart])
+        kept.append(call)
+    return kept or ["episode"]
+
+
+def any_search_call(choose):
+    name = choose.one_of(("retrieve", "step", "step", "retrieve", ""))
+    if not name:
+        return choose.one_of(("grow", "other", "first", "episode", "clear"))
+    rows = [
+        f"{choose.one_of(SEARCHED)}@{choose.below(4)}:{choose.below(16)}"
+        for _ in range(choose.between(1, 4))
+    ]
+    return " ".join([name, *rows])
 
 
 CONFIG = [name for name in Setup.__annotations__ if name not in ("env_num", "attention")]
@@ -412,6 +460,7 @@ def visible(file, on: Object, start: whole(0, 64, "Slot of the first new token."
 CACHE_CALLS = (
     "append 1", "append 2", "append 3", "append 7", "room 1", "room 3", "room 6", "stack 1 3 5", "stack 3 1",
     "stack 1 2 3 1 6", "prune 101", "prune 011", "prune 10", "reset", "clone", "row 0", "row 1", "back", "write",
+    "double", "row 2", "append 70",
 )  # fmt: skip
 
 
@@ -421,11 +470,11 @@ def cache_run(
     calls: listed(
         text(
             "`append 2`, `room 3`, `stack 1 3 5` (new caches of so many tokens), `prune 101`, `reset`, `clone`,"
-            " `row 1`; `back` goes on with the object that was left first,"
+            " `row 1`, `double` (stack the first row, twice); `back` goes on with the object that was left first,"
             " `write` overwrites the tensors that `get` returns, and then resets.",
-            40, r"^(append|room|stack|prune|reset|clone|row|back|write)( [0-9]+)*$", usual=CACHE_CALLS,
+            40, r"^(append|room|stack|prune|reset|clone|row|double|back|write)( [0-9]+)*$", usual=CACHE_CALLS,
         ),
-        "Calls on one cache; `stack`, `clone` and `row` leave an object and go on with another.", (1, 40),
+        "Calls on one cache; `stack`, `clone`, `row` and `double` leave an object and go on with another.", (1, 40),
     ),
 ):  # fmt: skip
     """Work with caches from an empty one on, and look at all of them in the end."""
@@ -455,7 +504,10 @@ def cache_run(
                 feed(file, new_cache(file), count, index + 7 * i) for i, count in enumerate(counts)
             ]
             here = file.KeysValues.stack(left[-len(counts) :])
-        elif name in ("clone", "row"):
+        elif name == "double" and here.size:
+            left += [here, here.row(0)]
+            here = file.KeysValues.stack([left[-1], left[-1]])
+        elif name in ("clone", "row", "double"):
             left.append(here)
             here = (
                 here.clone()
@@ -515,10 +567,14 @@ def of_last_layer(cache):
 # Pools
 
 
-KEYS = {"a": 0, "b": "", "c": (1, 2), "d": -1, "e": "e", "f": b"f"}
+KEYS = {
+    "a": 0, "b": "", "c": (1, 2), "d": -1, "e": "e", "f": b"f", "g": -2, "h": (), "i": "0", "j": (2, 1), "k": None,
+}  # fmt: skip
 POOL_CALLS = (
     "set a", "set b", "set c", "set d", "get a", "get b", "get c", "set a 1", "set b 1", "set c 1", "set a 0.5",
-    "set b 0.25", "set c -1", "set d -2.5", "set a -3", "has a", "has d", "clear",
+    "set b 0.25", "set c -1", "set d -2.5", "set a -3", "has a", "has d", "clear", "set e", "set f", "set g", "set h",
+    "set i", "set j", "set k", "get d", "get e", "get g", "get i", "get j", "get k", "set e 300", "set g -400",
+    "set d 1000000", "set b -2000000", "set a 0.625",
 )  # fmt: skip
 
 
@@ -526,11 +582,11 @@ POOL_CALLS = (
 def pool_run(
     file,
     strategy: choice(STRATEGIES, "Eviction strategy."),
-    size: whole(1, 16, "Entries it can hold.", usual=(1, 3)),
+    size: whole(1, 16, "Entries it can hold.", usual=(1, 5)),
     calls: listed(
         text(
             "`set a`, `set a 0.5` with a priority, `get a`, `has a`, or `clear`.",
-            20, r"^((set|get|has) [a-f]( -?[0-9]+(\.[0-9]+)?)?|clear)$", usual=POOL_CALLS,
+            20, r"^((set|get|has) [a-k]( -?[0-9]+(\.[0-9]+)?)?|clear)$", usual=POOL_CALLS,
         ),
         "Calls on the pool.", (1, 64),
     ),
@@ -664,6 +720,19 @@ def manager(
         return kept(file, into, result)
 
 
+SNAPSHOT_CALLS = (
+    "take",
+    "take old",
+    "look 0",
+    "look 1",
+    "look 2",
+    "clear",
+    "take",
+    "look 3",
+    "look 4",
+)
+
+
 @verb
 def snapshot_run(
     file,
@@ -672,7 +741,7 @@ def snapshot_run(
             "`take` a snapshot of a new cache; `take old` of the last one, which has grown; `look 0` with the first"
             " handle; `clear` everything.",
             20, r"^(take( old)?|look [0-9]+|clear)$",
-            usual=("take", "take old", "look 0", "look 1", "look 2", "clear"),
+            usual=SNAPSHOT_CALLS,
         ),
         "Calls on the manager.", (1, 40),
     ),
@@ -741,8 +810,9 @@ def infer(file, states, actions, envs: Envs):
 
 
 SEARCH_CALL = (
-    r"^((retrieve|step)( ([a-dyz]|p[0-7])@[0-9](:[0-9]+)?)+|grow|episode|clear|other|first)$"
+    r"^((retrieve|step)( ([a-dmnyz]|p[0-7])@[0-9](:[0-9]+)?)+|grow|episode|clear|other|first)$"
 )
+SEARCHED = ("a", "p0", "b", "p1", "a", "p0", "m", "n", "y", "z", "c", "d", "p2", "p3")
 SEARCH_CALLS = (
     "retrieve a@0", "retrieve b@1 a@0", "retrieve a@0 a@1", "retrieve a@0 y@0", "retrieve z@0", "retrieve p0@0",
     "retrieve p0@0 p1@1 a@0", "step a@0:1", "step a@0:1 b@1:0", "step b@1:2 p0@0:1", "step p0@0:0 p1@1:1",
@@ -758,7 +828,8 @@ def search_run(
         text(
             "`retrieve a@0 b@1` or `step a@0:2` (state, environment, action), `grow` (write to the working caches),"
             " `episode`, `clear`, `other` and `first` (which of two models is asked). States are `a` to `d`,"
-            " `y` (next to `a`), `z` (zeros) and `p0`, `p1`, ... (what the last step predicted).",
+            " `y` (next to `a`), `m` (`a` the other way round), `n` (minus `a`), `z` (zeros) and `p0`, `p1`, ..."
+            " (what the last step predicted).",
             80, SEARCH_CALL, usual=SEARCH_CALLS,
         ),
         "Calls on the model.", (1, 40),
@@ -767,8 +838,9 @@ def search_run(
     """Search with a model, or with two in turn; environments and actions are counted round."""
     config, env_num = file.keep.sizes
     states = dict(zip("abcd", named_states, strict=True))
-    states |= {"y": next_to(states["a"]), "z": states["a"] * 0}
-    answers, other, last = {}, False, {}
+    a = states["a"]
+    states |= {"y": next_to(a), "z": a * 0, "m": a.flip(0), "n": -a}
+    answers, other, last, looked_up, all_apart = {}, False, {}, {}, True
     for index, call in enumerate(calls):
         name, *said = call.split()
         other = {"other": True, "first": False}.get(name, other)
@@ -776,12 +848,14 @@ def search_run(
         manager = model.kv_cache_manager
         rows = [row_of(one, states, last.get(other)) for one in said]
         envs = [env % env_num for _, env, _ in rows]
+        all_apart &= len({tuple(state.tolist()) for state, *_ in rows}) == len(rows)
         if name == "retrieve":
             sizes = model.retrieve_or_generate_kvcache(stacked(rows), envs)
             working = {
                 str(i): of_last_layer(each) for i, each in enumerate(manager.keys_values_wm_list)
             }
             answers[str(index)] = {"sizes": list(sizes), "working": working}
+            looked_up[other] = True
         elif name == "step":
             actions = (
                 named_states.new_tensor([one for *_, one in rows]).long() % config["num_actions"]
@@ -791,37 +865,17 @@ def search_run(
         elif name == "grow":
             for cache in manager.keys_values_wm_list:
                 grown(file, cache)
+            if looked_up.get(other):
+                answers[str(index)] = {"grown": [c.size for c in manager.keys_values_wm_list]}
         elif name == "episode":
             model.new_episode()
         elif name == "clear":
             manager.clear_all()
-    return {"calls": answers, "held": [sizes_held(model) for model in file.keep.models.values()]}
-
-
-def predicts_again(calls, num_actions):
-    """Whether a state is predicted again in a batch of other rows, where its last bits may be others.
-
-    step a@0:1, step a@0:1           the same calls, the same numbers: one state is stored
-    step a@0:1, step a@0:1 b@0:0     one state or two: what is after `a` may be rounded in another way beside `b`
-    """
-    model, last, seen = "first", {}, {}
-    for call in calls:
-        name, *said = call.split()
-        model = name if name in ("first", "other") else model
-        if name == "step":
-            rows = []
-            for state, _, action in map(parts_of, said):
-                before = last.get(model, ["a"])
-                origin = before[int(state[1:]) % len(before)] if state[0] == "p" else state
-                rows.append(("a" if origin == "y" else origin, action % num_actions))
-            if len(set(rows)) < len(rows):
-                return True
-            if any(seen.setdefault((model, row), rows) != rows for row in rows):
-                return True
-            last[model] = rows
-        elif name in ("episode", "clear"):
-            seen = {key: rows for key, rows in seen.items() if key[0] != model}
-    return False
+        if name in ("step", "episode", "clear"):  # what the list holds then is left open
+            looked_up[other] = False
+    models = file.keep.models.values()
+    asked = [lookups(model) for model in models] if all_apart else []
+    return {"calls": answers, "held": [sizes_held(model) for model in models], "asked": asked}
 
 
 def parts_of(said):
@@ -861,6 +915,12 @@ def sizes_held(model):
     """How many entries the pools of a model hold: the roots of each environment, and recurrent states."""
     pools = fields_of(model.kv_cache_manager.statistics())
     return [fields_of(each)["size"] for each in (*pools["init"], pools["recur"])]
+
+
+def lookups(model):
+    """How often the roots of each environment were asked for a state."""
+    pools = map(fields_of, fields_of(model.kv_cache_manager.statistics())["init"])
+    return [each["hits"] + each["misses"] for each in pools]
 
 
 @verb

@@ -54,7 +54,9 @@ class Scorer:
         text = source_of(attempt.source, name, name).decode("utf-8", "replace")
         broken = broken_cases(known.file, result, known.passing)
         states = bug_states(known.file, result, len(broken))
-        told = entry_status(known.file.challenge, text)
+        told = {decoy.id: decoy.status for decoy in result.decoys}
+        if not result.bugs:  # not made from the task's file, as far as a grading goes
+            told = entry_status(known.file.challenge, text)
         edit = count_edit(known.file.source, known.places, text)
         return Marks(
             task=task.id,

@@ -319,9 +319,11 @@ def history_of(
     fixed = [bug.id for bug in result.bugs if bug.status == "fixed" and bug.id in planted]
     lines = judged_suspicions(challenge, history, fixed, before)
     if result.verdict == "passed" and history.events:
+        from grader.report.phrases import count
+
         taken = help_taken(work, planted)
         lines.append(
-            f"{history.minutes} minutes, {len(gradings) + 1} gradings,"
+            f"{count(history.minutes, 'minute')}, {count(len(gradings) + 1, 'grading')},"
             f" {taken.rungs} of {taken.of} rungs of help."
         )
     return tuple(lines)

@@ -73,7 +73,7 @@ def result_page(
     it began as, where they are known.  Where they are not, the file is compared with the default starter, and of that
     starter's bugs those that are fixed are explained, if the file has some bug still.
     """
-    full, result = result, told(result, level)
+    result = told(result, level)
     if not tells(level, PLACE):
         traces = {}
     if not result.bugs:
@@ -106,7 +106,7 @@ def result_page(
         counted=len(counted),
         verdict_only=not tells(level, SYMPTOM),
         divergence=first,
-        others=[_row(case) for case in full.cases if case.status in ("passed", "skipped")]
+        others=[_row(case) for case in result.cases if case.status in ("passed", "skipped")]
         if tells(level, SYMPTOM)
         else [],
         marks=MARKS,

@@ -168,18 +168,18 @@ def test_the_reference_passes_and_a_document_says_how_many_were_run(box: Sandbox
 
 def test_a_wrong_file_is_refused_with_a_small_case(box: Sandbox, monkeypatch: Any) -> None:
     monkeypatch.setattr(random_scenarios, "SHRINK_SECONDS", 60)  # however slow the machine is
-    source = changed("output = output * (query.shape[2] != 13)")
+    source = changed("output = output * (query.shape[2] != 5)")
     found = outcome(box, source, seconds=60)
     assert found.failed == 1
     assert found.smallest is not None
     assert len(found.smallest["steps"]) == 1
-    assert found.smallest["steps"][0]["tokens"] == 13
+    assert found.smallest["steps"][0]["tokens"] == 5
     again = outcome(box, source, seconds=60)
     assert (again.run, again.smallest) == (found.run, found.smallest), "replayed"
 
 
 def test_a_failure_is_taken_by_case_add_as_it_is(box: Sandbox, tmp_path: Path) -> None:
-    source = changed("output = output * (query.shape[2] != 13)")
+    source = changed("output = output * (query.shape[2] != 5)")
     found = outcome(box, source, seconds=60)
     challenge = load_challenge(CHALLENGE)
     path = tmp_path / "mine.json"
@@ -196,9 +196,9 @@ def test_a_failure_is_taken_by_case_add_as_it_is(box: Sandbox, tmp_path: Path) -
 @pytest.mark.parametrize(
     "change",
     [
-        "import os; os._exit(0) if query.shape[2] == 13 else 0",
-        "[0 for _ in iter(int, 1)] if query.shape[2] == 13 else 0",
-        "1 // (query.shape[2] != 13)",
+        "import os; os._exit(0) if query.shape[2] == 5 else 0",
+        "[0 for _ in iter(int, 1)] if query.shape[2] == 5 else 0",
+        "1 // (query.shape[2] != 5)",
     ],
     ids=["ends itself", "never ends", "raises"],
 )

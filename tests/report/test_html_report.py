@@ -115,3 +115,22 @@ def test_a_hidden_case_shows_its_title_only(challenge) -> None:
 def test_the_index_links_to_every_page(challenge) -> None:
     page = index_page([Link("a.html", "T", "starter", made(challenge))])
     assert 'href="a.html"' in page
+
+
+@pytest.mark.parametrize("level", ["verdict", "symptom", "place", "pattern"])
+def test_below_the_highest_level_a_page_names_no_unit_case_that_passes_or_fails(level) -> None:
+    challenge = load_challenge("multi_head_attention")
+    cases = [
+        CaseResult.judged(case, Cause("wrong_value", f"[{case.id}] differs.") if n % 2 else None)
+        for n, case in enumerate(challenge.cases.values())
+    ]
+    result = Result.of_cases(challenge.id, "f.py", "0" * 64, cases, environment={
+        "python": "3", "torch": None, "triton": None, "device": "cpu", "isolation": [],
+    })  # fmt: skip
+    page = result_page(challenge, result, "x = 1\n", level=level)
+    scenarios = " ".join(case.title for case in cases if case.kind == "scenario")
+    for case in cases:
+        if case.kind == "unit" and case.title not in scenarios:
+            assert case.title not in page
+            assert f"[{case.id}] differs." not in page
+    assert "counted here and not told" in page
