@@ -29,13 +29,14 @@ class RunInfo:
     """What is known of a run beside its verdict.
 
     `log` is what the submission printed, `loaded` whether it could be imported; with `measure`, `excess` is the largest
-    error seen, in tolerances.
+    error seen, in tolerances. `missed` is that of the step that was wrong, which the numbers of its cause belong to.
     """
 
     log: str = ""
     loaded: bool = False
     measure: bool = False
     excess: float = 0.0
+    missed: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ def _attempt(
             cause = judge_reply(index, request, reply, expected, script.may_change(request.do))
             if cause:
                 session.drain()
+                info.missed = excess(reply, expected)
                 if expected.raised is not None and cause.help is None:
                     cause = replace(cause, help=malformed(challenge, script.case, index))
                 return _recognised(challenge, golden, index, reply, cause)

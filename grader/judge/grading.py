@@ -18,6 +18,7 @@ Whatever goes wrong on our side becomes the status `error` of that case, never a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -211,12 +212,14 @@ class Grading:
             )
             return CaseResult.judged(case, None), info
         result = self._guarded(runner, secret.case, secret.golden, secret.seed, info)
-        if result.cause and result.cause.kind == "wrong_value":
+        if result.cause and result.cause.kind == "wrong_value" and result.cause.where:
             try:
-                secret = self.secret_inputs.allowing_for_rounding(case)
+                shaken = self.secret_inputs.allowing_for_rounding(case)
             except (SandboxError, ContentError, WorkerFailure) as error:
                 return CaseResult.unjudged(case, str(error)), info
-            result = self._guarded(runner, secret.case, secret.golden, secret.seed, info)
+            step = result.cause.where.step
+            if info.missed <= _widened(secret.golden, shaken.golden, step):
+                result = self._guarded(runner, shaken.case, shaken.golden, shaken.seed, info)
         return result, info
 
     def _both(self, published: CaseResult, secret: CaseResult) -> CaseResult:
@@ -274,6 +277,14 @@ def passed(results: Iterable[CaseResult]) -> bool:
     """Whether nothing failed and nothing was left without a verdict, and something was run."""
     states = {result.status for result in results}
     return "passed" in states and states <= {"passed", "skipped"}
+
+
+def _widened(golden: CaseGolden, shaken: CaseGolden, step: int | None) -> float:
+    """Return how many times larger the tolerances of a step are where rounding was allowed for."""
+    place = 0 if step is None else step + 1
+    before, after = golden.steps[place].tolerances, shaken.steps[place].tolerances
+    larger = [name for name in before if after[name] > before[name]]
+    return max((after[n] / before[n] if before[n] else math.inf for n in larger), default=1.0)
 
 
 def _of_sizes(sizes: Mapping[str, Any]) -> str:
