@@ -10,14 +10,19 @@ The survey finds which scenarios refuse the most wrong files; recorded, they are
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 from pathlib import Path
+from typing import TypeVar
 
 from grader.author.wrong_variants import bug_ids, decoy_ids, planted, trivial_solution
 from grader.content import Challenge
 from grader.content.driver_loading import load_driver
+from grader.judge.grading import PARALLEL
 from grader.judge.random_scenarios import (
     RandomScenarios,
     Scenario,
@@ -35,6 +40,7 @@ BUGGY = 16  # scenarios that a bug is asked on each seed, up to the first that r
 POOL = 48
 ENOUGH = 2  # scenarios of the pool that refuse a wrong file, before others of it come first
 Faults = Iterator[tuple[str, str]]
+Made = TypeVar("Made")
 
 
 @dataclass
@@ -60,7 +66,7 @@ def random_report(sandbox: Sandbox, challenge: Challenge) -> RandomReport | None
         with closing(RandomScenarios(sandbox, challenge, seed)) as scenarios:
             found.faults += _refused_right_files(scenarios, HONEST // 2 if slow else HONEST)
             most = BUGGY // 2 if slow else BUGGY
-            refused = [_first_failure(scenarios, source, most) for source in bugs.values()]
+            refused = _side_by_side(partial(_first_failure, scenarios, most=most), bugs.values())
         found.refused.append(sum(failed is not None for failed in refused))
     return found
 
@@ -74,15 +80,21 @@ def right_files(challenge: Challenge) -> dict[str, bytes]:
     return files | {path.name: path.read_bytes() for path in sorted(folder.glob(f"*{suffix}"))}
 
 
-def _refused_right_files(scenarios: RandomScenarios, count: int) -> Faults:
-    wrong: dict[int, list[str]] = {}
+def _refused_right_files(scenarios: RandomScenarios, most: int) -> Faults:
     files = right_files(scenarios.challenge)
-    for name, source in files.items():
+
+    def refused(source: bytes) -> list[int]:
         with SubmissionRunner(scenarios.sandbox, scenarios.challenge, source) as runner:
-            for index in range(count):
-                scenario = scenarios[index]
-                if runner.run(scenario.case, scenario.golden).status != "passed":
-                    wrong.setdefault(index, []).append(name)
+            return [
+                index
+                for index in range(most)
+                if runner.run(scenarios[index].case, scenarios[index].golden).status != "passed"
+            ]
+
+    wrong: dict[int, list[str]] = {}
+    for name, found in zip(files, _side_by_side(refused, files.values()), strict=True):
+        for index in found:
+            wrong.setdefault(index, []).append(name)
     for index, names in wrong.items():
         with SubmissionRunner(scenarios.sandbox, scenarios.challenge, files[names[0]]) as runner:
             failed = runner.run(scenarios[index].case, scenarios[index].golden)
@@ -98,9 +110,15 @@ def _refused_right_files(scenarios: RandomScenarios, count: int) -> Faults:
         )
 
 
-def _first_failure(scenarios: RandomScenarios, source: bytes, count: int) -> int | None:
+def _side_by_side(function: Callable[[bytes], Made], files: Iterable[bytes]) -> list[Made]:
+    """Return what a function makes of each file; the work is done in workers, so threads do for all processors."""
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        return list(pool.map(function, files))
+
+
+def _first_failure(scenarios: RandomScenarios, source: bytes, most: int) -> int | None:
     with SubmissionRunner(scenarios.sandbox, scenarios.challenge, source) as runner:
-        for index in range(count):
+        for index in range(most):
             scenario = scenarios[index]
             if runner.run(scenario.case, scenario.golden).status == "failed":
                 return index
@@ -122,13 +140,22 @@ def surveyed(
         wrong |= {name: trivial_solution(challenge, name) for name in challenge.trivial_solutions}
         candidates = [scenarios[index] for index in range(spec.candidates)]
         kills: dict[int, set[str]] = {index: set() for index in range(spec.candidates)}
-        for number, (name, source) in enumerate(wrong.items()):
+        done = count(1)
+
+        def killers(source: bytes) -> list[int]:
             with SubmissionRunner(sandbox, challenge, source) as runner:
-                for index, item in enumerate(candidates):
-                    if runner.run(item.case, item.golden).status == "failed":
-                        kills[index].add(name)
+                found = [
+                    index
+                    for index, item in enumerate(candidates)
+                    if runner.run(item.case, item.golden).status == "failed"
+                ]
             if progress:
-                progress(number + 1, len(wrong))
+                progress(next(done), len(wrong))
+            return found
+
+        for name, found in zip(wrong, _side_by_side(killers, wrong.values()), strict=True):
+            for index in found:
+                kills[index].add(name)
         order = ranked(kills)[:POOL]
     return pool_bytes(challenge, [candidates[index] for index in order])
 
