@@ -24,7 +24,7 @@ from grader.kit import (
 )  # fmt: skip
 
 Lens = wholes(
-    0, 300, "Tokens of each row; their number is the batch B.", usual=(0, 20), length=(1, 12)
+    0, 2100, "Tokens of each row; their number is the batch B.", usual=(0, 20), length=(1, 12)
 )
 Splits = whole(1, 16, "The argument splits.", usual=(1, 5))
 Causal = switch("The argument causal; true unless given.")
@@ -45,7 +45,27 @@ class Setup:
     def legal(sizes):
         """Whether random cases may have these sizes: an interpreter is slow."""
         work = sizes.heads * sizes.width * sizes.page * (16 + sizes.head_dim)
-        return sizes.heads % sizes.kv_heads == 0 and work < 3000
+        return sizes.heads % sizes.kv_heads == 0 and work < 6000
+
+
+class RandomScenarios:
+    """Any calls of the three functions that an interpreter answers quickly."""
+
+    verbs = ("attend", "attend_twice", "turn", "slots", "append")
+    steps = (1, 3)
+    candidates = 20
+
+    def asked(case):
+        return probes.quick(case)
+
+    def amended(case, choose):
+        turns = set()
+        for step in case["steps"]:  # only a turn leaves a cache to go on with
+            if step.get("cache") not in turns:
+                step.pop("cache", None)
+            if step["do"] == "turn":
+                turns.add(step["save"])
+        return probes.tamed(case, choose)
 
 
 class Options:
@@ -143,6 +163,7 @@ def cache_and_new_tokens(
     fill: wholes(
         0, 128,
         "Start from a cache of so many drawn tokens per row; from an empty one unless given.",
+        usual=(0, 20),
         length=(0, 12),
     ) = None,
     unused: caches.Unused = "nan",
@@ -165,7 +186,7 @@ def cache_and_new_tokens(
 @made("table", "old", "new", "page")
 def filled_rows(
     case,
-    old: wholes(0, 128, "Tokens that each row has.", length=(1, 12)),
+    old: wholes(0, 128, "Tokens that each row has.", usual=(0, 20), length=(1, 12)),
     new: wholes(0, 32, "Tokens that each row brings.", length=(0, 12)),
     tokens: whole(1, 32, "Tokens S of the longest row.", usual=(1, 6)),
     first_page: whole(0, 1 << 29, "Added to every page's number.", usual=(0, 5)) = 0,
@@ -180,7 +201,8 @@ def filled_rows(
 @made("k", "v", "k_new", "v_new", "slots")
 def pages_and_slots(
     case,
-    slots: wholes(-1, 4096, "Slot of each token, taken modulo their number; -1 for padding.", length=(1, 16)),
+    slots: wholes(-1, 4096, "Slot of each token, taken modulo their number; -1 for padding.",
+        usual=(-1, 40), length=(1, 16)),
 ):  # fmt: skip
     k, v = rows_of(case, case.pages, case.page), rows_of(case, case.pages, case.page)
     taken = []
@@ -235,7 +257,7 @@ def in_wider(table):
     return table.new_full((len(table), table.shape[1] + 3), -7)[:, :-3].copy_(table)
 
 
-@verb
+@verb(often=3)
 def attend(
     file, q, k, v, table, lens, q_lens,
     view: probes.Views = "apart",
@@ -269,7 +291,7 @@ def far(file, q, k, v, table, lens, q_lens, **options: Options):
     return answered(file.attend(q, k, apart(v), table, lens, q_lens, **options))
 
 
-@verb(may_change="k v")
+@verb(may_change="k v", exact="k v")
 def turn(
     file, q: cache_and_new_tokens, k, v, table, old, new, k_new, v_new,
     view: probes.Views = "apart",
@@ -296,7 +318,7 @@ def slots(
     return file.slots_of(in_wider(table) if sliced else table, old, new, tokens, page)
 
 
-@verb(may_change="k v")
+@verb(may_change="k v", exact="k v")
 def append(file, k: pages_and_slots, v, k_new, v_new, slots, view: probes.Views = "apart"):
     """Call append on drawn tokens."""
     v_new = v_new.transpose(0, 1).contiguous().transpose(0, 1)

@@ -34,18 +34,20 @@ class Setup:
     head_dim: whole(
         1, 130, "Head dimension D; 16 at most for the verbs that test one helper.", usual=(1, 24)
     )
-    slots: whole(1, 300, "Slots N of a cache.", usual=(15, 40))
+    slots: whole(1, 2100, "Slots N of a cache.", usual=(15, 40))
 
     def legal(sizes):
         """Whether random cases may have these sizes: an interpreter is slow."""
         work = sizes.heads * sizes.slots * (16 + sizes.head_dim)
-        return sizes.heads % sizes.kv_heads == 0 and work < 3000
+        return sizes.heads % sizes.kv_heads == 0 and work < 6000
 
 
 @made("q", "k", "v", "lens", "q_lens")
 def rows(
     case,
-    lens: wholes(0, "slots", "Tokens of each row; their number is the batch B.", length=(1, 12)),
+    lens: wholes(
+        0, "slots", "Tokens of each row; their number is the batch B.", usual=(0, 40), length=(1, 12)
+    ),
     queries: whole(1, 64, "Queries S of the longest row.", usual=(1, 20)),
     q_lens: wholes(
         0, 64,
@@ -62,6 +64,20 @@ def rows(
 @verb
 def create(file):
     probes.unwritten_is_nan()
+
+
+class RandomScenarios:
+    """Any calls of the function that an interpreter answers quickly."""
+
+    verbs = ("prefill", "prefill_twice")
+    steps = (1, 2)
+    candidates = 20
+
+    def asked(case):
+        return probes.quick(case, packed=False)
+
+    def amended(case, choose):
+        return probes.tamed(case, choose, packed=False)
 
 
 class Options:

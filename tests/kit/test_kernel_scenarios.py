@@ -12,7 +12,7 @@ from grader.kit import probes
 from grader.kit.choice_sequence import ChoiceSequence
 from grader.kit.scenarios import random_case
 
-KERNELS = ("triton_decode",)
+KERNELS = ("triton_decode", "triton_prefill", "paged_cache")
 SETUP = {"heads": 4, "kv_heads": 2, "head_dim": 16, "slots": 100}
 
 
