@@ -215,11 +215,13 @@ class RandomOutcome:
     @property
     def case(self) -> CaseResult | None:
         """The failing scenario as a failing case, for those who show it; None where nothing failed."""
-        if self.smallest is None or not self.failed:
+        if not self.failed:
             return None
         told = self.cause or Cause(
             "wrong_value", "The file and the reference answer it differently."
         )
+        if self.smallest is None:  # more is not told
+            return CaseResult("random-scenario", "A random scenario", "failed", 0, 0, 0.0, told)
         return CaseResult(
             *(self.smallest["id"], self.smallest["title"], "failed", 0, 0, 0.0, told),
             why=self.smallest["why"],

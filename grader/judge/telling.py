@@ -143,10 +143,10 @@ def _cause(cause: Cause, level: str) -> Cause:
 
 
 def _random(random: RandomOutcome, level: str) -> RandomOutcome:
-    if random.cause is None or tells(level, CAUSE):
-        return random
     if not tells(level, SYMPTOM):
         return replace(random, smallest=None, cause=None)
+    if random.cause is None or tells(level, CAUSE):
+        return random
     return replace(random, cause=_cause(random.cause, level))
 
 

@@ -7,10 +7,12 @@ text that may come from a submission is made harmless and escaped.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 from markupsafe import Markup
 
@@ -94,6 +96,8 @@ def result_page(
     counted = [case for case in wrong if not is_told(case, level)]
     wrong = [case for case in wrong if is_told(case, level)]
     failed = _merged([_row(case, traces.get(case.id)) for case in wrong])
+    if (drawn := result.random.case) is not None:
+        failed.insert(0, _random_row(drawn, result.random.smallest or {}))
     first = next((row.figures.sentence for row in failed if row.figures), None)
     return render_page(
         "result.html.j2",
@@ -102,7 +106,7 @@ def result_page(
         failed=failed,
         drawn=sum(row.figures is not None for row in failed),
         maps=any(row.figures and row.figures.maps for row in failed),
-        wrong=len(wrong),
+        wrong=len(wrong) + (drawn is not None),
         counted=len(counted),
         verdict_only=not tells(level, SYMPTOM),
         divergence=first,
@@ -130,6 +134,17 @@ def _row(case: CaseResult, trace: Trace | None = None) -> Row:
     figures = figures_of(trace) if trace and case.visibility == "public" else None
     where = place(cause.where) if cause and cause.where else ""
     return Row(case, cause, where, _help(cause, figures), figures)
+
+
+def _random_row(case: CaseResult, document: Mapping[str, Any]) -> Row:
+    """Return the random scenario that failed, with its setup and steps, which are what `case add` takes."""
+    said = [
+        f"{name} {json.dumps(document[name])}"
+        for name in ("setup", "dtype", "seed")
+        if name in document
+    ]
+    row = _row(case)
+    return replace(row, help=[*row.help, *said, *map(json.dumps, document.get("steps", ()))])
 
 
 def _help(cause: Cause | None, figures: Figures | None) -> list[str]:

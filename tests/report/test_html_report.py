@@ -10,7 +10,7 @@ import pytest
 from markupsafe import escape
 
 from grader.content import load_challenge
-from grader.judge.result import BugStatus, CaseResult, Cause, Result, Where
+from grader.judge.result import BugStatus, CaseResult, Cause, RandomOutcome, Result, Where
 from grader.report.html_report import Link, index_page, result_page
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\x1b[31m\u202e\"'&{{7*7}}"
@@ -49,6 +49,20 @@ class Tags(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
         self.attributes += attrs
+
+
+def test_a_random_scenario_that_failed_comes_first_with_its_steps(challenge) -> None:
+    steps = [{"do": "forward", "tokens": 5}]
+    drawn = {"id": "random-7", "title": "A random scenario: forward", "why": "It asks."}
+    drawn |= {"setup": {"batch": 2}, "seed": 7, "dtype": "float32", "steps": steps}
+    cause = Cause("wrong_value", "`output` differs in 3 values.")
+    result = made(challenge, random=RandomOutcome(3, 1, drawn, cause), bugs=())
+    for level, shown in (("symptom", True), ("verdict", False)):
+        page = result_page(challenge, result, challenge.reference_text, level=level)
+        assert "A random scenario" in page
+        for text in ('{"do": "forward", "tokens": 5}', "differs in 3 values."):
+            assert (str(escape(text)) in page) is shown
+        assert not shown or page.index("random-7") < page.index("a-case")
 
 
 def test_hostile_text_is_only_text(challenge) -> None:

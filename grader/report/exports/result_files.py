@@ -77,6 +77,7 @@ def read(path: Path) -> Iterator[Exported]:
 def as_told(files: Iterable[Exported], level: str) -> Iterator[Exported]:
     """Yield the results as far as a level tells them, and no further than their challenge allows.
 
+    A random scenario that failed comes behind the cases, as a case of no points: the verdict rests on it.
     The advice of a document is one text with all that is known, so it is left out below the highest level.
     """
     for one in files:
@@ -88,6 +89,8 @@ def as_told(files: Iterable[Exported], level: str) -> Iterator[Exported]:
                 for c in result.cases
             ]
             result = replace(result, cases=tuple(bare))
+        if (drawn := result.random.case) is not None:
+            result = replace(result, cases=(*result.cases, drawn))
         yield replace(one, result=result, marks=one.full_marks)
 
 

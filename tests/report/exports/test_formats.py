@@ -18,7 +18,7 @@ from made_results import NASTY, case, cause, document, every_kind
 
 from grader.report.exports import FORMATS, NotJudged
 from grader.report.exports.github import LARGEST, step_summary
-from grader.report.exports.result_files import Exported, only_isolated
+from grader.report.exports.result_files import Exported, as_told, only_isolated
 
 Make = Callable[..., Exported]
 XSD = xmlschema.XMLSchema(str(Path(__file__).with_name("junit.xsd")))
@@ -99,6 +99,35 @@ def hidden_case(challenge: str) -> str:
 
     cases = load_challenge(challenge).cases.values()
     return next(case.id for case in cases if case.visibility == "hidden")
+
+
+DRAWN = {
+    "id": "random-7",
+    "title": "A random scenario: forward",
+    "why": "Asks what no other case asks.",
+    "setup": {"batch": 2},
+    "seed": 7,
+    "dtype": "float32",
+    "steps": [{"do": "forward", "tokens": 5}],
+}
+
+
+@pytest.mark.parametrize("level", ["verdict", "symptom", "cause"])
+@pytest.mark.parametrize("name", [name for name, one in FORMATS.items() if one.for_learners])
+def test_a_random_scenario_that_failed_is_a_failing_case(
+    graded: Make, name: str, level: str
+) -> None:
+    """Every case passed, so without it nothing would say why the file did not."""
+    made = document([case("a", "passed")], score=0)
+    made |= {"verdict": "failed", "random": {"run": 3, "failed": 1, "smallest": DRAWN}}
+    (one,) = as_told([graded(made)], level)
+    text = rendered(one, name) + (step_summary([one]) if name == "github" else "")
+    assert "A random scenario" in text
+    assert ("forward" in text) is (level != "verdict")
+    if name in SHAPES:
+        jsonschema.validate(json.loads(text), SHAPES[name], cls=jsonschema.Draft202012Validator)
+    if name == "junit":
+        XSD.validate(text)
 
 
 def load(graded: Make, name: str, made: dict[str, Any]) -> dict[str, Any]:
