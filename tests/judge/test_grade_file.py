@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from grader.content import challenge_ids, load_challenge
 from grader.content.validation import load_schema, schema_errors
 from grader.judge import grade_source
+from grader.judge.golden_check import prepare
+from grader.judge.random_scenarios import RandomScenarios
+from grader.judge.secret_inputs import SecretInputs
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -18,12 +22,33 @@ def files(folder: str) -> list:
     return [pytest.param(path, id=f"{path.parent.name}/{path.stem}") for path in found]
 
 
+@pytest.fixture(scope="session")
+def asked_of_all(sandbox_for):
+    """Return what a class is asked: secret inputs and random scenarios of a challenge, drawn once for all its files."""
+    drawn: dict[str, dict[str, Any]] = {}
+
+    def get(name: str) -> dict[str, Any]:
+        if name not in drawn:
+            challenge, box = load_challenge(name), sandbox_for(name)
+            golden = prepare(challenge, list(challenge.cases.values()))
+            inputs = SecretInputs(box, challenge, golden)
+            scenarios = RandomScenarios(box, challenge, inputs.seed_of("random"))
+            drawn[name] = {"golden": golden, "secret_inputs": inputs, "scenarios": scenarios}
+        return drawn[name]
+
+    yield get
+    for one in drawn.values():
+        one["secret_inputs"].close()
+        one["scenarios"].close()
+
+
 @pytest.mark.parametrize("path", files("correct"))
-def test_a_correct_file_is_accepted(path: Path, sandbox_for) -> None:
+def test_a_correct_file_is_accepted(path: Path, sandbox_for, asked_of_all) -> None:
     name = path.parent.name
-    result = grade_source(name, path.read_bytes(), sandbox=sandbox_for(name))
+    box, asked = sandbox_for(name), asked_of_all(name)
+    result = grade_source(name, path.read_bytes(), sandbox=box, **asked)
     wrong = {c.id: c.cause for c in result.cases if c.status in ("failed", "error")}
-    assert result.verdict == "passed", wrong
+    assert result.verdict == "passed", (wrong, result.random, result.secrets)
     assert not [bug for bug in result.bugs if bug.status == "present"]
 
 
