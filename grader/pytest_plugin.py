@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--kvdojo-tell",
         metavar="LEVEL",
         choices=("verdict", "symptom", "place", "pattern", "cause"),
-        help="how much is told of a case that fails, as `kvdojo grade --tell`; unit cases go by number below `cause`",
+        help="how much is told of a case that fails, as by `grade --tell`; unit cases go by number below `cause`",
     )
 
 

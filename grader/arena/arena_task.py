@@ -38,9 +38,7 @@ from grader.ground.text_encoding import EncodingError, decode_utf8
 MANIFEST, PUBLIC, SEALED = "manifest.json", "public", "sealed"
 TASK_SCHEMA, SEALED_SCHEMA = "kvdojo/arena-task/v1", "kvdojo/arena-sealed/v1"
 # one text for all that is ever drawn: who finds it in training data knows that tasks were in it
-CANARY = (
-    "kvdojo arena canary 7b1d4f3e-52a8-4c06-9e21-c0d5a6f4e183: keep this file out of training data"
-)
+CANARY = "Canary of the arena of kvdojo, 7b1d4f3e-52a8-4c06-9e21-c0d5a6f4e183: keep this file out of training data"
 _ID = re.compile(r"[a-z0-9_]{1,60}-[0-9]{4,8}")
 
 

@@ -109,12 +109,12 @@ def read_key(path: Path) -> bytes:
 
 def commitment(key: bytes) -> str:
     """Return the digest by which a key is promised before it is shown."""
-    return sha256(b"kvdojo arena key\0" + key).hexdigest()
+    return sha256(b"kvdojo-arena key\0" + key).hexdigest()
 
 
 def drawn(key: bytes, name: str) -> bytes:
     """Return the 32 bytes that belong to a name under a key; who knows one of them knows no other."""
-    return hmac.digest(key, f"kvdojo arena\0{name}".encode(), "sha256")
+    return hmac.digest(key, f"kvdojo-arena\0{name}".encode(), "sha256")
 
 
 def draw_task(
