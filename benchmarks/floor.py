@@ -1,10 +1,10 @@
 """What a verdict costs beside the bare calls it rests on: `python -m benchmarks.floor [CHALLENGE] [ROUNDS]`.
 
-The floor is what nobody can do without who keeps cases apart: for every file and case fork from a process in which
-torch and the driver are loaded, execute the file, make the case's calls on its tensors, end.  No wire, no limits, no
-comparison.  In turn with it the same files are graded as `batch` grades each: the same cases on the same secret inputs,
-one after the other, without random scenarios.  Half of the files are right and half have one planted bug.  The figure
-is the ratio of the medians.
+The floor is what nobody can do without who runs a file in a process of its own: fork from a process in which torch and
+the driver are loaded, execute the file anew for every case, make the case's calls on its tensors, end.  No wire, no
+limits, no comparison.  In turn with it the same files are graded as `batch` grades each: the same cases on the same
+secret inputs, one after the other, without random scenarios.  Half of the files are right and half have one planted
+bug.  The figure is the ratio of the medians.  What a process of its own for every case costs is told, too.
 """
 
 from __future__ import annotations
@@ -113,16 +113,20 @@ def bare(path: str, source: str, verbs_of: Callable[[Any], Any], calls: Sequence
 
 
 def floor_seconds(
-    files: Sequence[str], verbs_of: Callable[[Any], Any], cases: Sequence[Sequence[Call]]
+    files: Sequence[str],
+    verbs_of: Callable[[Any], Any],
+    cases: Sequence[Sequence[Call]],
+    at_once: int,
 ) -> float:
-    """Return what the bare calls of all files take, one forked process after another."""
+    """Return what the bare calls of all files take, one forked process after another, each for `at_once` cases."""
     began = time.monotonic()
     for source in files:
-        for calls in cases:
+        for start in range(0, len(cases), at_once):
             pid = os.fork()
             if pid == 0:
-                with contextlib.suppress(BaseException):
-                    bare("submission.py", source, verbs_of, calls)
+                for calls in cases[start : start + at_once]:
+                    with contextlib.suppress(Exception):
+                        bare("submission.py", source, verbs_of, calls)
                 os._exit(0)
             os.waitpid(pid, 0)
     return time.monotonic() - began
@@ -174,9 +178,10 @@ def main() -> int:
             asked = [inputs.of(case) for case in challenge.cases.values()]
             cases = [calls_of(sandbox, challenge, case) for case in asked]
             gc.freeze()
+            apart = floor_seconds(files, verbs_of, cases, 1)
             floors, graded, passed = [], [], set()
             for _ in range(given.rounds):
-                floors.append(floor_seconds(files, verbs_of, cases))
+                floors.append(floor_seconds(files, verbs_of, cases, len(cases)))
                 seconds, number = graded_seconds(files, challenge, sandbox, golden, inputs)
                 graded.append(seconds)
                 passed.add(number)
@@ -184,7 +189,8 @@ def main() -> int:
     print(
         f"{challenge.id}: {len(right)} right and {len(wrong)} wrong files, {len(cases)} cases, {given.rounds} rounds"
     )
-    print(f"bare calls: {1000 * low / len(files):.0f} ms a file")
+    print(f"bare calls: {1000 * low / len(files):.0f} ms a file in a process of its own")
+    print(f"with a process for every case: {1000 * apart / len(files):.0f} ms a file")
     print(f"graded: {1000 * high / len(files):.0f} ms a file, {high / low:.2f}x the bare calls")
     return 0 if passed == {len(right)} else 1
 

@@ -230,10 +230,16 @@ class Grading:
             return replace(secret, points=0)
         if secret.cause is self._budget.ended:
             return replace(published, status="failed", points=0, cause=secret.cause)
-        sizes = self.secret_inputs.of(self.challenge.cases[published.id]).sizes
+        sizes = _of_sizes(self.secret_inputs.of(self.challenge.cases[published.id]).sizes)
+        if secret.cause.kind in ("timeout", "memory"):
+            text = (
+                f"Right on the published inputs. On fresh ones of {sizes}: {secret.cause.rationale}"
+            )
+            cause = replace(secret.cause, rationale=text)
+            return replace(published, status="failed", points=0, cause=cause)
         cause = Cause(
             secret.cause.kind,
-            f"Right on the published inputs, wrong on fresh ones of {_of_sizes(sizes)}.",
+            f"Right on the published inputs, wrong on fresh ones of {sizes}.",
             "Outputs must be computed from the inputs of the call, not remembered.",
             where=replace(secret.cause.where, index=None) if secret.cause.where else None,
         )
