@@ -74,7 +74,7 @@ def test_rows_are_left_out_but_never_the_last_one() -> None:
 @pytest.mark.parametrize(
     ("said", "left"),
     [
-        ({"tilt": -48.0, "spread": 3.0, "slope": 512.0}, {"tilt": -48.0, "spread": 0.0}),
+        ({"tilt": -48.0, "spread": 3.0, "slope": 512.0}, {"spread": 3.0, "slope": 512.0}),
         ({"slope": 512.0, "scale": -0.25}, {"slope": 512.0, "scale": 0.25}),
         ({"loud": 128.0, "spread": 3.0}, {"spread": 3.0}),
         ({"spread": 3.0, "scale": 3.0}, {"spread": 3.0}),
