@@ -34,7 +34,7 @@ from grader.judge.worker_reuse import SubmissionRunner
 from grader.kit.driver import CANDIDATES
 from grader.sandbox import Sandbox
 
-HONEST = 12  # scenarios that every right file is asked on each seed
+HONEST = 12  # scenarios that every right file is asked on each seed; half as many where the reference is slow
 SEEDS = (1, 2, 3)
 BUGGY = 16  # scenarios that a bug is asked on each seed, up to the first that refuses it
 POOL = 48
@@ -55,17 +55,18 @@ class RandomReport:
 def random_report(sandbox: Sandbox, challenge: Challenge) -> RandomReport | None:
     """Run random scenarios on all that is known to be right or wrong; None where the driver draws none.
 
-    On one seed instead of three where the driver says, by few `candidates`, that its reference is slow.
+    Half as many where the driver says, by few `candidates`, that its reference is slow.
     """
     if (spec := load_driver(challenge).driver.random) is None:
         return None
     bugs = {name: planted(challenge, name) for name in bug_ids(challenge)}
     found = RandomReport(len(bugs))
     slow = spec.candidates < CANDIDATES
-    for seed in SEEDS[:1] if slow else SEEDS:
+    for seed in SEEDS:
         with closing(RandomScenarios(sandbox, challenge, seed)) as scenarios:
-            found.faults += _refused_right_files(scenarios, HONEST)
-            refused = _side_by_side(partial(_first_failure, scenarios, most=BUGGY), bugs.values())
+            found.faults += _refused_right_files(scenarios, HONEST // 2 if slow else HONEST)
+            most = BUGGY // 2 if slow else BUGGY
+            refused = _side_by_side(partial(_first_failure, scenarios, most=most), bugs.values())
         found.refused.append(sum(failed is not None for failed in refused))
     return found
 
