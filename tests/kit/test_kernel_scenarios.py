@@ -75,6 +75,8 @@ def test_rows_are_left_out_but_never_the_last_one() -> None:
     ("said", "left"),
     [
         ({"tilt": -48.0, "spread": 3.0, "slope": 512.0}, {"spread": 3.0, "slope": 512.0}),
+        ({"tilt": -16.0, "spread": 3.0, "slope": 512.0}, {"tilt": -16.0, "spread": 0.0}),
+        ({"tilt": -16.0, "loud": 128.0}, {}),
         ({"slope": 512.0, "scale": -0.25}, {"slope": 512.0, "scale": 0.25}),
         ({"loud": 128.0, "spread": 3.0}, {"spread": 3.0}),
         ({"spread": 3.0, "scale": 3.0}, {"spread": 3.0}),
@@ -91,6 +93,8 @@ def test_numbers_that_lose_their_digits_become_milder(
 
 
 def test_half_precision_may_be_loud() -> None:
-    step = {"do": "decode", "lens": [9], "loud": 128.0, "spread": 3.0}
-    case = {"setup": SETUP, "dtype": "float16", "steps": [step]}
-    assert probes.tamed(case, ChoiceSequence.replayed([]))["steps"][0]["loud"] == 128.0
+    for said in ({"loud": 128.0, "spread": 3.0}, {"loud": 128.0, "spread": 0.0, "tilt": -48.0}):
+        step = {"do": "decode", "lens": [9], **said}
+        case = {"setup": SETUP, "dtype": "float16", "steps": [step]}
+        assert probes.tamed(case, ChoiceSequence.replayed([]))["steps"][0] == step
+        assert step.items() >= said.items()
