@@ -13,7 +13,7 @@ from __future__ import annotations
 import hmac
 import json
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -41,7 +41,7 @@ from grader.author.kill_matrix import first_kill
 from grader.content import Bug, Challenge
 from grader.content.bug_detection import descends, entry_status
 from grader.content.generated_bugs import GeneratedBugs, text_digest, with_generated
-from grader.content.planting import PlantError, plant
+from grader.content.planting import PlantError, goes_with, plant
 from grader.ground.errors import GraderError, UserError
 from grader.ground.files import NotOrdinary, TooLarge, read_ordinary, write_atomically
 from grader.judge.result import Result
@@ -159,7 +159,7 @@ def _planting(pool: Pool, draw: random.Random, options: DrawOptions) -> Planting
     extra: list[Bug] = []
     for name in decoys:
         decoy = pool.entries[name]
-        if len(extra) < (count + 1) // 2 and not _excluded(decoy, [*picked, *extra]):
+        if len(extra) < (count + 1) // 2 and goes_with(decoy, [*picked, *extra]):
             extra.append(decoy)
     return Planting(
         tuple(sorted(bug.id for bug in picked)),
@@ -173,16 +173,9 @@ def _made(pool: Pool, name: str) -> bool:
 
 
 def _fits(bug: Bug, picked: Sequence[Bug]) -> bool:
-    """Whether a bug goes with others: at most one raises, and no two are caught by exactly the same cases."""
-    if bug in picked or _excluded(bug, picked):
-        return False
-    return not any(
-        (bug.raises and other.raises) or bug.witnesses == other.witnesses for other in picked
-    )
-
-
-def _excluded(entry: Bug, others: Collection[Bug]) -> bool:
-    return any(other.id in entry.excludes or entry.id in other.excludes for other in others)
+    """Whether a bug goes with others, and no two are caught by exactly the same cases."""
+    apart = bug not in picked and all(bug.witnesses != other.witnesses for other in picked)
+    return apart and goes_with(bug, picked)
 
 
 def _proven(bench: Bench, file: PlantedFile) -> Result:

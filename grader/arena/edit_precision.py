@@ -28,11 +28,6 @@ class EditCount:
     changed: int
     inside: int
 
-    @property
-    def precision(self) -> float:
-        """The share that stands at a bug; 0 where nothing was changed."""
-        return self.inside / self.changed if self.changed else 0.0
-
 
 @dataclass(frozen=True)
 class BugPlace:

@@ -24,7 +24,7 @@ from grader.content.catalogue import Challenge
 from grader.content.content_errors import ContentError
 from grader.content.entries import Bug, bug_of
 from grader.content.jsonfile import read_json
-from grader.content.planting import PlantError, line_span
+from grader.content.planting import PlantError, goes_with, line_span
 from grader.ground.invocation import command_line
 
 SCHEMA = "kvdojo/generated/v1"
@@ -159,10 +159,7 @@ def draw_generated(
     extra: list[Bug] = []
     for decoy in draw.sample(decoys, len(decoys)):
         mine = _lines(challenge, decoy)
-        fits = not mine & taken and not any(
-            decoy.id in other.excludes or other.id in decoy.excludes for other in extra
-        )
-        if len(extra) < (count + 1) // 2 and fits:
+        if len(extra) < (count + 1) // 2 and not mine & taken and goes_with(decoy, extra):
             extra.append(decoy)
             taken |= mine
     return sorted(bug.id for bug in picked), sorted(decoy.id for decoy in extra)

@@ -7,7 +7,7 @@ order does not matter.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from hashlib import sha256
 from itertools import pairwise
 
@@ -54,14 +54,14 @@ def choose(challenge: Challenge, seed: int, count: int) -> tuple[list[str], list
     draw.shuffle(bugs)
     picked: list[Bug] = []
     for bug in bugs:
-        if len(picked) < count and _fits(bug, picked):
+        if len(picked) < count and goes_with(bug, picked):
             picked.append(bug)
     if len(picked) < count:
         raise PlantError(f"only {len(picked)} bugs of {challenge.id!r} go together, not {count}")
-    decoys = [name for name in decoys if _fits(challenge.bugs[name], picked)]
+    decoys = [name for name in decoys if goes_with(challenge.bugs[name], picked)]
     extra: list[Bug] = []
     for name in draw.sample(decoys, min(len(decoys), (count + 1) // 2)):
-        if _fits(challenge.bugs[name], extra):
+        if goes_with(challenge.bugs[name], extra):
             extra.append(challenge.bugs[name])
     return sorted(bug.id for bug in picked), sorted(decoy.id for decoy in extra)
 
@@ -102,7 +102,8 @@ def _stretch(text: str, part: str) -> set[int]:
     return {first + row for row, line in enumerate(part.split("\n")) if line.strip()}
 
 
-def _fits(bug: Bug, picked: list[Bug]) -> bool:
+def goes_with(bug: Bug, picked: Collection[Bug]) -> bool:
+    """Whether an entry may be planted beside others: at most one of them raises, and none excludes another."""
     if bug.raises and any(other.raises for other in picked):
         return False
     return not any(other.id in bug.excludes or bug.id in other.excludes for other in picked)

@@ -54,7 +54,7 @@ def test_the_configuration_is_of_harbor_s_form(folder) -> None:
     assert set(config["verifier"]["environment"]) <= ENVIRONMENT
     assert config["schema_version"] == "1.4"
     assert config["task"]["name"] == f"kvdojo/{NAME}-0000"
-    assert config["artifacts"] == ["/work/kv_attention.py"]
+    assert config["artifacts"] == ["/app/kv_attention.py"]
     assert config["verifier"]["environment_mode"] == "separate"
     both = (config["environment"], config["verifier"]["environment"])
     assert {each["network_mode"] for each in both} == {"no-network"}
@@ -104,15 +104,15 @@ def test_the_same_draw_gives_the_same_bytes(drawn, exported, tmp_path) -> None:
 def test_the_verifier_s_script_writes_a_reward(folder, tmp_path, handed, reward) -> None:
     """The script itself, with the paths of a container below a folder of this test."""
     script = (folder / "tests" / "test.sh").read_text()
-    for name in ("/work/", "/logs/"):
+    for name in ("/app/", "/logs/"):
         script = script.replace(name, f"{tmp_path}{name}")
     script = script.replace("/tests/", f"{folder}/tests/")
-    (tmp_path / "work").mkdir()
+    (tmp_path / "app").mkdir()
     if handed == "huge":
-        (tmp_path / "work" / "kv_attention.py").write_bytes(b"#" * (1 << 20))
+        (tmp_path / "app" / "kv_attention.py").write_bytes(b"#" * (1 << 20))
     elif handed:
         source = (folder / handed / "kv_attention.py").read_bytes()
-        (tmp_path / "work" / "kv_attention.py").write_bytes(source)
+        (tmp_path / "app" / "kv_attention.py").write_bytes(source)
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     run = subprocess.run(
         ["sh", "-c", script],
