@@ -111,6 +111,55 @@ def test_a_file_that_is_right_at_published_sizes_alone_is_told_the_size(sandbox_
     assert any("fresh ones of other sizes" in text and "head" in text for text in told)
 
 
+def test_what_is_out_of_time_on_secret_inputs_is_told_as_that(sandbox_for) -> None:
+    """It is no wrong answer: plain loops may be right, and too slow for larger sizes."""
+    challenge = replace(load_challenge("static_cache"), seconds=1)
+    sizes = {case.setup["query_heads"] for case in challenge.cases.values()}
+    spins = NARROW.replace(
+        "    output, cache", "    while query.shape[1] not in {sizes}: pass\n    output, cache"
+    )
+    source = (
+        challenge.reference_text
+        + spins.replace(" + (query.shape[1] * query.shape[-1] not in {sizes})", "").format(
+            sizes=sizes
+        )
+    ).encode()
+    name = "prefill-then-decode"
+    seeds = ({name: seed} for seed in range(40))
+    for given in seeds:
+        result = grade_source(
+            challenge, source, sandbox=sandbox_for("static_cache"), cases=[name], seeds=given
+        )
+        if result.verdict == "failed":
+            break
+    (case,) = result.cases
+    assert case.cause.kind == "timeout"
+    assert case.cause.rationale.startswith(
+        "Right on the published inputs. On fresh ones of other sizes"
+    )
+    assert "1 s of CPU time" in case.cause.rationale
+
+
+def test_a_wild_answer_is_judged_once(sandbox_for, monkeypatch) -> None:
+    """Tolerances that allow for rounding make no difference to it, so the file is not asked again."""
+    challenge, box = load_challenge("static_cache"), sandbox_for("static_cache")
+    seen = []
+    run = SubmissionRunner.run
+
+    def spy(self, case, golden, *, seed=None, info=None):
+        seen.append(case.id)
+        return run(self, case, golden, seed=seed, info=info)
+
+    monkeypatch.setattr(SubmissionRunner, "run", spy)
+    source = challenge.reference_text + NARROW.format(sizes={0})
+    with closing(SecretInputs(box, challenge, prepare(challenge), seed=5)) as inputs:
+        result = grade_source(
+            challenge, source.encode(), sandbox=box, secret_inputs=inputs, parallel=1
+        )
+    assert result.verdict == "failed"
+    assert len(seen) == len(set(seen))
+
+
 def test_a_wrong_file_costs_no_secret_input(sandbox_for, monkeypatch) -> None:
     def never(*_: object) -> None:
         raise AssertionError("the oracle was asked")
