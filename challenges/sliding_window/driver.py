@@ -4,8 +4,6 @@ A step names the cache that it is about. `a`, `b` and `c` have the sizes of the 
 a cache is made where it is first named, empty, unless a fork made it before. `s` and `t` are stacks.
 """
 
-import numpy as np
-
 from grader.kit import (
     both_sides,
     choice,
@@ -27,10 +25,8 @@ from grader.kit import (
 Tokens = whole(0, 96, "New tokens S; 1 unless given.", usual=(1, 6))
 Spread = real(0, 1000, "Standard deviation of drawn queries and keys.")
 Contrast = real(
-    0,
-    100,
-    "Every second token of a call meets the queries with this number, and the others with minus it.",
-)
+    0, 100, "Every query and every key has this number in the last dimension, so that rotation decides who meets whom."
+)  # fmt: skip
 Cache = choice(("a", "b", "c", "x"), "Name of the cache; `x` has the other window, and no sinks.")
 Stack = choice(("s", "t"), "Name of the stack.")
 Count = whole(0, 128, "Tokens to take back.", usual=(0, 5), refused=(-1, -3))
@@ -91,12 +87,10 @@ def heads(case, count, tokens, scale=1.0, lead=()):
 
 @drawn(key="Key [B, Hkv, S, D]", value="Value [B, Hkv, S, D]")
 def new(case, tokens: Tokens = 1, spread: Spread = 1.0, contrast: Contrast = 0.0):
-    """The new tokens; `contrast` is on the dimension that turns slowest."""
+    """The new tokens."""
     keys, values = heads(case, case.kv_heads, tokens, spread), heads(case, case.kv_heads, tokens)
     if contrast:
-        sign = contrast * (1 - 2 * (np.arange(tokens) % 2))
-        keys[..., -1] = sign
-        values = values + sign[:, None]
+        keys[..., -1] = contrast
     return keys, values
 
 
