@@ -125,7 +125,7 @@ def grade_source(
         secret_only = secret_inputs is not None
         if secret_inputs is None:
             secret_inputs = stack.enter_context(
-                closing(SecretInputs(box, challenge, golden, seeds))
+                closing(SecretInputs(box, challenge, golden, seeds, after_published=True))
             )
         asked = {name for case in [*chosen, *telling] for name in golden.cases[case.id].needs}
         grading = Grading(
