@@ -15,9 +15,10 @@ nothing and end with the file.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -27,6 +28,7 @@ from grader.content.driver_loading import load_driver
 from grader.ground.arrays import Array
 from grader.judge.golden import CaseGolden, Expected, Golden
 from grader.judge.oracle import Oracle
+from grader.judge.script import Script
 from grader.kit.choice_sequence import ChoiceSequence
 from grader.kit.scenarios import varied_setup
 from grader.sandbox import Sandbox, WorkerFailure
@@ -81,6 +83,7 @@ class SecretInputs:
         self._used: dict[str, int] = {}
         self._answers: dict[str, SecretCase] = {}
         self._rounded: dict[str, SecretCase] = {}
+        self._sizes: dict[str, Sequence[Case]] = {}
         self._lock = threading.Lock()
 
     @property
@@ -109,6 +112,17 @@ class SecretInputs:
             if case.id not in self._rounded:
                 self._answers[case.id] = self._rounded[case.id] = self._settled(case)
             return self._rounded[case.id]
+
+    def draw_ahead(self, cases: Iterable[Case], go_on: Callable[[], bool]) -> None:
+        """Draw the inputs of cases that will be asked, as long as there is time for it."""
+        for case in cases:
+            if not go_on():
+                return
+            seed = self.seed_of(case.id)
+            varied = self._varied(case, seed)[0]
+            for dtype in {"float64", case.dtype}:
+                with contextlib.suppress(ContentError):  # told when it is asked
+                    Script(self._challenge, varied, dtype=dtype, seed=seed)
 
     def seed_of(self, name: str) -> int:
         """Return the seed of a case, or of what else has a name in a run."""
@@ -157,13 +171,15 @@ class SecretInputs:
         for count in range(REDRAWS):
             yield derived(seed, f"again {count}")
 
-    def _varied(self, case: Case, seed: int) -> Iterator[Case]:
-        driver = load_driver(self._challenge).driver
-        choose = ChoiceSequence.seeded(f"{seed}/sizes")
-        setup = varied_setup(driver, case.setup, case.free, case.steps, choose)
-        if setup != case.setup:
-            yield replace(case, setup=setup)
-        yield case
+    def _varied(self, case: Case, seed: int) -> Sequence[Case]:
+        """Return the case in other sizes, where it leaves these open, and as it is."""
+        if case.id not in self._sizes:
+            driver = load_driver(self._challenge).driver
+            choose = ChoiceSequence.seeded(f"{seed}/sizes")
+            setup = varied_setup(driver, case.setup, case.free, case.steps, choose)
+            other = [] if setup == case.setup else [replace(case, setup=setup)]
+            self._sizes[case.id] = (*other, case)
+        return self._sizes[case.id]
 
 
 def same_plain(one: CaseGolden, other: CaseGolden) -> bool:
