@@ -17,7 +17,7 @@ from grader.ground.display import escape_for_display
 from grader.ground.errors import UserError
 from grader.ground.invocation import command_line
 from grader.learner.history import HISTORY, History, read_history
-from grader.learner.ladder import RUNGS
+from grader.learner.work_folder import RUNGS
 
 
 @click.command("log")

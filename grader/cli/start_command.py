@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -19,13 +20,12 @@ from grader.content.generated_bugs import LEVELS
 from grader.ground.errors import UserError
 from grader.ground.files import back_up
 from grader.ground.invocation import command_line
+from grader.learner.attempts import choose, default_folder, folder_for
 from grader.learner.history import note
 from grader.learner.work_folder import (
     WorkError,
     WorkFolder,
-    default_folder,
     load_work_folder,
-    remember_start,
     write_work_file,
 )
 
@@ -64,6 +64,8 @@ def command(
 ) -> None:
     """Begin a challenge in a work folder of your own.
 
+    Where another attempt lies in work/CHALLENGE, it gets a folder beside it, such as work/CHALLENGE-contest.
+
     \b
     Examples: kvdojo start CHALLENGE --seed 7 --bugs 3
               kvdojo start CHALLENGE --fresh 7 --level hard
@@ -81,14 +83,16 @@ def command(
             )
         work, variant = _plan_fresh(found, target, fresh, bugs, level)
         found = begun(found, work)
+    if folder is None and not force:
+        work = replace(work, folder=folder_for(work))
     source = variant.source(found)
     kept = _make_room(found, work, {found.file: source, "README.md": found.brief}, force=force)
     write_work_file(work.path, source)
     write_work_file(work.folder / "README.md", found.brief)
-    work.save()
+    _with_help_of_before(work, kept).save()
     with contextlib.suppress(WorkError):
         note(work, "started")
-    remember_start(found.id, work.folder if folder else None)
+    choose(work)
     _tell(found, work, variant, kept)
 
 
@@ -140,6 +144,15 @@ def _make_room(
         return [back_up(path) for path in taken]
     except OSError as error:
         raise WorkError(f"{work.folder}: no backup can be made: {error.strerror}") from None
+
+
+def _with_help_of_before(work: WorkFolder, kept: list[Path]) -> WorkFolder:
+    """Return the state with the help that was taken already, where the same attempt is only begun once more."""
+    with contextlib.suppress(WorkError):
+        there = load_work_folder(work.folder)
+        if there is not None and there.is_made_as(work) and not kept:
+            return there
+    return work
 
 
 def _refuse_other(work: WorkFolder, *, force: bool) -> None:

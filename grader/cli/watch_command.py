@@ -18,8 +18,8 @@ from grader.ground.errors import Exit, UserError
 from grader.judge.focus import Focus
 from grader.judge.telling import CAUSE, PATTERN, PLACE, tells
 from grader.learner.hints import recall_focus
-from grader.learner.ladder import HINTS_FROM, OF_LEVEL, next_rung
-from grader.learner.work_folder import WorkError, WorkFolder
+from grader.learner.ladder import OF_LEVEL, next_rung
+from grader.learner.work_folder import HINTS_FROM, WorkError, WorkFolder
 
 if TYPE_CHECKING:
     from grader.diagnose.trace_model import Trace
@@ -65,6 +65,7 @@ def command(
         trace=about.trace if tells(found.tell, PATTERN) else None,
         more=about.more if tells(found.tell, PLACE) else None,
         level=level,
+        named=f"{work.folder.name}/{path.name}" if work else path.name,
         before=recall_focus(work, found),
         isolate=not no_isolation,
         poll=poll,
@@ -88,7 +89,7 @@ class _About:
     def remember(self, source: bytes, result: Result, focus: Focus) -> None:
         """Keep what failed, and the focus, beside the file."""
         if self.work:
-            remember_result(self.work, source, result, focus)
+            remember_result(self.work, source, result, focus, planted=self.planted)
 
     def hint(self, source: bytes, case: CaseResult, focus: Focus) -> tuple[str, ...]:
         """Return the next hint: about the bug in focus, or about another case that was chosen."""
