@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -68,18 +69,50 @@ def command(
     Examples: kvdojo start CHALLENGE --seed 7 --bugs 3
               kvdojo start CHALLENGE --fresh 7 --level hard
     """
-    found = catalogue().load(challenge)
+    made = begin(
+        *(catalogue().load(challenge), folder),
+        preset=preset, seed=seed, fresh=fresh, level=level, count=bugs, force=force,
+    )  # fmt: skip
+    _tell(made.challenge, made.work, made.variant, made.kept)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A new attempt: the challenge as `begun` returns it, its folder, what was planted, backups of what was there."""
+
+    challenge: Challenge
+    work: WorkFolder
+    variant: Variant
+    kept: list[Path]
+
+
+def begin(
+    found: Challenge,
+    folder: Path | None = None,
+    *,
+    preset: str | None = None,
+    seed: int | None = None,
+    fresh: int | None = None,
+    level: str | None = None,
+    count: int | None = None,
+    force: bool = False,
+) -> Started:
+    """Make a work folder, the default one where none is named; raises UserError, WorkError and ContentError.
+
+    The bugs are those of a preset, or `count` drawn by `seed`, or generated ones drawn by `fresh`.  With `force` the
+    files that are there become backups.
+    """
     target = (folder or default_folder(found.id)).absolute()
     if fresh is None:
         if level is not None:
             raise UserError("--level chooses among generated bugs: give --fresh N with it.")
-        work, variant = _plan(found, target, preset, seed, bugs)
+        work, variant = _plan(found, target, preset, seed, count)
     else:
         if preset is not None or seed is not None:
             raise UserError(
                 "--fresh, --seed and --preset are three ways to choose: give one of them."
             )
-        work, variant = _plan_fresh(found, target, fresh, bugs, level)
+        work, variant = _plan_fresh(found, target, fresh, count, level)
         found = begun(found, work)
     source = variant.source(found)
     kept = _make_room(found, work, {found.file: source, "README.md": found.brief}, force=force)
@@ -89,7 +122,7 @@ def command(
     with contextlib.suppress(WorkError):
         note(work, "started")
     remember_start(found.id, work.folder if folder else None)
-    _tell(found, work, variant, kept)
+    return Started(found, work, variant, kept)
 
 
 def _plan(
