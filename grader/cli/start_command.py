@@ -6,7 +6,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -70,18 +70,50 @@ def command(
     Examples: kvdojo start CHALLENGE --seed 7 --bugs 3
               kvdojo start CHALLENGE --fresh 7 --level hard
     """
-    found = catalogue().load(challenge)
+    made = begin(
+        *(catalogue().load(challenge), folder),
+        preset=preset, seed=seed, fresh=fresh, level=level, count=bugs, force=force,
+    )  # fmt: skip
+    _tell(made.challenge, made.work, made.variant, made.kept)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A new attempt: the challenge as `begun` returns it, its folder, what was planted, backups of what was there."""
+
+    challenge: Challenge
+    work: WorkFolder
+    variant: Variant
+    kept: list[Path]
+
+
+def begin(
+    found: Challenge,
+    folder: Path | None = None,
+    *,
+    preset: str | None = None,
+    seed: int | None = None,
+    fresh: int | None = None,
+    level: str | None = None,
+    count: int | None = None,
+    force: bool = False,
+) -> Started:
+    """Make a work folder, the default one where none is named; raises UserError, WorkError and ContentError.
+
+    The bugs are those of a preset, or `count` drawn by `seed`, or generated ones drawn by `fresh`.  With `force` the
+    files that are there become backups.
+    """
     target = (folder or default_folder(found.id)).absolute()
     if fresh is None:
         if level is not None:
             raise UserError("--level chooses among generated bugs: give --fresh N with it.")
-        work, variant = _plan(found, target, preset, seed, bugs)
+        work, variant = _plan(found, target, preset, seed, count)
     else:
         if preset is not None or seed is not None:
             raise UserError(
                 "--fresh, --seed and --preset are three ways to choose: give one of them."
             )
-        work, variant = _plan_fresh(found, target, fresh, bugs, level)
+        work, variant = _plan_fresh(found, target, fresh, count, level)
         found = begun(found, work)
     if folder is None and not force:
         work = replace(work, folder=folder_for(work))
@@ -93,7 +125,7 @@ def command(
     with contextlib.suppress(WorkError):
         note(work, "started")
     choose(work)
-    _tell(found, work, variant, kept)
+    return Started(found, work, variant, kept)
 
 
 def _plan(

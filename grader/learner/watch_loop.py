@@ -102,7 +102,7 @@ def watch_file(
                 f"Watching {escape_for_display(str(options.path))}; Ctrl-C ends it.", soft_wrap=True
             )
         stack.enter_context(FileWatcher(options.path, queue, poll=options.poll))
-        _loop(options, queue, view, regrader, show, pause)
+        handle_events(options, queue, view, regrader, show, pause)
     if view.result is not None and pause is not None:
         console.print(final_line(view, UNICODE.dash))
     return view.result
@@ -115,14 +115,15 @@ def final_line(view: WatchView, dash: str) -> str:
     return f"{escape_for_display(view.file)}: {verdict}   {summary_line(view.result, view.planted, dash)}"
 
 
-def _loop(
+def handle_events(
     options: WatchOptions,
     queue: events.EventQueue,
     view: WatchView,
     regrader: Regrader,
     show: Display,
-    pause: Callable[[], None] | None,
+    pause: Callable[[], None] | None = None,
 ) -> None:
+    """Take events off the queue, change the view and show it, until `q` is pressed; `pause` gives the terminal up."""
     saved: events.FileSaved | None = None
     while True:
         event = _next(queue)
