@@ -99,7 +99,8 @@ def _posterior(mended: Numbers, known: Numbers, chances: Numbers) -> Numbers:
     right, wrong = np.log(chances), np.log1p(-chances)
     scores = (known * mended) @ right.T + (known * (1 - mended)) @ wrong.T - NODES**2 / 2
     weights: Numbers = np.exp(scores - scores.max(1, keepdims=True))
-    return weights / weights.sum(1, keepdims=True)
+    weights /= weights.sum(1, keepdims=True)
+    return weights
 
 
 def _errors(known: Numbers, chances: Numbers, weights: Numbers) -> Numbers:

@@ -174,7 +174,7 @@ def _bugs(challenge: Challenge, judged: Sequence[SubmissionRow]) -> tuple[BugCou
     lines = [
         BugCounts(
             *(bug.id, bug.title),
-            *(states[state] for state in ("fixed", "present", "changed", "unknown")),
+            *(states["fixed"], states["present"], states["changed"], states["unknown"]),
             declared=bug.difficulty,
             difficulty=difficulty,
         )
