@@ -137,7 +137,11 @@ def command(
     story: tuple[str, ...] = ()
     if work and not cases:
         story = history_of(found, work, result, planted.bugs if planted else ())
-        remember_result(work, source, result, diagnosis.focus, level if not as_json else DEFAULT)
+        told = level if not as_json else DEFAULT
+        remember_result(
+            *(work, source, result, diagnosis.focus, told),
+            planted=planted.bugs if planted else None,
+        )
         work = load_work_folder(work.folder) or work
     result = replace(result, help=help_taken(work, planted.bugs if planted else None))
     if page is not None:
@@ -292,7 +296,13 @@ def _write_record(result: Result, record: Path) -> None:
 
 
 def remember_result(
-    work: WorkFolder, source: bytes, result: Result, focus: Focus, level: str = DEFAULT
+    work: WorkFolder,
+    source: bytes,
+    result: Result,
+    focus: Focus,
+    level: str = DEFAULT,
+    *,
+    planted: Collection[str] | None = None,
 ) -> None:
     """Keep what failed and the focus beside the file, so that the next help is about it, and what was told of it."""
     from grader.judge.result import most_informative_first
@@ -301,7 +311,7 @@ def remember_result(
     failed = tuple(case.id for case in most_informative_first(result.cases))
     remember_grading(work, source, LastGrading(failed, passed, focus))
     with contextlib.suppress(WorkError):
-        note_grading(work, source, result)
+        note_grading(work, source, result, planted)
     if focus.bug and (rung := OF_LEVEL.get(level)):
         remember_rung(work, focus.bug, rung)
 
@@ -319,7 +329,7 @@ def history_of(
     fixed = [bug.id for bug in result.bugs if bug.status == "fixed" and bug.id in planted]
     lines = judged_suspicions(challenge, history, fixed, before)
     if result.verdict == "passed" and history.events:
-        from grader.report.phrases import count
+        from grader.ground.symbols import count
 
         taken = help_taken(work, planted)
         lines.append(

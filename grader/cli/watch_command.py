@@ -18,12 +18,13 @@ from grader.ground.errors import Exit, UserError
 from grader.judge.focus import Focus
 from grader.judge.telling import CAUSE, PATTERN, PLACE, tells
 from grader.learner.hints import recall_focus
-from grader.learner.ladder import HINTS_FROM, OF_LEVEL, next_rung
-from grader.learner.work_folder import WorkError, WorkFolder
+from grader.learner.ladder import OF_LEVEL, next_rung
+from grader.learner.work_folder import HINTS_FROM, WorkError, WorkFolder
 
 if TYPE_CHECKING:
     from grader.diagnose.trace_model import Trace
     from grader.judge.result import CaseResult, Result
+    from grader.learner.watch_options import WatchOptions
     from grader.sandbox import Sandbox
 
 
@@ -48,29 +49,44 @@ def command(
     q quit. Where there is no terminal, one line per save; Ctrl-C ends it.
     """
     from grader.learner.watch_loop import watch_file
-    from grader.learner.watch_options import WatchOptions
 
     found = catalogue().load(challenge)
     level = level_of(found, tell)
     path, work = locate(found, file)
     found = begun(found, work)
     read(path, found.id)
-    about = _About(found, work, path.name)
-    setting = WatchOptions(
-        challenge=found,
+    setting = watch_options(found, path, work, level, isolate=not no_isolation, poll=poll)
+    result = watch_file(setting, terminal.console())
+    ctx.exit(Exit.of_verdict(result.verdict) if result else Exit.PASSED)
+
+
+def watch_options(
+    challenge: Challenge,
+    path: Path,
+    work: WorkFolder | None,
+    level: str,
+    *,
+    isolate: bool = True,
+    poll: bool = False,
+) -> WatchOptions:
+    """Return what a watch of a file is given, on the terminal or in the browser; the challenge is that of `begun`."""
+    from grader.learner.watch_options import WatchOptions
+
+    about = _About(challenge, work, path.name)
+    return WatchOptions(
+        challenge=challenge,
         path=path.absolute(),
         planted=about.planted,
         hint=about.hint,
         graded=about.remember,
-        trace=about.trace if tells(found.tell, PATTERN) else None,
-        more=about.more if tells(found.tell, PLACE) else None,
+        trace=about.trace if tells(challenge.tell, PATTERN) else None,
+        more=about.more if tells(challenge.tell, PLACE) else None,
         level=level,
-        before=recall_focus(work, found),
-        isolate=not no_isolation,
+        named=f"{work.folder.name}/{path.name}" if work else path.name,
+        before=recall_focus(work, challenge),
+        isolate=isolate,
         poll=poll,
     )
-    result = watch_file(setting, terminal.console())
-    ctx.exit(Exit.of_verdict(result.verdict) if result else Exit.PASSED)
 
 
 class _About:
@@ -88,7 +104,7 @@ class _About:
     def remember(self, source: bytes, result: Result, focus: Focus) -> None:
         """Keep what failed, and the focus, beside the file."""
         if self.work:
-            remember_result(self.work, source, result, focus)
+            remember_result(self.work, source, result, focus, planted=self.planted)
 
     def hint(self, source: bytes, case: CaseResult, focus: Focus) -> tuple[str, ...]:
         """Return the next hint: about the bug in focus, or about another case that was chosen."""

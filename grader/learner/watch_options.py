@@ -21,6 +21,7 @@ Tracer = Callable[[Sandbox, bytes, CaseResult, Focus], tuple[str, ...]]
 class WatchOptions:
     """What to watch, and how.
 
+    `named` is what the file is called on the screen, by default its own name.
     `planted` are the bugs the file came with, where that is known, `before` the one that was in focus, and `level` is
     the level of telling.  `hint`, `more` and `trace` answer the keys h, m and t, and `graded` is called with every
     verdict and its focus.  With `poll` the file is looked at regularly instead of waiting for reported changes.
@@ -34,6 +35,7 @@ class WatchOptions:
     trace: Tracer | None = None
     more: Tracer | None = None
     level: str = DEFAULT
+    named: str = ""
     before: str | None = None
     isolate: bool = True
     poll: bool = False

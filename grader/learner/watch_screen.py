@@ -16,11 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from grader.ground.display import escape_for_display, escape_lines
+from grader.ground.symbols import PLAIN, UNICODE, Symbols, count
 from grader.judge.result import Result
 from grader.learner.watch_view import WatchView
-from grader.report.bug_status_lines import PLAIN, UNICODE, Symbols
 from grader.report.case_details import STYLES, details, heading, line
-from grader.report.phrases import count
 
 BAR = 30
 LOG_LINES = 5

@@ -7,10 +7,10 @@ import warnings
 from dataclasses import dataclass, field
 
 from grader.content.handed_in import HandedIn
+from grader.ground.symbols import count
 from grader.judge.focus import NO_FOCUS, Focus
 from grader.judge.result import CaseResult, Result, most_informative_first
 from grader.judge.telling import CAUSE, DEFAULT, SYMPTOM, is_told, tells, told
-from grader.report.phrases import count
 
 
 @dataclass

@@ -17,10 +17,10 @@ from rich.text import Text
 
 from grader.classroom.class_summary import BINS, BugCounts, ClassSummary, SubmissionRow
 from grader.ground.display import escape_for_display
+from grader.ground.symbols import count
 from grader.report.exports.gradebook_csv import FORMULA
 from grader.report.html_report import MARKS
 from grader.report.page_template import render_page
-from grader.report.phrases import count
 
 STYLES = {"passed": "green", "failed": "red", "error": "yellow"}
 WORDS = {

@@ -20,12 +20,12 @@ from rich.text import Text
 
 from grader.ground.display import escape_for_display, escape_lines
 from grader.ground.invocation import command_line
+from grader.ground.symbols import PLAIN, UNICODE, Symbols, count
 from grader.judge.focus import NO_FOCUS, Focus
 from grader.judge.result import CaseResult, Result, most_informative_first, redacted
 from grader.judge.telling import CAUSE, DEFAULT, NOT_TOLD, PATTERN, SYMPTOM, is_told, tells, told
-from grader.report.bug_status_lines import PLAIN, UNICODE, Symbols, bug_lines, decoy_lines
+from grader.report.bug_status_lines import bug_lines, decoy_lines
 from grader.report.case_details import STYLES, cause_of, details, heading, line
-from grader.report.phrases import count
 
 ROWS = 24  # lines of the usual terminal, the prompt not counted
 IN_FULL = 4  # cases told in full where all are asked for; of the others id and title are given
