@@ -16,8 +16,9 @@ from grader.ground.errors import Exit, UserError
 from grader.ground.invocation import command_line
 from grader.learner.attempts import all_attempts, progress_of
 from grader.learner.history import History, read_history
-from grader.learner.success import Story, Success, Suggestion, stories, success, what_next
+from grader.learner.ladder import help_by_bug, help_taken
 from grader.learner.work_folder import WorkError, WorkFolder
+from grader.report.stories import Story, Success, Suggestion, stories, what_next
 
 
 @click.command("explain")
@@ -47,7 +48,14 @@ def command(ctx: click.Context, challenge: str, bug: str | None, file: Path | No
         raise UserError(f"Nothing was graded yet: `{grade}` says what is fixed.")
     text = readable(path, found).text
     fixed = gradings[-1]["fixed"]
-    told = stories(found, planted.bugs, fixed, text, decoys=planted.decoys, work=work)
+    told = stories(
+        found,
+        planted.bugs,
+        fixed,
+        text,
+        decoys=planted.decoys,
+        rungs=help_by_bug(work, planted.bugs),
+    )
     chosen = [story for story in told if bug is None or _is_meant(story, bug)]
     left = len(planted.bugs) - len(told)
     if bug is not None and not chosen:
@@ -75,8 +83,17 @@ def success_of(
         history = history or read_history(work)
     except (WorkError, UserError):
         return None
-    told = stories(challenge, planted.bugs, planted.bugs, text, decoys=planted.decoys, work=work)
-    return success(told, history, _suggestions(challenge, work))
+    told = stories(
+        challenge,
+        planted.bugs,
+        planted.bugs,
+        text,
+        decoys=planted.decoys,
+        rungs=help_by_bug(work, planted.bugs),
+    )
+    taken = help_taken(work, planted.bugs)
+    next_ones = tuple(_suggestions(challenge, work))
+    return Success(told, history.minutes, history.saves, taken.rungs, taken.of, next_ones)
 
 
 def _suggestions(challenge: Challenge, work: WorkFolder) -> list[Suggestion]:

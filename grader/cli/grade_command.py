@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from grader.diagnose.trace_model import Trace
     from grader.judge.golden import Golden
     from grader.judge.result import Result
-    from grader.learner.success import Success
+    from grader.report.stories import Success
     from grader.report.terminal_report import About
     from grader.sandbox import Sandbox
 

@@ -24,8 +24,8 @@ from grader.learner.work_folder import HINTS_FROM, WorkError, WorkFolder, load_w
 if TYPE_CHECKING:
     from grader.diagnose.trace_model import Trace
     from grader.judge.result import CaseResult, Result
-    from grader.learner.success import Success
     from grader.learner.watch_options import WatchOptions
+    from grader.report.stories import Success
     from grader.sandbox import Sandbox
 
 

@@ -10,7 +10,7 @@ from grader.content import Challenge
 from grader.judge.focus import Focus
 from grader.judge.result import CaseResult, Result
 from grader.judge.telling import DEFAULT
-from grader.learner.success import Success
+from grader.report.stories import Success
 from grader.sandbox import Sandbox
 
 # the bytes of the file, the case on the screen and the focus -> lines about it

@@ -18,9 +18,9 @@ from rich.text import Text
 from grader.ground.display import escape_for_display, escape_lines
 from grader.ground.symbols import PLAIN, UNICODE, Symbols, count
 from grader.judge.result import Result
-from grader.learner.success import Success
 from grader.learner.watch_view import WatchView
 from grader.report.case_details import STYLES, details, heading, line
+from grader.report.stories import Success
 from grader.report.success_lines import story_lines, suggestion_lines, what_it_took
 
 BAR = 30

@@ -11,7 +11,7 @@ from grader.ground.symbols import count
 from grader.judge.focus import NO_FOCUS, Focus
 from grader.judge.result import CaseResult, Result, most_informative_first
 from grader.judge.telling import CAUSE, DEFAULT, SYMPTOM, is_told, tells, told
-from grader.learner.success import Success
+from grader.report.stories import Success
 
 
 @dataclass

@@ -15,7 +15,7 @@ from rich.text import Text
 from grader.ground.display import escape_for_display
 from grader.ground.invocation import command_line
 from grader.ground.symbols import Symbols, count
-from grader.learner.success import Comparison, Story, Success
+from grader.report.stories import Comparison, Story, Success
 
 WIDEST_CODE = 60
 

@@ -24,9 +24,9 @@ from grader.ground.symbols import PLAIN, UNICODE, Symbols, count
 from grader.judge.focus import NO_FOCUS, Focus
 from grader.judge.result import CaseResult, Result, most_informative_first, redacted
 from grader.judge.telling import CAUSE, DEFAULT, NOT_TOLD, PATTERN, SYMPTOM, is_told, tells, told
-from grader.learner.success import Success
 from grader.report.bug_status_lines import bug_lines, decoy_lines
 from grader.report.case_details import STYLES, cause_of, details, heading, line
+from grader.report.stories import Success
 from grader.report.success_lines import story_lines, suggestion_lines, what_it_took
 
 ROWS = 24  # lines of the usual terminal, the prompt not counted

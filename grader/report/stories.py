@@ -13,13 +13,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from textwrap import dedent
+from types import MappingProxyType
 
 from grader.content import Challenge
 from grader.content.content_errors import ContentError
 from grader.content.entries import Bug, Edit, Preset
 from grader.content.planting import plant
-from grader.learner.history import History
-from grader.learner.work_folder import RUNGS, WorkFolder
 
 MOST_LINES = 8  # of one comparison; who rewrote a whole function sees its beginning
 MOST_SUGGESTIONS = 3
@@ -97,18 +96,14 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Success:
-    """The end of an attempt: its stories, how long it took, how many saves were graded, help taken, what is next."""
+    """The end of an attempt: its stories, how long it took, how many saves were graded, rungs of help of how many, what is next."""
 
     stories: tuple[Story, ...]
     minutes: int
     saves: int
     rungs: int
-    suggestions: tuple[Suggestion, ...]
-
-    @property
-    def of_rungs(self) -> int:
-        """How many rungs of help there were."""
-        return len(RUNGS) * len(self.stories)
+    of_rungs: int = 0
+    suggestions: tuple[Suggestion, ...] = ()
 
 
 def stories(
@@ -118,9 +113,12 @@ def stories(
     text: str,
     *,
     decoys: Collection[str] = (),
-    work: WorkFolder | None = None,
+    rungs: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[Story, ...]:
-    """Return the stories of those planted bugs that are fixed, in the order of `planted`; `text` is the file's."""
+    """Return the stories of those planted bugs that are fixed, in the order of `planted`; `text` is the file's.
+
+    `rungs` says how much help was taken, by bug.
+    """
     reference = _reference(challenge, decoys)
     found = []
     for number, name in enumerate(planted, 1):
@@ -136,20 +134,10 @@ def stories(
                 bug.explanation,
                 tuple(Source(source["title"], source.get("url")) for source in bug.sources),
                 tuple(comparisons(reference, bug, text)),
-                work.height(name) if work else 0,
+                rungs.get(name, 0),
             )
         )
     return tuple(found)
-
-
-def success(
-    told: tuple[Story, ...], history: History, suggestions: Sequence[Suggestion] = ()
-) -> Success:
-    """Return the end of an attempt with this history."""
-    gradings = [event["file"] for event in history.of("graded")]
-    saves = sum(one != other for one, other in zip(gradings, [None, *gradings], strict=False))
-    rungs = sum(story.rungs for story in told)
-    return Success(told, history.minutes, saves, rungs, tuple(suggestions))
 
 
 def comparisons(reference: str, bug: Bug, text: str) -> Iterator[Comparison]:

@@ -9,16 +9,14 @@ from grader.content import Catalogue
 from grader.content.planting import plant
 from grader.ground.symbols import UNICODE
 from grader.judge.result import BugStatus, CaseResult, Result
-from grader.learner.history import History
-from grader.learner.success import (
+from grader.report.stories import (
     Comparison,
     Source,
+    Success,
     comparisons,
     stories,
-    success,
     what_next,
 )
-from grader.learner.work_folder import WorkFolder
 from grader.report.success_lines import in_short, story_lines
 from grader.report.terminal_report import About, render
 
@@ -84,28 +82,17 @@ def test_any_text_can_be_compared(text: str) -> None:
 def test_only_planted_bugs_that_are_fixed_have_stories() -> None:
     challenge = Catalogue().load(MHA)
     planted = challenge.presets["default"].bugs
-    work = WorkFolder(None, MHA, "kv_attention.py", rungs={planted[1]: 2}, hints={planted[2]: 1})
     told = stories(
         challenge,
         planted,
         [*planted[1:3], "mask-left-out", "no such"],
         challenge.reference_text,
-        work=work,
+        rungs={planted[1]: 2},
     )
     assert [(story.number, story.bug, story.rungs) for story in told] == [
         (2, planted[1], 2),
-        (3, planted[2], 4),
+        (3, planted[2], 0),
     ]
-    history = History(
-        (
-            {"at": 60, "what": "graded", "file": "a"},
-            {"at": 70, "what": "graded", "file": "b"},
-            {"at": 90, "what": "graded", "file": "b"},
-            {"at": 660, "what": "graded", "file": "a"},
-        )
-    )
-    end = success(told, history)
-    assert (end.minutes, end.saves, end.rungs, end.of_rungs) == (10, 3, 6, 12)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +134,7 @@ def test_every_success_fits_the_terminal(columns: int, capsys) -> None:
     for challenge in challenges:
         for label, preset in challenge.presets.items():
             told = stories(challenge, preset.bugs, preset.bugs, challenge.reference_text)
-            end = success(told, History(), what_next(challenge, label, challenges, {}, {}))
+            end = Success(told, 5, 3, 4, 36, tuple(what_next(challenge, label, challenges, {}, {})))
             case = CaseResult("a", "A", "passed", 1, 1, 0.1)
             bugs = tuple(
                 BugStatus(name, challenge.bugs[name].title, "fixed") for name in preset.bugs
@@ -173,6 +160,6 @@ def test_every_success_fits_the_terminal(columns: int, capsys) -> None:
 def test_stories_with_little_room_are_counted() -> None:
     challenge = Catalogue().load("conversation_prefix")
     bugs = challenge.presets["contest"].bugs
-    end = success(stories(challenge, bugs, bugs, challenge.reference_text), History())
+    end = Success(stories(challenge, bugs, bugs, challenge.reference_text), 1, 1, 0, 9)
     assert len(list(story_lines(end, UNICODE, 10))) == 11
     assert len(list(story_lines(end, UNICODE, 999))) >= 3 * len(bugs)
