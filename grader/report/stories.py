@@ -96,7 +96,7 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Success:
-    """The end of an attempt: its stories, how long it took, how many saves were graded, rungs of help of how many, what is next."""
+    """The end of an attempt: its stories, minutes, saves that were graded, rungs of help of how many, what is next."""
 
     stories: tuple[Story, ...]
     minutes: int
