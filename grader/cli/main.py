@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "list": "List the challenges.",
+    "walk": "See how a bug is found, step by step.",
     "show": "Show a challenge's brief.",
     "start": "Begin a challenge in a work folder.",
     "grade": "Grade a file.",
