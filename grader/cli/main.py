@@ -43,6 +43,7 @@ COMMANDS = {
     "repro": "Write a case as a script for your debugger.",
     "suspect": "Name a line you suspect, before you edit it.",
     "log": "Tell an attempt from its start.",
+    "today": "Practise what is due again: one small bug.",
     "explain": "Tell the stories of the bugs you fixed.",
     "use": "Choose the attempt that commands take.",
     "reset": "Put the starter back, keeping a backup.",
