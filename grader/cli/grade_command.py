@@ -30,7 +30,7 @@ from grader.content import Case, Challenge
 from grader.content.handed_in import source_of
 from grader.ground.errors import Exit, UserError
 from grader.judge.focus import NO_FOCUS, Focus, choose_focus
-from grader.judge.telling import DEFAULT, PLACE, at_most, tells
+from grader.judge.telling import DEFAULT, PLACE, SYMPTOM, at_most, tells
 from grader.learner.hints import LastGrading, recall_focus, remember_grading
 from grader.learner.history import judged_suspicions, note, note_grading, read_history
 from grader.learner.ladder import OF_LEVEL, climbed, height, help_taken
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from grader.diagnose.trace_model import Trace
     from grader.judge.golden import Golden
     from grader.judge.result import Result
+    from grader.report.stories import Success
     from grader.report.terminal_report import About
     from grader.sandbox import Sandbox
 
@@ -135,10 +136,19 @@ def command(
         diagnosis=diagnosis,
     )
     story: tuple[str, ...] = ()
+    success: Success | None = None
     if work and not cases:
         story = history_of(found, work, result, planted.bugs if planted else ())
-        remember_result(work, source, result, diagnosis.focus, level if not as_json else DEFAULT)
+        told = level if not as_json else DEFAULT
+        remember_result(
+            *(work, source, result, diagnosis.focus, told),
+            planted=planted.bugs if planted else None,
+        )
         work = load_work_folder(work.folder) or work
+        if result.verdict == "passed":
+            from grader.cli.explain_command import success_of
+
+            success = success_of(found, work, text.decode("utf-8", "replace"))
     result = replace(result, help=help_taken(work, planted.bugs if planted else None))
     if page is not None:
         _write_page(found, result, text, page, diagnosis, planted, level)
@@ -150,7 +160,8 @@ def command(
         named = command_target(found, file)
         shown = about(found, path, work, planted, diagnosis.focus, level, named=named)
         total = len(found.cases) if cases else None
-        _show(result, replace(shown, everything=everything, total=total, story=story))
+        shown = replace(shown, everything=everything, total=total, story=story)
+        _show(result, replace(shown, success=success if tells(level, SYMPTOM) else None))
     ctx.exit(Exit.of_verdict(result.verdict))
 
 
@@ -292,7 +303,13 @@ def _write_record(result: Result, record: Path) -> None:
 
 
 def remember_result(
-    work: WorkFolder, source: bytes, result: Result, focus: Focus, level: str = DEFAULT
+    work: WorkFolder,
+    source: bytes,
+    result: Result,
+    focus: Focus,
+    level: str = DEFAULT,
+    *,
+    planted: Collection[str] | None = None,
 ) -> None:
     """Keep what failed and the focus beside the file, so that the next help is about it, and what was told of it."""
     from grader.judge.result import most_informative_first
@@ -301,7 +318,7 @@ def remember_result(
     failed = tuple(case.id for case in most_informative_first(result.cases))
     remember_grading(work, source, LastGrading(failed, passed, focus))
     with contextlib.suppress(WorkError):
-        note_grading(work, source, result)
+        note_grading(work, source, result, planted)
     if focus.bug and (rung := OF_LEVEL.get(level)):
         remember_rung(work, focus.bug, rung)
 
@@ -309,7 +326,7 @@ def remember_result(
 def history_of(
     challenge: Challenge, work: WorkFolder, result: Result, planted: Collection[str]
 ) -> tuple[str, ...]:
-    """Return what the attempt's history adds to a report: suspicions that can be judged now, and its sum at the end."""
+    """Return what the attempt's history adds to a report: suspicions that can be judged now."""
     try:
         history = read_history(work)
     except WorkError:
@@ -317,16 +334,7 @@ def history_of(
     gradings = history.of("graded")
     before = [name for name in gradings[-1]["fixed"] if name in planted] if gradings else []
     fixed = [bug.id for bug in result.bugs if bug.status == "fixed" and bug.id in planted]
-    lines = judged_suspicions(challenge, history, fixed, before)
-    if result.verdict == "passed" and history.events:
-        from grader.report.phrases import count
-
-        taken = help_taken(work, planted)
-        lines.append(
-            f"{count(history.minutes, 'minute')}, {count(len(gradings) + 1, 'grading')},"
-            f" {taken.rungs} of {taken.of} rungs of help."
-        )
-    return tuple(lines)
+    return tuple(judged_suspicions(challenge, history, fixed, before))
 
 
 def remember_rung(work: WorkFolder, bug: str, rung: int) -> None:

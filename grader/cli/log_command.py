@@ -17,7 +17,7 @@ from grader.ground.display import escape_for_display
 from grader.ground.errors import UserError
 from grader.ground.invocation import command_line
 from grader.learner.history import HISTORY, History, read_history
-from grader.learner.ladder import RUNGS
+from grader.learner.work_folder import RUNGS
 
 
 @click.command("log")
@@ -32,7 +32,7 @@ def command(challenge: str, file: Path | None) -> None:
         raise UserError(f"Only an attempt has a history: begin one with `{start}`.")
     found = begun(found, work)
     history = read_history(work)
-    for text in _lines(found, history):
+    for text in log_lines(found, history):
         terminal.out(text)
     if not history.events:
         terminal.out(f"Nothing yet: `{command_line('grade', found.id)}` is the beginning.")
@@ -40,7 +40,7 @@ def command(challenge: str, file: Path | None) -> None:
         terminal.err(f"kvdojo: {history.unread} lines of {work.folder / HISTORY} cannot be read.")
 
 
-def _lines(challenge: Challenge, history: History) -> Iterator[str]:
+def log_lines(challenge: Challenge, history: History) -> Iterator[str]:
     """Yield a line per event: the time since the beginning, what it was, and what it says."""
     began = min((event["at"] for event in history.events), default=0)
     before: Mapping[str, Any] | None = None

@@ -42,6 +42,8 @@ COMMANDS = {
     "repro": "Write a case as a script for your debugger.",
     "suspect": "Name a line you suspect, before you edit it.",
     "log": "Tell an attempt from its start.",
+    "explain": "Tell the stories of the bugs you fixed.",
+    "use": "Choose the attempt that commands take.",
     "reset": "Put the starter back, keeping a backup.",
     "solution": "Show the reference, or how a file differs.",
     "case": "Begin, check and add test cases.",

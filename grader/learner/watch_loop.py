@@ -16,6 +16,7 @@ from rich.live import Live
 
 from grader.content.handed_in import UnusableFile, handed_in
 from grader.ground.display import WIDEST, escape_for_display
+from grader.ground.symbols import PLAIN, UNICODE
 from grader.judge.focus import Focus, choose_focus
 from grader.judge.result import Result
 from grader.learner import watch_events as events
@@ -25,7 +26,6 @@ from grader.learner.regrader import GradingFunctions, Regrader
 from grader.learner.watch_options import WatchOptions
 from grader.learner.watch_screen import WatchScreen, summary_line
 from grader.learner.watch_view import WatchView, syntax_error
-from grader.report.bug_status_lines import PLAIN, UNICODE
 
 TICK = 0.5
 
@@ -85,7 +85,9 @@ def watch_file(
 ) -> Result | None:
     """Watch until the learner quits, and return the last result. KeyboardInterrupt passes through."""
     queue: events.EventQueue = SimpleQueue()
-    view = WatchView(options.path.name, options.planted, options.level, Focus(options.before))
+    view = WatchView(
+        *(options.named or options.path.name, options.planted, options.level, Focus(options.before))
+    )
     with ExitStack() as stack:
         regrader = stack.enter_context(Regrader(options, queue, functions))
         if is_interactive():
@@ -100,7 +102,7 @@ def watch_file(
                 f"Watching {escape_for_display(str(options.path))}; Ctrl-C ends it.", soft_wrap=True
             )
         stack.enter_context(FileWatcher(options.path, queue, poll=options.poll))
-        _loop(options, queue, view, regrader, show, pause)
+        handle_events(options, queue, view, regrader, show, pause)
     if view.result is not None and pause is not None:
         console.print(final_line(view, UNICODE.dash))
     return view.result
@@ -113,14 +115,15 @@ def final_line(view: WatchView, dash: str) -> str:
     return f"{escape_for_display(view.file)}: {verdict}   {summary_line(view.result, view.planted, dash)}"
 
 
-def _loop(
+def handle_events(
     options: WatchOptions,
     queue: events.EventQueue,
     view: WatchView,
     regrader: Regrader,
     show: Display,
-    pause: Callable[[], None] | None,
+    pause: Callable[[], None] | None = None,
 ) -> None:
+    """Take events off the queue, change the view and show it, until `q` is pressed; `pause` gives the terminal up."""
     saved: events.FileSaved | None = None
     while True:
         event = _next(queue)
@@ -146,6 +149,8 @@ def _loop(
                     focus = choose_focus(options.challenge, result, options.planted, before)
                     view.take_result(source, result, seconds, focus)
                     options.graded(source, result, focus)
+                    if result.verdict == "passed" and options.success is not None:
+                        view.success = options.success(source)
             case events.AnswerReady(title, lines):
                 view.panel = (title, lines)
             case events.KeyPressed("q"):

@@ -60,22 +60,25 @@ class Link:
 def result_page(
     challenge: Challenge,
     result: Result,
-    source: str,
+    source: str | None,
     *,
     level: str = CAUSE,
-    focus: Focus = NO_FOCUS,
+    focus: Focus | None = None,
     traces: Mapping[str, Trace] = MappingProxyType({}),
     planted: Collection[str] | None = None,
     decoys: Collection[str] = (),
     starter: str | None = None,
+    learner: str = "",
 ) -> str:
-    """Return the page for one graded file, as far as the level tells it; `source` is its text, the focus comes first.
+    """Return the page for one graded file, as far as the level tells it; the focus comes first.
+
+    `source` is its text, None where none could be read, and `learner` whose it is, where that is to be said.
 
     `traces` are those of failed cases by id.  `planted` and `decoys` are what the file came with and `starter` the text
     it began as, where they are known.  Where they are not, the file is compared with the default starter, and of that
     starter's bugs those that are fixed are explained, if the file has some bug still.
     """
-    result = told(result, level)
+    result, focus = told(result, level, challenge), focus or NO_FOCUS
     if not tells(level, PLACE):
         traces = {}
     if not result.bugs:
@@ -119,7 +122,10 @@ def result_page(
         evidence=[b.evidence for b in result.bugs if b.status == "changed" and b.evidence],
         needless=[decoy.title for decoy in needless(result.decoys, decoys)],
         fixed=fixed,
-        diff=_highlight(_diff(starter or challenge.starter.read_text("utf-8"), source)),
+        learner=learner,
+        diff=_highlight(_diff(starter or challenge.starter.read_text("utf-8"), source))
+        if source is not None
+        else "",
         log=escape_lines(result.log) if result.log else [],
     )
 
