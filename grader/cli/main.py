@@ -37,6 +37,7 @@ COMMANDS = {
     "start": "Begin a challenge in a work folder.",
     "grade": "Grade a file.",
     "watch": "Grade a file at every save.",
+    "studio": "Do the challenges in a browser.",
     "trace": "Show where a file departs from the reference.",
     "more": "Tell one thing more about what fails.",
     "hint": "Give a hint for the bug in focus.",
