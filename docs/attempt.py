@@ -150,6 +150,7 @@ def record() -> str:
         _watch(attempt)
         attempt.say("## The last word")
         attempt.run("grade", CHALLENGE)
+        attempt.run("explain", CHALLENGE, "overwritten")
     return "\n\n".join(attempt.parts) + "\n"
 
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from grader.diagnose.trace_model import Trace
     from grader.judge.golden import Golden
     from grader.judge.result import Result
+    from grader.report.stories import Success
     from grader.report.terminal_report import About
     from grader.sandbox import Sandbox
 
@@ -136,6 +137,7 @@ def command(
         diagnosis=diagnosis,
     )
     story: tuple[str, ...] = ()
+    success: Success | None = None
     if work and not cases:
         story = history_of(found, work, result, planted.bugs if planted else ())
         told = level if not as_json else DEFAULT
@@ -144,6 +146,10 @@ def command(
             planted=planted.bugs if planted else None,
         )
         work = load_work_folder(work.folder) or work
+        if result.verdict == "passed":
+            from grader.cli.explain_command import success_of
+
+            success = success_of(found, work, text.decode("utf-8", "replace"))
     result = replace(result, help=help_taken(work, planted.bugs if planted else None))
     if page is not None:
         command = command_line("grade", command_target(found, file))
@@ -156,7 +162,8 @@ def command(
         named = command_target(found, file)
         shown = about(found, path, work, planted, diagnosis.focus, level, named=named)
         total = len(found.cases) if cases else None
-        _show(result, replace(shown, everything=everything, total=total, story=story))
+        shown = replace(shown, everything=everything, total=total, story=story)
+        _show(result, replace(shown, success=success if tells(level, SYMPTOM) else None))
     ctx.exit(Exit.of_verdict(result.verdict))
 
 
@@ -328,7 +335,7 @@ def remember_result(
 def history_of(
     challenge: Challenge, work: WorkFolder, result: Result, planted: Collection[str]
 ) -> tuple[str, ...]:
-    """Return what the attempt's history adds to a report: suspicions that can be judged now, and its sum at the end."""
+    """Return what the attempt's history adds to a report: suspicions that can be judged now."""
     try:
         history = read_history(work)
     except WorkError:
@@ -336,16 +343,7 @@ def history_of(
     gradings = history.of("graded")
     before = [name for name in gradings[-1]["fixed"] if name in planted] if gradings else []
     fixed = [bug.id for bug in result.bugs if bug.status == "fixed" and bug.id in planted]
-    lines = judged_suspicions(challenge, history, fixed, before)
-    if result.verdict == "passed" and history.events:
-        from grader.ground.symbols import count
-
-        taken = help_taken(work, planted)
-        lines.append(
-            f"{count(history.minutes, 'minute')}, {count(len(gradings) + 1, 'grading')},"
-            f" {taken.rungs} of {taken.of} rungs of help."
-        )
-    return tuple(lines)
+    return tuple(judged_suspicions(challenge, history, fixed, before))
 
 
 def remember_rung(work: WorkFolder, bug: str, rung: int) -> None:

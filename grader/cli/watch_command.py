@@ -16,15 +16,16 @@ from grader.content import Challenge
 from grader.content.handed_in import HandedIn, UnusableFile, handed_in
 from grader.ground.errors import Exit, UserError
 from grader.judge.focus import Focus
-from grader.judge.telling import CAUSE, PATTERN, PLACE, tells
+from grader.judge.telling import CAUSE, PATTERN, PLACE, SYMPTOM, tells
 from grader.learner.hints import recall_focus
 from grader.learner.ladder import OF_LEVEL, next_rung
-from grader.learner.work_folder import HINTS_FROM, WorkError, WorkFolder
+from grader.learner.work_folder import HINTS_FROM, WorkError, WorkFolder, load_work_folder
 
 if TYPE_CHECKING:
     from grader.diagnose.trace_model import Trace
     from grader.judge.result import CaseResult, Result
     from grader.learner.watch_options import WatchOptions
+    from grader.report.stories import Success
     from grader.sandbox import Sandbox
 
 
@@ -79,6 +80,7 @@ def watch_options(
         planted=about.planted,
         hint=about.hint,
         graded=about.remember,
+        success=about.success if work and tells(level, SYMPTOM) else None,
         trace=about.trace if tells(challenge.tell, PATTERN) else None,
         more=about.more if tells(challenge.tell, PLACE) else None,
         level=level,
@@ -105,6 +107,13 @@ class _About:
         """Keep what failed, and the focus, beside the file."""
         if self.work:
             remember_result(self.work, source, result, focus, planted=self.planted)
+
+    def success(self, source: bytes) -> Success | None:
+        """Return the end of the attempt: the stories of its bugs, what it took, what is next."""
+        from grader.cli.explain_command import success_of
+
+        work = load_work_folder(self.work.folder) if self.work else None
+        return success_of(self.challenge, work, self._read(source).text) if work else None
 
     def hint(self, source: bytes, case: CaseResult, focus: Focus) -> tuple[str, ...]:
         """Return the next hint: about the bug in focus, or about another case that was chosen."""

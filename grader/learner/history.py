@@ -49,6 +49,12 @@ class History:
         return [event for event in self.events if event["what"] == what]
 
     @property
+    def saves(self) -> int:
+        """How many gradings were of another file than the one before."""
+        files = [event["file"] for event in self.of("graded")]
+        return sum(one != other for one, other in zip(files, [None, *files], strict=False))
+
+    @property
     def minutes(self) -> int:
         """How long the attempt has taken so far, by the clock."""
         times = [event["at"] for event in self.events]

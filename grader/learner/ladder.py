@@ -91,6 +91,11 @@ def climbed(work: WorkFolder, bug: str, rung: int) -> WorkFolder:
     return work.with_hint(bug, rung - HINTS_FROM) if rung > HINTS_FROM else work
 
 
+def help_by_bug(work: WorkFolder, planted: Collection[str]) -> dict[str, int]:
+    """Return how many rungs were climbed for each bug."""
+    return {bug: height(work, bug) for bug in planted}
+
+
 def help_taken(work: WorkFolder | None, planted: Collection[str] | None) -> HelpTaken:
     """Return how much of the help was taken, over all bugs that were planted."""
     if work is None or planted is None:

@@ -149,6 +149,8 @@ def handle_events(
                     focus = choose_focus(options.challenge, result, options.planted, before)
                     view.take_result(source, result, seconds, focus)
                     options.graded(source, result, focus)
+                    if result.verdict == "passed" and options.success is not None:
+                        view.success = options.success(source)
             case events.AnswerReady(title, lines):
                 view.panel = (title, lines)
             case events.KeyPressed("q"):

@@ -20,6 +20,8 @@ from grader.ground.symbols import PLAIN, UNICODE, Symbols, count
 from grader.judge.result import Result
 from grader.learner.watch_view import WatchView
 from grader.report.case_details import STYLES, details, heading, line
+from grader.report.stories import Success
+from grader.report.success_lines import story_lines, suggestion_lines, what_it_took
 
 BAR = 30
 LOG_LINES = 5
@@ -42,8 +44,8 @@ class WatchScreen:
         loose = options.update(height=None)
         top = console.render_lines(Group(*self._top(marks)), loose, pad=False)
         keys = console.render_lines(_keys(self.traces), loose, pad=False)
-        body = console.render_lines(Group(*self._body(marks)), loose, pad=False)
         room = max(0, height - len(top) - len(keys))
+        body = console.render_lines(Group(*self._body(marks, room)), loose, pad=False)
         if len(body) > room:
             more = Text(f"... {len(body) - room + 1} more lines: make the window taller", "dim")
             body = body[: max(0, room - 1)] + console.render_lines(more, loose, pad=False)[:room]
@@ -67,7 +69,7 @@ class WatchScreen:
             yield Text(summary_line(view.result, view.planted, marks.dash), "dim" if stale else "")
         yield _doing(view)
 
-    def _body(self, marks: Symbols) -> Iterator[RenderableType]:
+    def _body(self, marks: Symbols, room: int) -> Iterator[RenderableType]:
         view = self.view
         for text in view.moved:
             yield line(escape_for_display(text), 2, "bold" if text.startswith("fixed") else "")
@@ -84,6 +86,8 @@ class WatchScreen:
             yield from details(view.case)
         elif view.result is not None and view.result.verdict == "passed":
             yield Text("All cases pass.", "bold green")
+            if view.success is not None:
+                yield from self._success(view.success, marks, room)
         if view.panel is not None:
             title, lines = view.panel
             yield Text("")
@@ -93,6 +97,14 @@ class WatchScreen:
             yield Text("")
             yield Text("printed by your file", "dim")
             yield from (line(t, 2) for t in escape_lines(view.result.log, lines=LOG_LINES))
+
+    def _success(self, success: Success, marks: Symbols, room: int) -> Iterator[RenderableType]:
+        """Yield the end of the attempt in `room` lines, of which the others of the body take a few."""
+        others = len(self.view.moved) + len(success.suggestions) + 4
+        yield from story_lines(success, marks, room - others)
+        yield line(what_it_took(success), 2)
+        for text in suggestion_lines(success):
+            yield line(text, 2, "dim")
 
 
 def summary_line(result: Result, planted: tuple[str, ...] | None, dash: str) -> str:

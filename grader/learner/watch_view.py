@@ -11,6 +11,7 @@ from grader.ground.symbols import count
 from grader.judge.focus import NO_FOCUS, Focus
 from grader.judge.result import CaseResult, Result, most_informative_first
 from grader.judge.telling import CAUSE, DEFAULT, SYMPTOM, is_told, tells, told
+from grader.report.stories import Success
 
 
 @dataclass
@@ -20,7 +21,7 @@ class WatchView:
     `busy` is how many cases of a running grading are finished, of how many.  `trouble` is why the newest save has no
     verdict; the last result stays on the screen, the `full` one as far as the `level` tells it.  `moved` says what the
     last save changed, `at` which of the `failed` cases is shown, beside which `counted` ones failed, and `panel` holds
-    the title and the lines of an answer to a key.
+    the title and the lines of an answer to a key.  `success` is the end of the attempt, while the file passes.
     """
 
     file: str
@@ -39,6 +40,7 @@ class WatchView:
     panel: tuple[str, tuple[str, ...]] | None = None
     failed: list[CaseResult] = field(default_factory=list)
     counted: int = 0
+    success: Success | None = None
 
     @property
     def case(self) -> CaseResult | None:
@@ -62,7 +64,7 @@ class WatchView:
         self.full, result = result, told(result, self.level)
         self.result, self.source, self.seconds = result, source, seconds
         self.busy, self.trouble, self.panel = None, None, None
-        self.saves += 1
+        self.saves, self.success = self.saves + 1, None
         wrong = most_informative_first(result.cases)
         self.focus, self.failed = focus, [case for case in wrong if is_told(case, self.level)]
         self.counted = len(wrong) - len(self.failed)
