@@ -153,7 +153,7 @@ def command(
     result = replace(result, help=help_taken(work, planted.bugs if planted else None))
     if page is not None:
         command = command_line("grade", command_target(found, file))
-        _write_page(found, result, text, page, diagnosis, planted, level, command)
+        _write_page(found, result, text, page, diagnosis, planted, level, command, success)
     if record is not None:
         _write_record(result, record)
     if as_json:
@@ -285,6 +285,7 @@ def _write_page(
     planted: Variant | None,
     level: str,
     command: str,
+    success: Success | None,
 ) -> None:
     """Write the page; `command` grades the file, and `planted` is what the file came with, where that is known."""
     from grader.report.html_report import result_page
@@ -300,6 +301,7 @@ def _write_page(
         decoys=planted.decoys if planted else (),
         starter=planted.source(challenge) if planted else None,
         command=command,
+        success=success,
     )
     terminal.write_file(page, text)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from grader.content import Bug, Challenge
+from grader.content import Challenge
 from grader.diagnose.trace_model import Trace
 from grader.ground.display import escape_lines
 from grader.ground.invocation import SCRIPT
@@ -29,6 +29,7 @@ from grader.judge.telling import CAUSE, SYMPTOM, is_told, names_units, tells, to
 from grader.report.figures import Figures, figures_of
 from grader.report.page_template import render_page
 from grader.report.phrases import place
+from grader.report.stories import Success, stories
 
 MAX_DIFF = 6000  # lines of a submission that are compared with the starter
 OPEN_DIFF = 60  # lines of a difference that are shown at once; of more it is told how many
@@ -75,11 +76,13 @@ def result_page(
     learner: str = "",
     command: str = "",
     index: str = "",
+    success: Success | None = None,
 ) -> str:
     """Return the page for one graded file, as far as the level tells it; the focus comes first.
 
     `source` is its text, None where none could be read, and `learner` whose it is, where that is to be said.
     `command` grades the file, and `index` is the address of the page that leads here, empty where there is none.
+    `success` says what an attempt that is done took, and what to try next.
 
     `traces` are those of failed cases by id.  `planted` and `decoys` are what the file came with and `starter` the text
     it began as, where they are known.  Where they are not, the file is compared with the default starter, and of that
@@ -94,15 +97,15 @@ def result_page(
     known = planted is not None
     if planted is None:
         planted = challenge.presets["default"].bugs if _has_known_bugs(result) else ()
-    fixed = [challenge.bugs[b.id] for b in result.bugs if b.status == "fixed" and b.id in planted]
-    mended = len(fixed)
-    if not tells(level, SYMPTOM):
-        fixed = []  # counts only
+    fixed = [b.id for b in result.bugs if b.status == "fixed" and b.id in planted]
+    short = source is not None and source.count("\n") <= MAX_DIFF  # else nobody compares lines
+    text = source if short and source is not None and result.verdict == "passed" else ""
+    told_of = stories(challenge, tuple(planted), fixed, text, decoys=decoys)
     states = ("present", "changed", "unknown", "fixed")
     counts: dict[str, int | None] = {
         state: sum(bug.status == state for bug in result.bugs) for state in states
     }
-    counts |= {"planted": len(planted), "fixed_planted": mended if known else None}
+    counts |= {"planted": len(planted), "fixed_planted": len(fixed) if known else None}
     wrong = most_informative_first(result.cases)
     counted = [case for case in wrong if not is_told(case, level)]
     wrong = sorted(
@@ -135,8 +138,11 @@ def result_page(
         counts=counts,
         evidence=[b.evidence for b in result.bugs if b.status == "changed" and b.evidence],
         needless=[decoy.title for decoy in needless(result.decoys, decoys)],
-        fixed=fixed,
-        edits={bug.id: _edits(bug) for bug in fixed} if result.verdict == "passed" else {},
+        stories=told_of if tells(level, SYMPTOM) else (),  # else counts only
+        compared=bool(text),
+        families={name: challenge.bugs[name].family for name in fixed},
+        success=success if result.verdict == "passed" else None,
+        program=command.split(" grade ")[0],
         open_diff=OPEN_DIFF,
         learner=learner,
         diff=_highlight(_diff(starter or challenge.starter.read_text("utf-8"), source))
@@ -212,19 +218,6 @@ def _dots(result: Result, planted: Collection[str]) -> list[str]:
     """Return the states of the planted bugs, sorted, for whichever is still there is not told."""
     order = ("fixed", "changed", "unknown", "present")
     return sorted((b.status for b in result.bugs if b.id in planted), key=order.index)
-
-
-def _edits(bug: Bug) -> list[Markup]:
-    """Return what planting the bug did, line by line: the bug's lines are taken away, the reference's are there."""
-    return [_highlight(_diff_of(edit.replace, edit.find)) for edit in bug.edits]
-
-
-def _diff_of(planted: str, right: str) -> str:
-    old, new = planted.strip("\n").splitlines(), right.strip("\n").splitlines()
-    # the indentation that all lines share says nothing
-    shared = min((len(text) - len(text.lstrip()) for text in old + new if text.strip()), default=0)
-    lines = difflib.ndiff([text[shared:] for text in old], [text[shared:] for text in new])
-    return "\n".join(line for line in lines if not line.startswith("?"))
 
 
 def _has_known_bugs(result: Result) -> bool:
