@@ -25,7 +25,7 @@ from grader.ground.invocation import SCRIPT
 from grader.judge.bug_status import needless
 from grader.judge.focus import NO_FOCUS, Focus
 from grader.judge.result import CaseResult, Cause, Result, most_informative_first, redacted
-from grader.judge.telling import CAUSE, SYMPTOM, is_told, names_units, tells, told
+from grader.judge.telling import CAUSE, SYMPTOM, at_most, is_told, names_units, tells, told
 from grader.report.figures import Figures, figures_of
 from grader.report.page_template import render_page
 from grader.report.phrases import place
@@ -33,7 +33,7 @@ from grader.report.stories import Success, stories
 
 MAX_DIFF = 6000  # lines of a submission that are compared with the starter
 OPEN_DIFF = 60  # lines of a difference that are shown at once; of more it is told how many
-OPEN_CASES = 3  # failed cases beside the first one
+AT_ONCE = 5  # failed cases beside the first one that are listed; the others are folded away
 MARKS = {"passed": "✓", "failed": "✗", "error": "!", "skipped": "–"}
 
 
@@ -116,7 +116,12 @@ def result_page(
             case.kind == "unit" and not names_units(level),
         ),
     )
-    failed = _merged([_row(case, command, level, traces.get(case.id)) for case in wrong])
+    # where the run of another case goes wrong would tell of another bug than the one in focus
+    others = level if tells(level, CAUSE) or focus.case is None else at_most(level, SYMPTOM)
+    levels = {focus.case: level}
+    failed = _merged(
+        [_row(case, command, levels.get(case.id, others), traces.get(case.id)) for case in wrong]
+    )
     if (drawn := result.random.case) is not None:
         failed.insert(0, _random_row(drawn, result.random.smallest or {}, level))
     return render_page(
@@ -127,7 +132,7 @@ def result_page(
         lead=failed[0] if failed else None,
         lead_map=next(iter(failed[0].figures.maps), None) if failed and failed[0].figures else None,
         failed=failed,
-        open_cases=OPEN_CASES,
+        at_once=AT_ONCE,
         maps=any(row.figures and row.figures.maps for row in failed),
         counted=len(counted),
         verdict_only=not tells(level, SYMPTOM),

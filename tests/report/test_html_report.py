@@ -7,9 +7,11 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from made_traces import trace, unmasked
 from markupsafe import escape
 
 from grader.content import load_challenge
+from grader.judge.focus import Focus
 from grader.judge.result import BugStatus, CaseResult, Cause, RandomOutcome, Result, Where
 from grader.report.html_report import result_page
 from grader.report.site_pages import Attempt, Card, Link, brief_page, index_page
@@ -225,3 +227,17 @@ def test_below_the_highest_level_a_page_names_no_unit_case_that_passes_or_fails(
             assert case.title not in page
             assert f"[{case.id}] differs." not in page
     assert "counted here and not told" in page
+
+
+def test_below_the_highest_level_only_the_case_in_focus_shows_the_inside(challenge) -> None:
+    cases = [c for c in challenge.cases.values() if c.kind == "scenario"][:2]
+    wrong = Cause("wrong_value", "`output` differs.", where=Where(1, "output", (0, 0, 0)))
+    made_of = [CaseResult.judged(case, replace(wrong, expected=case.id)) for case in cases]
+    traces = {case.id: trace(case.id, wrong=unmasked) for case in cases}
+    result = made(challenge, cases=tuple(made_of))
+    for level, inside in (("symptom", 0), ("place", 1), ("pattern", 1), ("cause", 2)):
+        focus = Focus(None, None, cases[1].id)
+        page = result_page(challenge, result, "x", level=level, focus=focus, traces=traces)
+        assert page.count("First divergence:") == inside
+        assert page.index(f'id="case-{cases[1].id}"') < page.index(f'id="case-{cases[0].id}"')
+        assert page.count("<code>output</code>") >= 2
