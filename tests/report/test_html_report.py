@@ -246,7 +246,7 @@ def test_below_the_highest_level_only_the_case_in_focus_shows_the_inside(challen
 def test_a_file_of_which_no_case_can_be_judged_is_told_so_once(challenge) -> None:
     result = Result.unjudged(challenge, "f.py", "0" * 64, "the archive is damaged.")
     page = result_page(challenge, result, None)
-    assert "Every case <span" in page
+    assert "Every case, for the same reason" in page
     assert page.count("the archive is damaged.") == 1
     assert f"{len(challenge.cases)} not judged" in page
     assert "--case" not in page
