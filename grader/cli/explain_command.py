@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
+from datetime import date
 from pathlib import Path
 
 import click
@@ -9,12 +12,14 @@ import click
 from grader.cli import terminal
 from grader.cli.arguments import catalogue, challenge_argument
 from grader.cli.submission import locate, readable
+from grader.cli.terminal import shown
 from grader.cli.variant import begun, of_work
 from grader.content import Catalogue, Challenge, ContentError
 from grader.ground.display import escape_for_display
 from grader.ground.errors import Exit, UserError
 from grader.ground.invocation import command_line
 from grader.learner.attempts import all_attempts, progress_of
+from grader.learner.families import due_families, read_families
 from grader.learner.history import History, read_history
 from grader.learner.ladder import help_by_bug, help_taken
 from grader.learner.work_folder import WorkError, WorkFolder
@@ -97,7 +102,15 @@ def success_of(
 
 
 def _suggestions(challenge: Challenge, work: WorkFolder) -> list[Suggestion]:
-    """Return what to try next, from what this person has begun and passed."""
+    """Return what to try next, from what this person has begun and passed.
+
+    After an exercise of `today` that is the next one, where another is due.
+    """
+    if work.family is not None:
+        with contextlib.suppress(WorkError):
+            if due_families(read_families(), date.today()):
+                return [Suggestion("another is due", ("today",))]
+        return []
     known = Catalogue(challenge.root)
     challenges = []
     for name in known.ids():
@@ -105,10 +118,11 @@ def _suggestions(challenge: Challenge, work: WorkFolder) -> list[Suggestion]:
             challenges.append(known.load(name))
         except ContentError:
             continue
-    attempts: dict[str, set[str]] = {}
+    attempts: dict[str, dict[str, str]] = {}
     passed: dict[str, set[str]] = {}
     for other in all_attempts():
-        attempts.setdefault(other.challenge, set()).add(other.label)
+        folder = shlex.quote(shown(other.folder))
+        attempts.setdefault(other.challenge, {})[other.label] = folder
         if progress_of(other).verdict == "passed":
             passed.setdefault(other.challenge, set()).add(other.label)
     return what_next(challenge, work.label, challenges, attempts, passed)

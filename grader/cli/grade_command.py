@@ -7,6 +7,7 @@ import json
 import shlex
 from collections.abc import Collection
 from dataclasses import replace
+from datetime import date
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -31,8 +32,15 @@ from grader.content.handed_in import source_of
 from grader.ground.errors import Exit, UserError
 from grader.judge.focus import NO_FOCUS, Focus, choose_focus
 from grader.judge.telling import DEFAULT, PLACE, SYMPTOM, at_most, tells
+from grader.learner.families import note_mended
 from grader.learner.hints import LastGrading, recall_focus, remember_grading
-from grader.learner.history import judged_suspicions, note, note_grading, read_history
+from grader.learner.history import (
+    judged_suspicions,
+    newly_fixed,
+    note,
+    note_grading,
+    read_history,
+)
 from grader.learner.ladder import OF_LEVEL, climbed, height, help_taken
 from grader.learner.work_folder import WorkError, WorkFolder, load_work_folder
 
@@ -143,6 +151,7 @@ def command(
         remember_result(
             *(work, source, result, diagnosis.focus, told),
             planted=planted.bugs if planted else None,
+            challenge=found,
         )
         work = load_work_folder(work.folder) or work
         if result.verdict == "passed":
@@ -310,6 +319,7 @@ def remember_result(
     level: str = DEFAULT,
     *,
     planted: Collection[str] | None = None,
+    challenge: Challenge | None = None,
 ) -> None:
     """Keep what failed and the focus beside the file, so that the next help is about it, and what was told of it."""
     from grader.judge.result import most_informative_first
@@ -318,7 +328,10 @@ def remember_result(
     failed = tuple(case.id for case in most_informative_first(result.cases))
     remember_grading(work, source, LastGrading(failed, passed, focus))
     with contextlib.suppress(WorkError):
+        new = newly_fixed(read_history(work), result, planted or ())
         note_grading(work, source, result, planted)
+        if challenge is not None and new:
+            note_mended(challenge, load_work_folder(work.folder) or work, new, date.today())
     if focus.bug and (rung := OF_LEVEL.get(level)):
         remember_rung(work, focus.bug, rung)
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "list": "List the challenges.",
+    "walk": "See how a bug is found, step by step.",
     "show": "Show a challenge's brief.",
     "start": "Begin a challenge in a work folder.",
     "grade": "Grade a file.",
@@ -43,6 +44,7 @@ COMMANDS = {
     "repro": "Write a case as a script for your debugger.",
     "suspect": "Name a line you suspect, before you edit it.",
     "log": "Tell an attempt from its start.",
+    "today": "Practise what is due again: one small bug.",
     "explain": "Tell the stories of the bugs you fixed.",
     "use": "Choose the attempt that commands take.",
     "reset": "Put the starter back, keeping a backup.",

@@ -117,6 +117,15 @@ def begin(
         found = begun(found, work)
     if folder is None and not force:
         work = replace(work, folder=folder_for(work))
+    made = make_folder(found, work, variant, force=force)
+    choose(work)
+    return made
+
+
+def make_folder(
+    found: Challenge, work: WorkFolder, variant: Variant, *, force: bool = False
+) -> Started:
+    """Write the file, the brief and the state of an attempt; raises UserError and WorkError."""
     source = variant.source(found)
     kept = _make_room(found, work, {found.file: source, "README.md": found.brief}, force=force)
     write_work_file(work.path, source)
@@ -124,7 +133,6 @@ def begin(
     _with_help_of_before(work, kept).save()
     with contextlib.suppress(WorkError):
         note(work, "started")
-    choose(work)
     return Started(found, work, variant, kept)
 
 

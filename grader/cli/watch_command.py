@@ -106,7 +106,9 @@ class _About:
     def remember(self, source: bytes, result: Result, focus: Focus) -> None:
         """Keep what failed, and the focus, beside the file."""
         if self.work:
-            remember_result(self.work, source, result, focus, planted=self.planted)
+            remember_result(
+                *(self.work, source, result, focus), planted=self.planted, challenge=self.challenge
+            )
 
     def success(self, source: bytes) -> Success | None:
         """Return the end of the attempt: the stories of its bugs, what it took, what is next."""

@@ -114,7 +114,7 @@ def choose(work: WorkFolder) -> None:
     """Let the commands take this attempt from now on, and remember where it lies; raises WorkError."""
     folder = work.folder.absolute()
     if folder.parent != work_root():
-        _note(work, state_folder() / "attempts" / f"{_digest(str(folder))}.json")
+        _note(work, state_folder() / "attempts" / f"{digest_of(str(folder))}.json")
     if folder == default_folder(work.challenge):
         forget_choice(work.challenge)
     else:
@@ -182,7 +182,7 @@ def _elsewhere() -> Iterator[Path]:
 
 
 def _choice(challenge: str) -> Path:
-    return state_folder() / "chosen" / f"{_digest(f'{work_root()}/{challenge}')}.json"
+    return state_folder() / "chosen" / f"{digest_of(f'{work_root()}/{challenge}')}.json"
 
 
 def _note(work: WorkFolder, path: Path) -> None:
@@ -206,7 +206,8 @@ def _noted(path: Path, challenge: str | None = None) -> Path | None:
     return Path(str(folder))
 
 
-def _digest(text: str) -> str:
+def digest_of(text: str) -> str:
+    """Return the name of a note about `text`."""
     return sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:24]
 
 

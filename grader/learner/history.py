@@ -114,6 +114,14 @@ def note_grading(
         note(work, "graded", **event)
 
 
+def newly_fixed(history: History, result: Result, planted: Collection[str]) -> list[str]:
+    """Return the planted bugs that a grading finds fixed and the one before, if there was one, did not."""
+    gradings = history.of("graded")
+    before = gradings[-1]["fixed"] if gradings else ()
+    fixed = [bug.id for bug in result.bugs if bug.status == "fixed"]
+    return [name for name in fixed if name in planted and name not in before]
+
+
 def where_it_stands(
     challenge: Challenge, text: str, planted: Sequence[str], lines: tuple[int, int]
 ) -> str | None:

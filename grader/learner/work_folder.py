@@ -36,8 +36,9 @@ class WorkFolder:
     """One work folder and its state.
 
     The file was planted from a `preset`, or from a `seed` and a number of bugs (`count`), or with `count` generated
-    bugs of a `level`, drawn by `fresh` from the set with the digest `generated`.  `hints` are the levels of hints seen,
-    and `rungs` how high the ladder of help was climbed (`learner/ladder.py`), by bug.
+    bugs of a `level`, drawn by `fresh` from the set with the digest `generated`, or with one bug of a `family`, drawn
+    by `seed` from that set, from those of the challenge where the digest is empty.  `hints` are the levels of hints
+    seen, and `rungs` how high the ladder of help was climbed (`learner/ladder.py`), by bug.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class WorkFolder:
     level: str | None = None
     generated: str = ""
     rungs: Mapping[str, int] = field(default_factory=dict)
+    family: str | None = None
 
     @property
     def path(self) -> Path:
@@ -60,6 +62,8 @@ class WorkFolder:
     @property
     def label(self) -> str:
         """How the file was made, in a word: the preset's name, `seed-7`, `fresh-7` or `today-7`."""
+        if self.family is not None:
+            return f"today-{self.seed}"
         if self.preset is not None:
             return self.preset
         return f"seed-{self.seed}" if self.fresh is None else f"fresh-{self.fresh}"
@@ -89,6 +93,8 @@ class WorkFolder:
         if self.fresh is not None:
             how = {"fresh": self.fresh, "bugs": self.count, "generated": self.generated}
             how |= {"level": self.level} if self.level else {}
+        elif self.family is not None:
+            how = {"family": self.family, "seed": self.seed, "generated": self.generated}
         elif self.preset is None:
             how = {"seed": self.seed, "bugs": self.count}
         document = {
@@ -158,6 +164,8 @@ def _begun(
         return WorkFolder(folder, challenge, file, preset=_text(document, "preset"), hints=hints)
     if "fresh" in document:
         return _fresh(folder, challenge, file, document, hints)
+    if "family" in document:
+        return _of_family(folder, challenge, file, document, hints)
     seed, count = document.get("seed"), document.get("bugs")
     if not _is_count(seed) or not _is_count(count):
         raise ValueError("it names neither a `preset` nor a `seed` and a number of `bugs`")
@@ -175,6 +183,23 @@ def _fresh(
     return WorkFolder(
         *(folder, challenge, file, None, None, count, hints),
         fresh=fresh, level=level, generated=generated,
+    )  # fmt: skip
+
+
+def _of_family(
+    folder: Path, challenge: str, file: str, document: Mapping[str, Any], hints: Mapping[str, int]
+) -> WorkFolder:
+    """Build the state of a file with one bug of a family; raises ValueError."""
+    family, seed, generated = (
+        _text(document, "family"),
+        document.get("seed"),
+        _text(document, "generated"),
+    )
+    if not _is_count(seed):
+        raise ValueError("`seed` must be a number")
+    return WorkFolder(
+        *(folder, challenge, file, None, seed, 1, hints),
+        generated=generated, family=family,
     )  # fmt: skip
 
 

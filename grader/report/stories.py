@@ -162,32 +162,29 @@ def what_next(
     challenge: Challenge,
     label: str,
     challenges: Sequence[Challenge],
-    attempts: Mapping[str, Collection[str]],
+    attempts: Mapping[str, Mapping[str, str]],
     passed: Mapping[str, Collection[str]],
 ) -> list[Suggestion]:
     """Return what to try after an attempt at `challenge` that was made as `label` says (`WorkFolder.label`).
 
-    `challenges` are all there are, the easiest first; `attempts` the labels of all that was begun, by challenge, and
-    `passed` those of them that were passed.  First comes a harder choice of bugs, then another challenge, then bugs
-    that nobody wrote.
+    `challenges` are all there are, the easiest first; `attempts` the folders of all that was begun, by challenge and
+    label, and `passed` the labels of those that were passed.  First comes a harder choice of bugs, then another
+    challenge, then bugs that nobody wrote.
     """
     found = []
     done = {*passed.get(challenge.id, ()), label}
     if harder := _harder_preset(challenge, label, done):
         name, preset = harder
-        found.append(
-            Suggestion(
-                f"{len(preset.bugs)} bugs",
-                ("start", challenge.id, "--preset", name),
-            )
-        )
+        begun = attempts.get(challenge.id, {}).get(name)
+        start = ("start", challenge.id, "--preset", name)
+        words = ("use", challenge.id, begun) if begun else start
+        found.append(Suggestion(f"{len(preset.bugs)} bugs", words))
     others = [c for c in challenges if c.id != challenge.id and not passed.get(c.id)]
     others.sort(key=lambda other: (other.difficulty < challenge.difficulty, other.difficulty))
     if others:
         other = others[0]
         why = "harder" if other.difficulty > challenge.difficulty else "another one"
-        begun = attempts.get(other.id)
-        found.append(Suggestion(why, ("grade" if begun else "start", other.id)))
+        found.append(Suggestion(why, ("grade" if attempts.get(other.id) else "start", other.id)))
     if challenge.generated.exists():
         known = [_number(made) for made in attempts.get(challenge.id, ())]
         number = str(max(known, default=0) + 1)

@@ -117,13 +117,17 @@ def test_what_is_next() -> None:
     assert words[0] == ("start", MHA, "--preset", "contest")
     assert words[1][0] == "start"
     assert words[2] == ("start", MHA, "--fresh", "1")
-    attempts = {MHA: ["default", "contest", "fresh-4", "fresh-x"], words[1][1]: ["default"]}
+    folders = ["default", "contest", "fresh-4", "fresh-x"]
+    attempts = {MHA: {name: f"work/{name}" for name in folders}, words[1][1]: {"default": "w"}}
+    begun = what_next(first, "default", challenges, attempts, {})
+    assert begun[0].words == ("use", MHA, "work/contest")
     passed = {MHA: ["contest"]}
     again = [found.words for found in what_next(first, "default", challenges, attempts, passed)]
     assert again == [("grade", words[1][1]), ("start", MHA, "--fresh", "5")]
     everything = {name: ["default"] for name in IDS}
+    begun_all = {name: {"default": "w"} for name in IDS}
     hardest = max(challenges, key=lambda one: one.difficulty)
-    for found in what_next(hardest, "contest", challenges, everything, everything):
+    for found in what_next(hardest, "contest", challenges, begun_all, everything):
         assert found.words[1] == hardest.id
 
 

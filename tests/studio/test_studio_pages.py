@@ -19,7 +19,9 @@ def test_list_leads_to_an_attempt_and_tells_how_far_it_is(studio: Studio) -> Non
     assert "0 of 2 cases passed · 0 of 6 planted bugs fixed" in page
     studio.file.write_text("# mended\n")
     studio.state("✓ passed")
-    assert "✓ default · 2 of 2 cases passed · 6 of 6 planted bugs fixed" in studio.client.get("/").text
+    assert (
+        "✓ default · 2 of 2 cases passed · 6 of 6 planted bugs fixed" in studio.client.get("/").text
+    )
 
 
 def test_a_save_in_the_page_is_graded_and_told(studio: Studio) -> None:
