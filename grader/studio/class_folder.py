@@ -9,7 +9,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from grader.classroom.batch_plan import BatchPlan, PlannedSubmission, load_plan
+from grader.classroom.batch_plan import BatchError, BatchPlan, PlannedSubmission, load_plan
 from grader.classroom.batch_store import BatchStore
 from grader.classroom.class_summary import ClassSummary, summarise_class
 from grader.content import Catalogue, Challenge
@@ -17,6 +17,7 @@ from grader.content.handed_in import source_of
 from grader.ground.display import escape_characters
 from grader.ground.errors import UserError
 from grader.ground.files import read_ordinary
+from grader.ground.invocation import command_line
 from grader.ground.limits import MAX_SOURCE_BYTES
 
 STARTER, REFERENCE = "the starter", "the reference"
@@ -36,7 +37,13 @@ class ClassFolder:
 
     def __init__(self, folder: Path, catalogue: Catalogue) -> None:
         self.folder = folder
-        plan = load_plan(folder / "batch.json")
+        try:
+            plan = load_plan(folder / "batch.json")
+        except BatchError:
+            batch = command_line("batch")
+            raise UserError(
+                f"{folder} holds no batch that can be read: name the folder that `{batch}` was given as --out."
+            ) from None
         self.challenge: Challenge = catalogue.load(plan.challenge)
         self._store = BatchStore(folder, Path(self.challenge.file).suffix)
         self._lock = threading.Lock()
