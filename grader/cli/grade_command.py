@@ -30,8 +30,9 @@ from grader.cli.variant import Variant, begun, of_work
 from grader.content import Case, Challenge
 from grader.content.handed_in import source_of
 from grader.ground.errors import Exit, UserError
+from grader.ground.invocation import command_line
 from grader.judge.focus import NO_FOCUS, Focus, choose_focus
-from grader.judge.telling import DEFAULT, PLACE, SYMPTOM, at_most, tells
+from grader.judge.telling import DEFAULT, PLACE, SYMPTOM, at_most, tells, told
 from grader.learner.families import note_mended
 from grader.learner.hints import LastGrading, recall_focus, remember_grading
 from grader.learner.history import (
@@ -136,7 +137,7 @@ def command(
         *(found, text, planted.bugs if planted else None),
         before=recall_focus(work, found),
         inside=as_json or record is not None or tells(level, PLACE),
-        pictures=page is not None and tells(level, PLACE),
+        pictures=level if page is not None and tells(level, SYMPTOM) else None,
     )
     result = judge_file(
         *(found, path, source, cases, seeds, extra),
@@ -160,7 +161,8 @@ def command(
             success = success_of(found, work, text.decode("utf-8", "replace"))
     result = replace(result, help=help_taken(work, planted.bugs if planted else None))
     if page is not None:
-        _write_page(found, result, text, page, diagnosis, planted, level)
+        command = command_line("grade", command_target(found, file))
+        _write_page(found, result, text, page, diagnosis, planted, level, command, success)
     if record is not None:
         _write_record(result, record)
     if as_json:
@@ -194,7 +196,7 @@ def _with_private(challenge: Challenge, folder: Path | None) -> tuple[Challenge,
 class Diagnosis:
     """What is asked while the sandbox is still warm: the bug in focus, and where the file departs from the reference.
 
-    With `inside` that is traced for the case in focus, and with `pictures` for several cases, for the page.
+    With `inside` that is traced for the case in focus; with `pictures`, the level of a page, for several cases.
     """
 
     def __init__(
@@ -205,7 +207,7 @@ class Diagnosis:
         *,
         before: str | None = None,
         inside: bool = True,
-        pictures: bool = False,
+        pictures: str | None = None,
     ) -> None:
         self._challenge, self._source, self._planted = challenge, source, planted
         self._before, self._inside, self._pictures = before, inside, pictures
@@ -226,7 +228,12 @@ class Diagnosis:
         if self._inside:
             result = with_first_divergence(sandbox, challenge, golden, source, result, self.focus)
         if self._pictures:
-            self.traces = trace_failed_cases(sandbox, challenge, result, source, self.focus)
+            # below `place` the page shows what came back, which is that of the whole file
+            whole = not tells(self._pictures, PLACE)
+            shown = told(result, self._pictures, challenge)
+            self.traces = trace_failed_cases(
+                sandbox, challenge, shown, source, self.focus, whole=whole
+            )
         return result
 
 
@@ -286,8 +293,10 @@ def _write_page(
     diagnosis: Diagnosis,
     planted: Variant | None,
     level: str,
+    command: str,
+    success: Success | None,
 ) -> None:
-    """Write the page; `planted` is what the file came with, where that is known."""
+    """Write the page; `command` grades the file, and `planted` is what the file came with, where that is known."""
     from grader.report.html_report import result_page
 
     text = result_page(
@@ -300,6 +309,8 @@ def _write_page(
         planted=planted.bugs if planted else None,
         decoys=planted.decoys if planted else (),
         starter=planted.source(challenge) if planted else None,
+        command=command,
+        success=success,
     )
     terminal.write_file(page, text)
 

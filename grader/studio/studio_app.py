@@ -6,6 +6,7 @@
     /attempt/ID                editor, verdict, help
     /attempt/ID/events         the newest state, whenever it changes (server-sent events)
     /attempt/ID/file           the file as JSON; save it (POST)
+    /attempt/ID/steps          the steps of the failing case, for the slider
     /attempt/ID/press/KEY      a key of `kvdojo watch` (POST)
     /attempt/ID/suspect, /log  what is suspected (POST), and the history
     /museum                    the bugs that were fixed
@@ -80,6 +81,7 @@ def studio_app(
         Route("/attempt/{name}/events", pages.events),
         Route("/attempt/{name}/file", pages.file),
         Route("/attempt/{name}/file", pages.save, methods=["POST"]),
+        Route("/attempt/{name}/steps", pages.steps),
         Route("/attempt/{name}/press/{key}", pages.press, methods=["POST"]),
         Route("/attempt/{name}/suspect", pages.suspect, methods=["POST"]),
         Route("/attempt/{name}/log", pages.log),
@@ -251,6 +253,17 @@ class _Pages:
         except KvdojoError as error:
             return JSONResponse({"problem": escape_for_display(str(error))}, 422)
 
+    async def steps(self, request: Request) -> Response:
+        """Return the steps of the case in focus, as far as they are told."""
+        live = self._attempts.opened(request.path_params["name"])
+        try:
+            document = await run_in_threadpool(live.steps)
+        except KvdojoError as error:
+            return JSONResponse({"problem": escape_for_display(str(error))}, 422)
+        if document is None:
+            return JSONResponse({"problem": "Nothing failed."}, 404)
+        return Response(document, media_type="application/json")
+
     async def press(self, request: Request) -> Response:
         """Do what a key of the watch does; what comes of it comes as an event."""
         self._attempts.opened(request.path_params["name"]).press(request.path_params["key"])
@@ -313,7 +326,10 @@ def _markdown(text: str) -> Markup:
         made = made.replace(f"<h{level}>", f"<h{level + 1}>").replace(
             f"</h{level}>", f"</h{level + 1}>"
         )
-    made = made.replace("<pre>", '<pre tabindex="0" role="group" aria-label="code">')
+    parts = made.split("<pre>")
+    made = parts[0]
+    for number, part in enumerate(parts[1:], 1):
+        made += f'<pre tabindex="0" role="group" aria-label="code {number}">{part}'
     return Markup(made)
 
 
