@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
+import sys
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import date
@@ -43,6 +44,7 @@ from grader.learner.history import (
     read_history,
 )
 from grader.learner.ladder import OF_LEVEL, climbed, height, help_taken
+from grader.learner.question import Question, question_after
 from grader.learner.work_folder import WorkError, WorkFolder, load_work_folder
 
 if TYPE_CHECKING:
@@ -146,7 +148,9 @@ def command(
     )
     story: tuple[str, ...] = ()
     success: Success | None = None
+    question: Question | None = None
     if work and not cases:
+        question = question_of(found, work, result, planted.bugs if planted else ())
         story = history_of(found, work, result, planted.bugs if planted else ())
         told = level if not as_json else DEFAULT
         remember_result(
@@ -173,6 +177,8 @@ def command(
         total = len(found.cases) if cases else None
         shown = replace(shown, everything=everything, total=total, story=story)
         _show(result, replace(shown, success=success if tells(level, SYMPTOM) else None))
+        if question is not None and work is not None and tells(level, SYMPTOM):
+            _ask(work, question)
     ctx.exit(Exit.of_verdict(result.verdict))
 
 
@@ -359,6 +365,45 @@ def history_of(
     before = [name for name in gradings[-1]["fixed"] if name in planted] if gradings else []
     fixed = [bug.id for bug in result.bugs if bug.status == "fixed" and bug.id in planted]
     return tuple(judged_suspicions(challenge, history, fixed, before))
+
+
+def question_of(
+    challenge: Challenge, work: WorkFolder, result: Result, planted: Collection[str]
+) -> Question | None:
+    """Return the question about a bug that this result finds mended; ask before the result is remembered."""
+    try:
+        history = read_history(work)
+    except WorkError:
+        return None
+    left = {bug.id for bug in result.bugs if bug.id in planted and bug.status != "fixed"}
+    return question_after(challenge, newly_fixed(history, result, planted), left, history)
+
+
+def _ask(work: WorkFolder, question: Question) -> None:
+    """Ask somebody who sits at the terminal; Enter passes over it, and the exit status stays that of the verdict."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return
+    from rich.padding import Padding
+    from rich.text import Text
+
+    screen = terminal.console()
+    screen.print(Text(f"\n{question.text}"))
+    for number, answer in enumerate(question.answers, 1):
+        screen.print(Padding(Text(f"{number}  {answer}"), (0, 0, 0, 2), expand=False))
+    try:
+        typed = input(f"1 to {len(question.answers)}, never a mark; Enter passes over it: ").strip()
+    except (EOFError, KeyboardInterrupt):
+        terminal.out("")
+        return
+    if typed in [str(number) for number in range(1, len(question.answers) + 1)]:
+        screen.print(Text(answered(work, question, int(typed))))
+
+
+def answered(work: WorkFolder, question: Question, number: int) -> str:
+    """Keep an answer, from 1, and return what is said to it."""
+    with contextlib.suppress(WorkError):
+        note(work, "answer", bug=question.bug, right=number == question.right)
+    return question.reply(number)
 
 
 def remember_rung(work: WorkFolder, bug: str, rung: int) -> None:

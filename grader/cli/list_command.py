@@ -101,7 +101,7 @@ def _print(challenges: list[Challenge]) -> None:
         for work, progress in zip(
             attempts.get(challenge.id, []), reached.get(challenge.id, []), strict=True
         ):
-            screen.print(_line(work, progress, marks, taken), soft_wrap=True)
+            screen.print(_line(work, progress, marks, taken), soft_wrap=not screen.is_terminal)
     if attempts:
         known = passed & {challenge.id for challenge in challenges}
         screen.print(Text(f"{len(known)} of {count(len(challenges), 'challenge')} passed.", "bold"))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.text import Text
 
 from grader.cli import terminal
 from grader.cli.arguments import catalogue, challenge_argument, file_argument
@@ -32,8 +33,10 @@ def command(challenge: str, file: Path | None) -> None:
         raise UserError(f"Only an attempt has a history: begin one with `{start}`.")
     found = begun(found, work)
     history = read_history(work)
+    screen = terminal.console()
     for text in log_lines(found, history):
-        terminal.out(text)
+        # a line stays a line where it is piped into another program
+        screen.print(Text(text), soft_wrap=not screen.is_terminal)
     if not history.events:
         terminal.out(f"Nothing yet: `{command_line('grade', found.id)}` is the beginning.")
     if history.unread:
@@ -54,6 +57,9 @@ def log_lines(challenge: Challenge, history: History) -> Iterator[str]:
             text += f"  ({event['why']})" if event["why"] else ""
         elif event["what"] == "rung":
             text = RUNGS[event["rung"] - 1] if 1 <= event["rung"] <= len(RUNGS) else ""
+        elif event["what"] == "answer":
+            word = "right" if event["right"] else "not it"
+            text = f"{word}: {_title(challenge, event['bug'])}"
         minutes, seconds = divmod(max(0, event["at"] - began), 60)
         yield escape_for_display(f"{minutes:>4}:{seconds:02}  {event['what']:<8} {text}").rstrip()
 

@@ -9,16 +9,25 @@ import click
 
 from grader.cli import terminal
 from grader.cli.arguments import catalogue, challenge_argument, file_argument, tell_option
-from grader.cli.grade_command import level_of, remember_result, remember_rung
+from grader.cli.grade_command import (
+    answered,
+    history_of,
+    level_of,
+    question_of,
+    remember_result,
+    remember_rung,
+)
 from grader.cli.submission import locate, read
 from grader.cli.variant import begun, of_work
 from grader.content import Challenge
 from grader.content.handed_in import HandedIn, UnusableFile, handed_in
+from grader.ground.display import escape_for_display
 from grader.ground.errors import Exit, UserError
 from grader.judge.focus import Focus
 from grader.judge.telling import CAUSE, PATTERN, PLACE, SYMPTOM, tells
 from grader.learner.hints import recall_focus
 from grader.learner.ladder import OF_LEVEL, next_rung
+from grader.learner.question import Question
 from grader.learner.work_folder import HINTS_FROM, WorkError, WorkFolder, load_work_folder
 
 if TYPE_CHECKING:
@@ -47,7 +56,7 @@ def command(
     """Grade FILE, or the file begun with `kvdojo start`, at every save.
 
     On one screen, with keys: n next failed case, m one thing more about the bug in focus, h hint, t trace, r run again,
-    q quit. Where there is no terminal, one line per save; Ctrl-C ends it.
+    p suspect a line, w a question after a fix, q quit. Where there is no terminal, one line per save; Ctrl-C ends it.
     """
     from grader.learner.watch_loop import watch_file
 
@@ -80,6 +89,10 @@ def watch_options(
         planted=about.planted,
         hint=about.hint,
         graded=about.remember,
+        judged=about.judged if work else None,
+        question=about.question if work and tells(level, SYMPTOM) else None,
+        answer=about.answer if work else None,
+        suspect=about.suspect if work else None,
         success=about.success if work and tells(level, SYMPTOM) else None,
         trace=about.trace if tells(challenge.tell, PATTERN) else None,
         more=about.more if tells(challenge.tell, PLACE) else None,
@@ -109,6 +122,37 @@ class _About:
             remember_result(
                 *(self.work, source, result, focus), planted=self.planted, challenge=self.challenge
             )
+
+    def judged(self, result: Result) -> tuple[str, ...]:
+        """Return what became of suspicions, before the result is remembered."""
+        return (
+            history_of(self.challenge, self.work, result, self.planted or ()) if self.work else ()
+        )
+
+    def question(self, result: Result) -> Question | None:
+        """Return what is asked after a fix, before the result is remembered."""
+        if self.work is None or not self.planted:
+            return None
+        return question_of(self.challenge, self.work, result, self.planted)
+
+    def answer(self, question: Question, number: int) -> str:
+        """Keep an answer, and return what is said to it."""
+        return answered(self.work, question, number) if self.work else question.reply(number)
+
+    def suspect(self, typed: str) -> tuple[str, ...]:
+        """Note a line that was typed, and the reason behind it."""
+        from grader.cli.suspect_command import note_suspicion
+
+        assert self.work is not None, "without an attempt nothing can be noted"
+        lines, _, why = typed.partition(" ")
+        try:
+            first, quoted = note_suspicion(
+                self.challenge, self.work.path, self.work, lines, why.strip()
+            )
+        except (UserError, WorkError) as error:
+            return (escape_for_display(str(error)),)
+        noted = f"noted: line {first}  {escape_for_display(quoted)}"
+        return noted, "whether it is right is told when a bug is mended"
 
     def success(self, source: bytes) -> Success | None:
         """Return the end of the attempt: the stories of its bugs, what it took, what is next."""

@@ -34,6 +34,7 @@ KINDS: Mapping[str, Mapping[str, type]] = {
     "graded": {"file": str, "passed": int, "cases": int, "fixed": list},
     "suspect": {"lines": list, "text": str, "why": str},
     "rung": {"bug": str, "rung": int},
+    "answer": {"bug": str, "right": bool},
 }  # what each kind of event holds
 
 
@@ -59,6 +60,9 @@ class History:
         """How long the attempt has taken so far, by the clock."""
         times = [event["at"] for event in self.events]
         return round((max(times) - min(times)) / 60) if times else 0
+
+
+NO_HISTORY = History()
 
 
 def read_history(work: WorkFolder) -> History:

@@ -26,24 +26,24 @@ from grader.report.success_lines import story_lines, suggestion_lines, what_it_t
 BAR = 30
 LOG_LINES = 5
 KEYS = (
-    ("n", "next case"), ("m", "more"), ("h", "hint"), ("t", "trace"), ("r", "again"), ("q", "quit"),
+    ("n", "next case"), ("m", "more"), ("h", "hint"), ("t", "trace"), ("p", "suspect"), ("r", "again"), ("q", "quit"),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class WatchScreen:
-    """A view as a rich renderable that fills the window exactly, the keys always on its last line."""
+    """A view as a rich renderable that fills the window exactly, the keys on its last line, but for those `without`."""
 
     view: WatchView
     challenge: str
-    traces: bool = False
+    without: frozenset[str] = frozenset()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         marks = PLAIN if options.ascii_only else UNICODE
         height = options.height or console.height
         loose = options.update(height=None)
         top = console.render_lines(Group(*self._top(marks)), loose, pad=False)
-        keys = console.render_lines(_keys(self.traces), loose, pad=False)
+        keys = console.render_lines(_keys(self.without), loose, pad=False)
         room = max(0, height - len(top) - len(keys))
         body = console.render_lines(Group(*self._body(marks, room)), loose, pad=False)
         if len(body) > room:
@@ -73,7 +73,15 @@ class WatchScreen:
         view = self.view
         for text in view.moved:
             yield line(escape_for_display(text), 2, "bold" if text.startswith("fixed") else "")
+        if view.question is not None and not view.asking:
+            yield line("w asks one question about it, never a mark", 2, "dim")
         yield Text("")
+        if view.question is not None and view.asking:
+            yield Text(view.question.text, "bold")
+            for number, answer in enumerate(view.question.answers, 1):
+                yield line(f"{number}  {answer}", 2)
+            yield line("a number answers, w puts it away", 2, "dim")
+            return
         if view.case is not None:
             more = (
                 f", and {count(view.counted, 'unit case')} that is counted only"
@@ -88,6 +96,12 @@ class WatchScreen:
             yield Text("All cases pass.", "bold green")
             if view.success is not None:
                 yield from self._success(view.success, marks, room)
+        if view.typing is not None:
+            yield Text("")
+            yield Text(
+                "Which line do you suspect, and why? For example: 92 the mask starts late", "bold"
+            )
+            yield line(f"{escape_for_display(view.typing)}_", 2)
         if view.panel is not None:
             title, lines = view.panel
             yield Text("")
@@ -100,7 +114,8 @@ class WatchScreen:
 
     def _success(self, success: Success, marks: Symbols, room: int) -> Iterator[RenderableType]:
         """Yield the end of the attempt in `room` lines, of which the others of the body take a few."""
-        others = len(self.view.moved) + len(success.suggestions) + 4
+        asks = self.view.question is not None
+        others = len(self.view.moved) + len(success.suggestions) + 4 + asks
         yield from story_lines(success, marks, room - others)
         yield line(what_it_took(success), 2)
         for text in suggestion_lines(success):
@@ -146,10 +161,10 @@ def _doing(view: WatchView) -> RenderableType:
     return _cut((f"{saves}; waiting for the next save", "dim"))
 
 
-def _keys(traces: bool) -> RenderableType:
+def _keys(without: frozenset[str]) -> RenderableType:
     parts: list[str | tuple[str, str]] = []
     for key, meaning in KEYS:
-        if key == "t" and not traces:
+        if key in without:
             continue
         parts += [(f" {key} ", "reverse"), f" {meaning}  "]
     return _cut(*parts)

@@ -11,7 +11,10 @@ from grader.ground.symbols import count
 from grader.judge.focus import NO_FOCUS, Focus
 from grader.judge.result import CaseResult, Result, most_informative_first
 from grader.judge.telling import CAUSE, DEFAULT, SYMPTOM, is_told, tells, told
+from grader.learner.question import Question
 from grader.report.stories import Success
+
+MOST_TYPED = 200
 
 
 @dataclass
@@ -22,6 +25,8 @@ class WatchView:
     verdict; the last result stays on the screen, the `full` one as far as the `level` tells it.  `moved` says what the
     last save changed, `at` which of the `failed` cases is shown, beside which `counted` ones failed, and `panel` holds
     the title and the lines of an answer to a key.  `success` is the end of the attempt, while the file passes.
+    `question` may be answered by a number while it is shown, when `asking`, and `typing` is what is typed so far of a
+    suspicion, None otherwise.
     """
 
     file: str
@@ -41,6 +46,9 @@ class WatchView:
     failed: list[CaseResult] = field(default_factory=list)
     counted: int = 0
     success: Success | None = None
+    question: Question | None = None
+    asking: bool = False
+    typing: str | None = None
 
     @property
     def case(self) -> CaseResult | None:
@@ -64,7 +72,8 @@ class WatchView:
         self.full, result = result, told(result, self.level)
         self.result, self.source, self.seconds = result, source, seconds
         self.busy, self.trouble, self.panel = None, None, None
-        self.saves, self.success = self.saves + 1, None
+        self.saves, self.success, self.question = self.saves + 1, None, None
+        self.asking = False
         wrong = most_informative_first(result.cases)
         self.focus, self.failed = focus, [case for case in wrong if is_told(case, self.level)]
         self.counted = len(wrong) - len(self.failed)
@@ -77,6 +86,13 @@ class WatchView:
         if self.failed:
             self.at = (self.at + 1) % len(self.failed)
             self.panel = None
+
+
+def key_into(typed: str, key: str) -> str | None:
+    """Return a typed line after one more key; None when a key takes away more than there is."""
+    if key in ("\x7f", "\b"):
+        return typed[:-1] if typed else None
+    return (typed + key)[:MOST_TYPED] if key.isprintable() else typed
 
 
 def changes(

@@ -36,9 +36,12 @@ class Told:
     story: tuple[str, ...] = ()
     rungs: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
     ended: str = ""
+    answers: int = 0
 
     def take(self, view: WatchView, event: events.WatchEvent) -> None:
         """Keep a rung that was told, for as long as its bug is spoken of."""
+        if isinstance(event, events.AnswerReady):
+            self.answers += 1
         if isinstance(event, events.AnswerReady) and event.title == MORE and view.focus.bug:
             told = self.rungs.setdefault(view.focus.bug, [])
             if event.lines not in told:
@@ -113,6 +116,8 @@ def _values(view: WatchView, options: WatchOptions, told: Told, number: int) -> 
         "fixed_bugs": _stories(challenge, view, fixed) if tells(view.level, SYMPTOM) else (),
         "file": options.path.name,
         "base": f"/attempt/{challenge.id}",
+        # what the steps belong to: they are others after a grading, and may hold more after a rung of help
+        "steps": f"{view.saves}-{told.answers}" if view.focus.case else "",
     }
 
 

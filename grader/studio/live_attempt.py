@@ -17,15 +17,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
+from grader.content import Challenge
+from grader.content.handed_in import source_of
 from grader.judge.focus import Focus
 from grader.judge.result import Result
+from grader.judge.telling import PLACE, tells
 from grader.learner import watch_events as events
 from grader.learner.file_watcher import FileWatcher
 from grader.learner.regrader import GradingFunctions, Regrader
 from grader.learner.watch_loop import handle_events
 from grader.learner.watch_options import WatchOptions
 from grader.learner.watch_view import WatchView
-from grader.learner.work_folder import WorkFolder
+from grader.learner.work_folder import WorkFolder, load_work_folder
+from grader.sandbox import Sandbox
 from grader.studio.attempt_view import Told, state_fragment
 from grader.studio.editable_file import digest_of
 
@@ -89,8 +93,11 @@ class LiveAttempt:
         self.options = replace(options, graded=self._graded)
         self.work = work
         self._remember, self._story_of, self._turn = options.graded, story, turn
-        self._functions = GradingFunctions(functions.start_sandbox, self._in_turn)
-        self._grade = functions.grade_source
+        self._functions = GradingFunctions(self._start_sandbox, self._in_turn)
+        self._grade, self._start = functions.grade_source, functions.start_sandbox
+        self._sandbox: Sandbox | None = None
+        self._graded_last: tuple[bytes, Focus] | None = None
+        self._steps: tuple[object, bytes] | None = None
         self._queue: events.EventQueue = SimpleQueue()
         self._view = WatchView(
             options.path.name, options.planted, options.level, Focus(options.before)
@@ -160,6 +167,41 @@ class LiveAttempt:
         number = self.piece.number + 1
         self._publish(Piece(number, state_fragment(view, self.options, self._told, number)))
 
+    def steps(self) -> bytes | None:
+        """Return the steps of the case in focus as the slider draws them; None where nothing failed.
+
+        They are those of the last grading, at the level that was told or climbed to. Raises KvdojoError.
+        """
+        from grader.studio.step_document import (
+            encoded,
+            level_of_height,
+            step_document,
+            trace_for_steps,
+        )
+
+        last, sandbox = self._graded_last, self._sandbox
+        if last is None or sandbox is None or last[1].case is None:
+            return None
+        source, focus = last
+        name, challenge = focus.case or "", self.options.challenge
+        work = load_work_folder(self.work.folder) or self.work
+        height = work.height(focus.bug) if focus.bug else 0
+        level = level_of_height(challenge, self.options.level, height)
+        asked = (source, focus, level)
+        known = self._steps
+        if known is None or known[0] != asked:
+            text = source_of(source, self.options.path.name, challenge.file)
+            with self._turn:
+                trace = trace_for_steps(sandbox, challenge, None, text, focus, name, level)
+            alone = focus.state == "present" and tells(level, PLACE)
+            document = step_document(trace, challenge.cases[name], level, alone=alone)
+            known = self._steps = asked, encoded(document)
+        return known[1]
+
+    def _start_sandbox(self, challenge: Challenge, *, isolate: bool) -> Sandbox:
+        self._sandbox = self._start(challenge, isolate=isolate)
+        return self._sandbox
+
     def _run(self) -> None:
         try:
             handle_events(self.options, self._queue, self._view, self._regrader, self)
@@ -175,6 +217,7 @@ class LiveAttempt:
     def _graded(self, source: bytes, result: Result, focus: Focus) -> None:
         # the history is read before this grading is part of it
         self._told.story = self._story_of(result)
+        self._graded_last = source, focus
         self._remember(source, result, focus)
 
     def _end(self, why: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from studio.made_studio import HERE, NAME, NoSandbox, Studio, until
 
+from grader.diagnose.trace_model import Trace
 from grader.judge.result import Result
 from grader.studio.editable_file import digest_of
 
@@ -231,3 +232,47 @@ def test_text_that_no_file_can_hold_is_refused(studio: Studio) -> None:
     assert "half of a character" in answer.json()["problem"]
     assert studio.save("x" * 300_000, found["digest"]).status_code == 422
     assert studio.file.read_bytes() == before
+
+
+def test_steps_are_those_of_the_case_in_focus_and_told_no_further_than_was_climbed(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def traced(*words: object) -> Trace:
+        asked.append(words)
+        return Trace(NAME, str(words[5]), ())
+
+    monkeypatch.setattr("grader.studio.step_document.trace_for_steps", traced)
+    live = studio.begin()
+    html = studio.state("✗ failed")
+    assert 'data-steps-of="1-0"' in html
+    told = studio.client.get(f"/attempt/{NAME}/steps")
+    assert told.json()["schema"] == "kvdojo/steps/v1"
+    focus, case, level = asked[0][4:]
+    assert case == focus.case in live.piece.html
+    assert level == "symptom"
+    studio.client.get(f"/attempt/{NAME}/steps")
+    assert len(asked) == 1, "the same question is answered once"
+    live.work.with_rung(focus.bug, 1).save()
+    studio.client.get(f"/attempt/{NAME}/steps")
+    assert asked[1][6] == "place"
+    studio.file.write_text("# mended\n")
+    assert 'data-steps-of=""' in studio.state("✓ passed")
+    assert studio.client.get(f"/attempt/{NAME}/steps").status_code == 404
+
+
+def test_another_attempt_can_be_chosen_and_nothing_else(studio: Studio) -> None:
+    studio.begin()
+    studio.client.post(f"/challenge/{NAME}/start", data={"preset": "contest"}, headers=HERE)
+    contest = studio.attempts.opened(NAME).work.folder
+    assert contest != studio.file.parent
+    page = studio.client.get(f"/challenge/{NAME}").text
+    assert str(studio.file.parent) in page
+    for folder in ("", "/etc", f"{contest}/..", str(contest.parent)):
+        answer = studio.client.post(f"/challenge/{NAME}/use", data={"folder": folder}, headers=HERE)
+        assert answer.status_code == 409
+        assert studio.attempts.opened(NAME).work.folder == contest
+    wish = {"folder": str(studio.file.parent)}
+    assert studio.client.post(f"/challenge/{NAME}/use", data=wish, headers=HERE).status_code == 200
+    assert studio.attempts.opened(NAME).work.folder == studio.file.parent

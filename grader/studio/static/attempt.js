@@ -36,6 +36,17 @@
       ".cm-foldPlaceholder, .cm-tooltip, .cm-panels": { backgroundColor: "var(--panel)", color: "var(--ink)", borderColor: "var(--line)" },
       "&.cm-focused .cm-matchingBracket": { backgroundColor: "var(--select)" },
     });
+    // Chromium gives what is typed over a selection a style of its own, which the policy forbids: it is put in by hand.
+    const typed = (event, view) => {
+      const { main } = view.state.selection;
+      if (event.inputType !== "insertText" || !event.data || main.empty || view.composing || fixed) return false;
+      event.preventDefault();
+      const text = event.data;
+      const insert = () => view.state.update(view.state.replaceSelection(text), { userEvent: "input.type", scrollIntoView: true });
+      const handlers = view.state.facet(cm.EditorView.inputHandler);
+      if (!handlers.some((handle) => handle(view, main.from, main.to, text, insert))) view.dispatch(insert());
+      return true;
+    };
     const clicked = (view, line) => {
       suspect(view.state.doc.lineAt(line.from).number);
       return true;
@@ -50,6 +61,7 @@
       cm.syntaxHighlighting(colours),
       theme,
       cm.EditorState.readOnly.of(fixed),
+      cm.EditorView.domEventHandlers({ beforeinput: typed }),
       cm.EditorView.contentAttributes.of({ "aria-label": $("text").getAttribute("aria-label"), "aria-describedby": "" }),
       cm.EditorView.updateListener.of((update) => {
         if (update.docChanged || update.selectionSet) changed();
@@ -220,6 +232,17 @@
     }
   }
 
+  // The steps are fetched when somebody looks at them, and again when they may be others.
+  let stepsOf = "";
+  function step() {
+    const of = $("state")?.dataset.stepsOf || "";
+    $("steps-box").hidden = !of;
+    if (!of || of === stepsOf || !$("steps-box").open) return;
+    stepsOf = of;
+    $("steps").dataset.steps = url + "/steps";
+    window.kvdojoSteps.load($("steps"));
+  }
+
   function suspect(number) {
     $("suspected").value = number;
     $("suspicion").hidden = false;
@@ -265,9 +288,10 @@
   document.body.addEventListener("htmx:sse:after:message", () => {
     $("lost").hidden = true;
     look();
+    step();
   });
   document.body.addEventListener("htmx:sse:error", () => { $("lost").hidden = false; });
-  document.body.addEventListener("htmx:after:request", (event) => {
+  document.body.addEventListener("htmx:after:swap", (event) => {
     if (event.target === $("suspicion")) {
       $("said").className = "";
       if ($("said").querySelector(".passed")) {
@@ -277,5 +301,7 @@
       }
     }
   });
+  $("steps-box").addEventListener("toggle", step);
   changed();
+  step();
 })();
