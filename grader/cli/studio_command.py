@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -33,22 +34,46 @@ if TYPE_CHECKING:
     "--port", type=click.IntRange(0, 65535), metavar="N", help="Listen there; 0 for any free one."
 )
 @click.option("--no-open", is_flag=True, help="Print the link and open no browser.")
-def command(challenge: str | None, port: int | None, no_open: bool) -> None:
+@click.option("--authors", is_flag=True, help="Also the authors' pages, which name every bug.")
+@click.option(
+    "--class",
+    "class_folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Also the class whose batch is in DIR.",
+)
+def command(
+    challenge: str | None, port: int | None, no_open: bool, authors: bool, class_folder: Path | None
+) -> None:
     """Do the challenges in a browser: read, edit, see each save graded. Ctrl-C ends it.
 
     It answers this machine alone, and only whoever has the link that is printed.
     """
+    from grader.studio.class_folder import ClassFolder
+    from grader.studio.instructor_pages import instructor_routes
     from grader.studio.open_attempts import OpenAttempts
     from grader.studio.studio_server import bind, run_studio
 
     known = catalogue()
     page = f"/attempt/{known.load(challenge).id}" if challenge else "/"
+    of_class = ClassFolder(class_folder, known) if class_folder else None
+    more, places = instructor_routes(known, authors, of_class)
+    if places and not challenge:
+        page = places[-1].href
 
     def say(link: str) -> None:
         terminal.out("The studio answers whoever has this link; Ctrl-C ends it.")
         terminal.out(link)
 
-    run_studio(OpenAttempts(services_of(known)), bind(port), page, say, browse=not no_open)
+    run_studio(
+        OpenAttempts(services_of(known)),
+        bind(port),
+        page,
+        say,
+        browse=not no_open,
+        more=more,
+        places=places,
+    )
 
 
 def services_of(known: Catalogue) -> StudioServices:

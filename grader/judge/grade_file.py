@@ -112,28 +112,31 @@ def grade_source(
         states = _states(challenge, text)
         telling = _telling(challenge, states, chosen)
         golden = golden or prepare(challenge, [*chosen, *telling])
+        device = challenge.environment.get(DEVICE, "cpu")
+        # the oracle answers secret inputs in float64, which is for the CPU
+        secret = secret and device == "cpu" and fault is None
+        secret_only = secret_inputs is not None
+        if secret_inputs is None:
+            secret_inputs = stack.enter_context(
+                closing(SecretInputs(box, challenge, golden, seeds, after_published=True))
+            )
+            if secret:
+                secret_inputs.draw_ahead(chosen, lambda: box.warming)
         try:
             box.ready()
         except SandboxError as error:
             raise GraderError(str(error)) from error
-        device = challenge.environment.get(DEVICE, "cpu")
         if fault is not None:
             return _judged(
                 *(challenge, raw, filename, [CaseResult.judged(c, fault) for c in chosen], states),
                 environment_of(box.versions, device, box.layers),
                 seconds=time.monotonic() - began,
             )
-        secret_only = secret_inputs is not None
-        if secret_inputs is None:
-            secret_inputs = stack.enter_context(
-                closing(SecretInputs(box, challenge, golden, seeds))
-            )
         asked = {name for case in [*chosen, *telling] for name in golden.cases[case.id].needs}
         grading = Grading(
             *(box, challenge, golden, secret_inputs, source, progress or _quiet),
             parallel=parallel,
-            # the oracle answers secret inputs in float64, which is for the CPU
-            secret=secret and device == "cpu",
+            secret=secret,
             secret_only=secret_only,
             foreign=frozenset(foreign_helpers(challenge, text, asked)),
             unnamed=frozenset(name for name in asked if name not in text),
@@ -144,7 +147,9 @@ def grade_source(
         if grading.secret and not cases and passed(results):
             if scenarios is None:
                 seed = secret_inputs.seed_of(RANDOM)
-                scenarios = stack.enter_context(closing(RandomScenarios(box, challenge, seed)))
+                scenarios = stack.enter_context(
+                    closing(RandomScenarios(box, challenge, seed, quick=True))
+                )
             random = _random(scenarios, box, challenge, source, results)
         known = bug_statuses(challenge, states, [*results, *more]) if states else ()
         apart = mended_apart(grading, text, states, known, [*results, *more])

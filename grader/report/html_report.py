@@ -33,6 +33,7 @@ from grader.report.stories import Success, stories
 
 MAX_DIFF = 6000  # lines of a submission that are compared with the starter
 OPEN_DIFF = 60  # lines of a difference that are shown at once; of more it is told how many
+FEW = 6  # cases with one cause that are named in its text; of more the names are folded away
 AT_ONCE = 5  # failed cases beside the first one that are listed; the others are folded away
 MARKS = {"passed": "✓", "failed": "✗", "error": "!", "skipped": "–"}
 
@@ -133,6 +134,7 @@ def result_page(
         lead_map=next(iter(failed[0].figures.maps), None) if failed and failed[0].figures else None,
         failed=failed,
         at_once=AT_ONCE,
+        few=FEW,
         maps=any(row.figures and row.figures.maps for row in failed),
         counted=len(counted),
         verdict_only=not tells(level, SYMPTOM),

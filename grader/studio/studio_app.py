@@ -10,6 +10,7 @@
     /attempt/ID/press/KEY      a key of `kvdojo watch` (POST)
     /attempt/ID/suspect, /log  what is suspected (POST), and the history
     /museum                    the bugs that were fixed
+    /authors, /class           for authors and instructors, where they are asked for (`instructor_pages`)
 
 Whoever asks has been let in by the `Gatekeeper`.  A path is never made of what a request says: challenges are looked up
 by name, and the only file that is read or written is that of the attempt.
@@ -18,7 +19,7 @@ by name, and the only file that is read or written is that of the attempt.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -52,6 +53,7 @@ from grader.studio.editable_file import (
     read_text_of,
     save_text,
 )
+from grader.studio.instructor_pages import Place
 from grader.studio.live_attempt import Piece
 from grader.studio.open_attempts import OpenAttempts
 from grader.studio.overviews import attempts_at, cards_of, families_of
@@ -64,9 +66,11 @@ MOST_LOG = 400  # lines
 FAST_NUMBERS = 1_000_000
 
 
-def studio_app(attempts: OpenAttempts, more: list[BaseRoute] | None = None) -> Starlette:
-    """Return the application: these pages, and `more` that others made."""
-    pages = _Pages(attempts)
+def studio_app(
+    attempts: OpenAttempts, more: Sequence[BaseRoute] = (), places: Sequence[Place] = ()
+) -> Starlette:
+    """Return the application: these pages, and `more` that others made, to which the `places` lead."""
+    pages = _Pages(attempts, places)
     routes: list[BaseRoute] = [
         Route("/", pages.challenges),
         Route("/museum", pages.museum),
@@ -81,7 +85,7 @@ def studio_app(attempts: OpenAttempts, more: list[BaseRoute] | None = None) -> S
         Route("/attempt/{name}/press/{key}", pages.press, methods=["POST"]),
         Route("/attempt/{name}/suspect", pages.suspect, methods=["POST"]),
         Route("/attempt/{name}/log", pages.log),
-        *(more or []),
+        *more,
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     return Starlette(
@@ -93,19 +97,23 @@ def studio_app(attempts: OpenAttempts, more: list[BaseRoute] | None = None) -> S
 class _Pages:
     """The answers; what waits or reads runs in a thread, so that streams go on meanwhile."""
 
-    def __init__(self, attempts: OpenAttempts) -> None:
+    def __init__(self, attempts: OpenAttempts, places: Sequence[Place]) -> None:
         self._attempts, self._services = attempts, attempts.services
+        self._places = places
+
+    def _page(self, template: str, status: int = 200, **values: Any) -> Response:
+        return _page(template, status, places=self._places, **values)
 
     async def challenges(self, request: Request) -> Response:
         """Show all challenges and how far each has come."""
         cards, faults = await run_in_threadpool(cards_of, self._attempts)
-        return _page("challenges.html.j2", here="challenges", cards=cards, faults=faults)
+        return self._page("challenges.html.j2", here="challenges", cards=cards, faults=faults)
 
     async def museum(self, request: Request) -> Response:
         """Show the bugs that were fixed, by family."""
         families = await run_in_threadpool(families_of, self._attempts)
         total = sum(len(family.stories) for family in families)
-        return _page("museum.html.j2", here="museum", families=families, total=total)
+        return self._page("museum.html.j2", here="museum", families=families, total=total)
 
     async def challenge(self, request: Request) -> Response:
         """Show the brief and the ways to begin."""
@@ -115,7 +123,7 @@ class _Pages:
         challenge = self._services.catalogue.load(name)
         work = self._attempts.find(challenge)
         presets = [(key, len(preset.bugs)) for key, preset in challenge.presets.items()]
-        return _page(
+        return self._page(
             "challenge.html.j2",
             409 if problem else 200,
             challenge=challenge,
@@ -164,7 +172,7 @@ class _Pages:
                 return RedirectResponse(f"/challenge/{challenge.id}", 303)
             live = self._attempts.open(challenge.id)
             file = read_text_of(live.options.path)
-            return _page(
+            return self._page(
                 "attempt.html.j2",
                 challenge=live.options.challenge,
                 brief=_markdown(live.options.challenge.brief),

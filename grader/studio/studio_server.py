@@ -15,14 +15,16 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 import uvicorn
+from starlette.routing import BaseRoute
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from grader.ground.errors import UserError
 from grader.studio.gatekeeper import Gatekeeper
+from grader.studio.instructor_pages import Place
 from grader.studio.open_attempts import OpenAttempts
 from grader.studio.studio_app import studio_app
 
@@ -41,11 +43,16 @@ def run_studio(
     say: Callable[[str], None],
     *,
     browse: bool,
+    more: Sequence[BaseRoute] = (),
+    places: Sequence[Place] = (),
 ) -> None:
-    """Serve until a signal comes; raises KeyboardInterrupt then. `say` is given the link to the page."""
+    """Serve until a signal comes; raises KeyboardInterrupt then. `say` is given the link to the page.
+
+    `more` are pages beside those of a learner, and `places` lead to them.
+    """
     port = listening.getsockname()[1]
     hosts = [f"{name}:{port}" for name in (HOST, "localhost")]
-    door = Gatekeeper(studio_app(attempts), hosts, f"kvdojo-studio-{port}")
+    door = Gatekeeper(studio_app(attempts, more, places), hosts, f"kvdojo-studio-{port}")
     link = f"http://{HOST}:{port}{page}?key={door.key}"
 
     def ready() -> None:

@@ -241,3 +241,23 @@ def test_below_the_highest_level_only_the_case_in_focus_shows_the_inside(challen
         assert page.count("First divergence:") == inside
         assert page.index(f'id="case-{cases[1].id}"') < page.index(f'id="case-{cases[0].id}"')
         assert page.count("<code>output</code>") >= 2
+
+
+def test_a_file_of_which_no_case_can_be_judged_is_told_so_once(challenge) -> None:
+    result = Result.unjudged(challenge, "f.py", "0" * 64, "the archive is damaged.")
+    page = result_page(challenge, result, None)
+    assert "Every case, for the same reason" in page
+    assert page.count("the archive is damaged.") == 1
+    assert f"{len(challenge.cases)} not judged" in page
+    assert "--case" not in page
+    assert "points</span>" not in page
+    assert "Changes against" not in page
+
+
+def test_the_names_of_many_cases_with_one_cause_are_folded(challenge) -> None:
+    lost = Cause("raised", "NameError was raised.", raised_at="f.py:3")
+    cases = tuple(CaseResult(f"c-{n}", "T", "failed", 0, 1, 0.1, lost) for n in range(40))
+    good = CaseResult("good", "Good", "passed", 1, 1, 0.1)
+    page = result_page(challenge, replace(made(challenge), cases=(*cases, good)), "x = 1\n")
+    assert "The same happened in 39 more cases</summary>" in page
+    assert page.count("NameError was raised.") == 1

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 COURSE = ROOT / "templates" / "course"
 FOLDERS = pytest.mark.parametrize("folder", [ROOT, COURSE], ids=["kvdojo", "course"])
 MAKE = shutil.which("make")
-PORT = 8734
+PORT = 8519
 
 # the part of the schemas that is used here: a key that is not among these is a mistake of ours.
 # https://containers.dev/implementors/json_reference, https://code.visualstudio.com/docs/reference/tasks-appendix
