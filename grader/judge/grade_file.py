@@ -6,7 +6,7 @@ A verdict of `passed` needs a judged, right answer to every step of every case t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from hashlib import sha256
@@ -27,6 +27,7 @@ from grader.judge.random_scenarios import SHARE, RandomScenarios, judge_scenario
 from grader.judge.result import CaseResult, Cause, RandomOutcome, Result, environment_of
 from grader.judge.sandbox_start import start_sandbox
 from grader.judge.secret_inputs import SecretInputs
+from grader.judge.seen_apart import mended_apart
 from grader.judge.worker_reuse import SubmissionRunner
 from grader.sandbox import Sandbox, SandboxError
 from grader.sandbox.environment import DEVICE
@@ -150,9 +151,12 @@ def grade_source(
                     closing(RandomScenarios(box, challenge, seed, quick=True))
                 )
             random = _random(scenarios, box, challenge, source, results)
+        known = bug_statuses(challenge, states, [*results, *more]) if states else ()
+        apart = mended_apart(grading, text, states, known, [*results, *more])
         result = _judged(
             *(challenge, raw, filename, results, states),
             environment_of(box.versions, device, box.layers),
+            apart=apart,
             told_by=[*results, *more],
             seconds=time.monotonic() - began,
             notices=(*((box.notice,) if box.notice else ()), *left_out_notice(handed.left_out)),
@@ -239,6 +243,7 @@ def _judged(
     states: Mapping[str, str],
     environment: Mapping[str, Any],
     told_by: Sequence[CaseResult] = (),
+    apart: Collection[str] = (),
     **known: Any,
 ) -> Result:
     """Return the result; what has become of each bug is told by `told_by`, where more was run than is judged."""
@@ -248,7 +253,7 @@ def _judged(
         sha256(source).hexdigest(),
         cases,
         environment=environment,
-        bugs=bug_statuses(challenge, states, told_by or cases) if states else (),
+        bugs=bug_statuses(challenge, states, told_by or cases, apart) if states else (),
         decoys=decoy_statuses(challenge, states),
         **known,
     )
