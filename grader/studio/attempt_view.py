@@ -97,7 +97,8 @@ def _values(view: WatchView, options: WatchOptions, told: Told, number: int) -> 
         "fixed": len(fixed),
         "bug_lines": bug_lines(result.bugs, view.planted, levels, UNICODE) if result else [],
         "moved": view.moved,
-        "story": told.story,
+        # the watch may have said the same of what was moved
+        "story": [text for text in told.story if text not in view.moved],
         "case": _shown_case(view),
         "at": view.at + 1,
         "failed": len(view.failed),

@@ -62,7 +62,7 @@
       theme,
       cm.EditorState.readOnly.of(fixed),
       cm.EditorView.domEventHandlers({ beforeinput: typed }),
-      cm.EditorView.contentAttributes.of({ "aria-label": $("text").getAttribute("aria-label"), "aria-describedby": "" }),
+      cm.EditorView.contentAttributes.of({ "aria-label": $("text").getAttribute("aria-label"), "aria-describedby": "", tabindex: "0" }),
       cm.EditorView.updateListener.of((update) => {
         if (update.docChanged || update.selectionSet) changed();
       }),
