@@ -7,8 +7,8 @@
     pattern   and how the numbers differ, in words
     cause     and which known mistake looks like this
 
-Of a unit case nothing is told below `place`, where it is only counted; and its name and title not below `pattern`.  What is left out here is in no page: the
-browser is given nothing that it would have to hide.
+Of a unit case nothing is told below `place`, where it is only counted, and its name and title not below `pattern`.
+What is left out here is in no page: the browser is given nothing that it would have to hide.
 
 A document (`kvdojo/steps/v1`) takes at most `LIMIT` bytes.  Numbers are rounded to six digits.  Where a trace has
 more, parts around the first difference are kept, and `cut` says what is missing:
