@@ -11,6 +11,7 @@ from made_traces import trace, unmasked
 from markupsafe import escape
 
 from grader.content import load_challenge
+from grader.content.planting import plant
 from grader.judge.focus import Focus
 from grader.judge.result import BugStatus, CaseResult, Cause, RandomOutcome, Result, Where
 from grader.report.html_report import result_page
@@ -261,3 +262,23 @@ def test_the_names_of_many_cases_with_one_cause_are_folded(challenge) -> None:
     page = result_page(challenge, replace(made(challenge), cases=(*cases, good)), "x = 1\n")
     assert "The same happened in 39 more cases</summary>" in page
     assert page.count("NameError was raised.") == 1
+
+
+def test_a_file_that_began_as_another_variant_is_not_compared_with_the_default_starter(
+    challenge,
+) -> None:
+    """The lines in which the two differ are those of the variant's bugs."""
+    usual = challenge.presets["default"].bugs
+    other = next(b.id for b in challenge.bugs.values() if b.kind == "bug" and b.id not in usual)
+    source = plant(challenge, [other])
+    line = challenge.bugs[other].edits[0].replace.strip().splitlines()[0].strip()
+
+    def page(*states: tuple[str, str], **told: str) -> str:
+        bugs = tuple(BugStatus(n, challenge.bugs[n].title, state) for n, state in states)
+        return result_page(challenge, made(challenge, bugs=bugs), source, **told)
+
+    fixed = [(name, "fixed") for name in usual]
+    assert str(escape(line)) not in page(*fixed, (other, "present"), level="pattern")
+    assert str(escape(line)) not in page(*fixed, level="symptom")  # as bugs that nobody wrote show
+    assert str(escape(line)) in page((usual[0], "present"), *fixed[1:], level="symptom")
+    assert str(escape(line)) in page(*fixed, (other, "present"), starter="x = 1\n", level="symptom")
