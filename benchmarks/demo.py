@@ -20,11 +20,15 @@ from grader.ground.files import write_atomically
 from grader.ground.invocation import command_line
 from grader.ground.paths import ROOT
 from grader.judge import grade_source, start_sandbox
+from grader.judge.focus import choose_focus
 from grader.judge.result import Result
-from grader.judge.telling import DEFAULT
-from grader.report.html_report import Link, index_page, result_page
+from grader.judge.telling import DEFAULT, told
+from grader.learner.attempts import all_attempts, progress_of
+from grader.report.html_report import result_page
+from grader.report.site_pages import Attempt, Card, Link, brief_page, index_page
 
 REPORT = ROOT / "report"
+INDEX = "index.html"
 
 
 def main() -> int:
@@ -34,19 +38,23 @@ def main() -> int:
     table = Table(title=title, box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in ("challenge", "file", "verdict", "cases", "points", "bugs left", "s"):
         table.add_column(name, no_wrap=True)
-    good, links = True, []
+    good, cards, attempts = True, [], attempts_by_challenge()
     REPORT.mkdir(exist_ok=True)
     for name in challenge_ids():
         challenge = load_challenge(name)
         starter, reference, traces = grade_both(challenge)
         good &= starter.verdict == "failed" and reference.verdict == "passed"
+        links = []
         for label, result in (("starter", starter), ("reference", reference)):
             table.add_row(*row(name, label, result))
             links.append(page(challenge, label, result, traces if label == "starter" else {}))
-    write_atomically(REPORT / "index.html", index_page(links))
-    Console().print(table)
-    print(f"The same as pages: {REPORT.name}/index.html")
+        brief = f"{name}-brief.html"
+        write_atomically(REPORT / brief, brief_page(challenge, INDEX))
+        cards.append(Card(challenge, brief, links, attempts.get(name, ())))
     begin = command_line("start", "multi_head_attention")
+    write_atomically(REPORT / INDEX, index_page(cards, begin))
+    Console().print(table)
+    print(f"The same as pages: {REPORT.name}/{INDEX}")
     print(f"Begin with: {begin}" if good else "NOT as it must be")
     return 0 if good else 1
 
@@ -57,16 +65,45 @@ def grade_both(challenge: Challenge) -> tuple[Result, Result, dict[str, Trace]]:
     with start_sandbox(challenge) as sandbox:
         starter = grade_source(challenge, text, sandbox=sandbox)
         reference = grade_source(challenge, challenge.reference.read_bytes(), sandbox=sandbox)
-        return starter, reference, trace_failed_cases(sandbox, challenge, starter, text)
+        focus = choose_focus(challenge, starter, challenge.presets["default"].bugs)
+        shown = told(starter, DEFAULT, challenge)
+        traces = trace_failed_cases(sandbox, challenge, shown, text, focus, whole=True)
+        return starter, reference, traces
+
+
+def attempts_by_challenge() -> dict[str, list[Attempt]]:
+    """Return how far this person's attempts have come."""
+    found: dict[str, list[Attempt]] = {}
+    for work in all_attempts():
+        progress = progress_of(work)
+        if progress.verdict is None:
+            continue
+        parts = [f"{progress.passed} of {progress.cases} cases"]
+        if progress.planted:
+            parts.insert(0, f"{progress.mended} of {progress.planted} bugs mended")
+        text = f"{work.folder.name}: {', '.join(parts)}"
+        found.setdefault(work.challenge, []).append(Attempt(text, progress.verdict == "passed"))
+    return found
 
 
 def page(challenge: Challenge, label: str, result: Result, traces: Mapping[str, Trace]) -> Link:
     """Write the page of one result and return its line in the index."""
     path = challenge.starter if label == "starter" else challenge.reference
     href = f"{challenge.id}-{label}.html"
-    text = result_page(challenge, result, path.read_text("utf-8"), level=DEFAULT, traces=traces)
+    planted = challenge.presets["default"].bugs if label == "starter" else ()
+    text = result_page(
+        challenge,
+        result,
+        path.read_text("utf-8"),
+        level=DEFAULT,
+        focus=choose_focus(challenge, result, planted) if result.verdict == "failed" else None,
+        traces=traces,
+        planted=planted or None,
+        command=command_line("grade", challenge.id),
+        index=INDEX,
+    )
     write_atomically(REPORT / href, text)
-    return Link(href, challenge.title, label, result)
+    return Link(href, label, result)
 
 
 def row(name: str, label: str, result: Result) -> list[str]:

@@ -11,6 +11,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import struct
 import sys
 import tempfile
@@ -27,7 +28,7 @@ CHALLENGE = "multi_head_attention"
 FILE = "kv_attention.py"
 COLUMNS, ROWS = 100, 26
 SECONDS = 120.0
-TIMES = re.compile(r"\d+\.\d\d s\b|\d+ minutes?\b|\d+ random scenarios?\b")
+TIMES = re.compile(r"\b\d+:\d\d\b|\d+\.\d\d s\b|\d+ minutes?\b|\d+ random scenarios?\b")
 
 SPLIT = (
     "        return x.view(B, self.num_heads, S, self.head_dim)  # [B, H, S, D]\n",
@@ -112,10 +113,14 @@ class Attempt:
         """Add a paragraph."""
         self.parts.append(" ".join(text.split()) if not text.startswith("#") else text)
 
-    def run(self, *words: str) -> str:
-        """Run a command and show what it printed."""
-        printed = self.start(*words).finish()
-        self.show(f"$ kvdojo {' '.join(words)}\n{printed}", "console")
+    def run(self, *words: str, typed: str | None = None) -> str:
+        """Run a command and show what it printed; `typed` is what is typed at its prompt."""
+        program = self.start(*words)
+        if typed is not None:
+            program.see("Enter passes over it")
+            program.press(typed + "\r")
+        printed = program.finish()
+        self.show(f"$ kvdojo {shlex.join(words)}\n{printed}", "console")
         return printed
 
     def start(self, *words: str) -> Terminal:
@@ -150,6 +155,8 @@ def record() -> str:
         _watch(attempt)
         attempt.say("## The last word")
         attempt.run("grade", CHALLENGE)
+        attempt.run("explain", CHALLENGE, "overwritten")
+        attempt.run("log", CHALLENGE)
     return "\n\n".join(attempt.parts) + "\n"
 
 
@@ -173,8 +180,10 @@ def _begin(attempt: Attempt) -> None:
         "The scores, before any mask. -0.622725 / -1.52536 is 0.408, and 6 features a head: 1 / sqrt(6) = 0.408. "
         "They were divided by sqrt(6) once too often."
     )
+    attempt.say("So which line makes the scale? `suspect` keeps the guess, to be judged later.")
+    attempt.run("suspect", CHALLENGE, "45", "divided by the size, not by its root")
     attempt.mend(SCALE)
-    attempt.run("grade", CHALLENGE)
+    attempt.run("grade", CHALLENGE, typed="2")
     attempt.say("## The next symptom")
     attempt.say(
         "The first bug is named now that it is gone, and the focus has moved on. What does the run look like here?"
@@ -191,6 +200,10 @@ def _watch(attempt: Attempt) -> None:
     attempt.say("Heads are cut out of the features of one token, and only then are axes moved.")
     attempt.mend(SPLIT)
     attempt.show(screen.see("graded 2 times"))
+    attempt.say("Why did nobody see that before? `w` asks, and a number answers; or one goes on.")
+    screen.press("w")
+    attempt.show(screen.see("a number answers"))
+    screen.press("w")
     attempt.say("Is seven too many, or the seventh too early? Pressing `m` for one thing more:")
     screen.press("m")
     attempt.show(screen.see("rung 1 of 6"))

@@ -43,7 +43,7 @@ def weights_checkpoint(new: int, total: int, *, heads: int = 3, wrong=None) -> C
 
 def checkpoint(name: str, want, got, axes) -> Checkpoint:
     if got is None:
-        return Checkpoint(name, name, 0, "missing", grid(want))
+        return Checkpoint(name, name, 0, "missing", grid(want), axes=axes)
     if want.shape != got.shape:
         return Checkpoint(
             name,
@@ -54,10 +54,11 @@ def checkpoint(name: str, want, got, axes) -> Checkpoint:
             grid(got),
             None,
             (Pattern("shape", "Another shape."),),
+            axes=axes,
         )
     places = np.argwhere(~((want == got) | (np.isnan(want) & np.isnan(got))))
     if not len(places):
-        return Checkpoint(name, name, 0, "same", grid(want), grid(got))
+        return Checkpoint(name, name, 0, "same", grid(want), grid(got), axes=axes)
     index = tuple(map(int, places[0]))
     place = FirstWrongValue(index, axes, f"{want[index]:.4f}", f"{got[index]:.4f}")
     return Checkpoint(
@@ -69,6 +70,7 @@ def checkpoint(name: str, want, got, axes) -> Checkpoint:
         grid(got),
         place,
         (Pattern("new_part", "Only after the cache."),),
+        axes=axes,
     )
 
 

@@ -29,12 +29,7 @@ def giveaways(
     """Yield (case, sentence) for each thing that a level tells of a file with these bugs and should not."""
     full = Result.of_cases(challenge.id, challenge.file, "", results, environment={})
     bugs = [challenge.bugs[name] for name in ids]
-    secrets = [pair for bug in bugs for pair in _secrets_of(challenge, bug)]
-    secrets += [
-        ("the title of the unit case", case.title)
-        for case in challenge.cases.values()
-        if case.kind == "unit"
-    ]
+    secrets = _secrets(challenge, bugs)
     text = plant(challenge, ids)
     numbers = {number for bug in bugs for number in lines_in(challenge, bug, text)}
     names = {name for bug in bugs for name in _methods_of(challenge, bug)}
@@ -53,6 +48,27 @@ def giveaways(
             for number in numbers:
                 if re.search(rf"(?i)\bline {number}\b|:{number}\b", shown):
                     yield before.id, f"the level {level!r} names line {number}, which the bug edits"
+
+
+def told_too_early(
+    challenge: Challenge, ids: Sequence[str], results: Iterable[CaseResult], level: str, text: str
+) -> Iterator[tuple[str, str]]:
+    """Yield (what, sentence) for each thing in a page or another text that belongs to a higher level than its own.
+
+    Lines and names are not looked for, since such a text may hold the learner's file.
+    """
+    scenarios = {case.title for case in challenge.cases.values() if case.kind == "scenario"}
+    higher = [pair for case in results for pair in _of_higher_levels(case, level)]
+    for what, secret in [*_secrets(challenge, [challenge.bugs[name] for name in ids]), *higher]:
+        if secret in text and secret not in scenarios:
+            yield what, secret
+
+
+def _secrets(challenge: Challenge, bugs: Iterable[Bug]) -> list[tuple[str, str]]:
+    """Return what only the highest level may tell of these bugs, and the titles of unit cases."""
+    units = [case.title for case in challenge.cases.values() if case.kind == "unit"]
+    secrets = [pair for bug in bugs for pair in _secrets_of(challenge, bug)]
+    return [*secrets, *(("the title of the unit case", title) for title in units)]
 
 
 def _texts(case: CaseResult) -> Iterator[str]:

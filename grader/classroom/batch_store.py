@@ -25,7 +25,10 @@ from grader.classroom.journal import Journal, read_journal
 from grader.content.handed_in import NOTEBOOK
 from grader.ground.files import sync_folder, write_atomically
 
-OURS = {"sources", "results", "journal.jsonl", "batch.json", "summary.csv", "class.html"}
+OURS = {
+    *("sources", "results", "pages", "journal.jsonl", "batch.json"),
+    *("summary.csv", "class.html", "class.json"),
+}
 
 
 class BatchStore:
@@ -38,6 +41,7 @@ class BatchStore:
         self.journal_path = folder / "journal.jsonl"
         self.results = folder / "results"
         self.sources = folder / "sources"
+        self.pages = folder / "pages"
 
     def holds_plan(self, *, resume: bool) -> bool:
         """Return whether there is a plan to go on with; raises BatchError where --out must not be used."""
@@ -58,7 +62,7 @@ class BatchStore:
     def open_journal(self) -> Journal:
         """Open and lock the journal; what a kill left half-written is removed."""
         opened = Journal(self.journal_path)
-        for folder in (self.folder, self.results, self.sources):
+        for folder in (self.folder, self.results, self.sources, self.pages):
             for path in folder.glob(".*.tmp"):
                 with contextlib.suppress(OSError):
                     path.unlink()
@@ -107,6 +111,10 @@ class BatchStore:
     def result_path(self, entry: PlannedSubmission) -> Path:
         """Where the result of a submission lies once it is finished."""
         return self.results / f"{entry.id}.json"
+
+    def page_path(self, entry: PlannedSubmission) -> Path:
+        """Where the page lies that the learner may see."""
+        return self.pages / f"{entry.id}.html"
 
     def finish(self, entry: PlannedSubmission, document: dict[str, Any]) -> None:
         """Put the result document where it counts, for good."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from grader.classroom.batch_plan import BatchPlan, PlannedSubmission
 from grader.classroom.batch_store import BatchStore
+from grader.classroom.bug_difficulty import Difficulty, difficulties
 from grader.classroom.similarity import SimilarGroup, similar_groups
 from grader.content import Challenge
 from grader.content.handed_in import source_of
@@ -55,7 +56,11 @@ class SubmissionRow:
 
 @dataclass(frozen=True)
 class BugCounts:
-    """How many learners mended a bug, and how many still have it, as planted or changed."""
+    """How many learners mended a bug, and how many still have it, as planted or changed.
+
+    `difficulty` is how hard it was for this class, None where too few learners tell; `declared` is what its author
+    says, from 1 on.
+    """
 
     id: str
     title: str
@@ -63,6 +68,8 @@ class BugCounts:
     present: int
     changed: int
     unknown: int
+    declared: int = 0
+    difficulty: Difficulty | None = None
 
 
 @dataclass(frozen=True)
@@ -156,14 +163,37 @@ def _bins(judged: Sequence[SubmissionRow]) -> tuple[int, ...]:
 
 def _bugs(challenge: Challenge, judged: Sequence[SubmissionRow]) -> tuple[BugCounts, ...]:
     """Count the bugs that this class can have met: the starter's, and all that stand in some file."""
-    usual = set(challenge.presets["default"].bugs) if "default" in challenge.presets else set()
-    lines = []
+    usual = usual_bugs(challenge)
+    met = []
     for at, bug in enumerate(challenge.bugs.values()):
         states = Counter(row.bugs[at] for row in judged)
         if bug.kind == "bug" and (bug.id in usual or states["present"] or states["changed"]):
-            counts = (states[state] for state in ("fixed", "present", "changed", "unknown"))
-            lines.append(BugCounts(bug.id, bug.title, *counts))
+            met.append((at, bug, states))
+    mended = [[_mended(row, at) for at, _, _ in met] for row in judged]
+    hard = difficulties(np.array(mended, np.float64).reshape(len(judged), len(met)))
+    lines = [
+        BugCounts(
+            *(bug.id, bug.title),
+            *(states["fixed"], states["present"], states["changed"], states["unknown"]),
+            declared=bug.difficulty,
+            difficulty=difficulty,
+        )
+        for (_, bug, states), difficulty in zip(met, hard, strict=True)
+    ]
     return tuple(sorted(lines, key=lambda line: (line.fixed, line.id)))
+
+
+def usual_bugs(challenge: Challenge) -> frozenset[str]:
+    """Return the bugs that a class begins with, as far as is known: those of the default starter."""
+    return frozenset(challenge.presets["default"].bugs if "default" in challenge.presets else ())
+
+
+def _mended(row: SubmissionRow, at: int) -> float:
+    """Return 1 where a learner mended a bug, 0 where not, NaN where it cannot be told; `left` counts alike."""
+    state = row.bugs[at]
+    if state == "changed":
+        return float(row.state == "passed")
+    return {"fixed": 1.0, "present": 0.0}.get(state, np.nan)
 
 
 def _cases(challenge: Challenge, judged: Sequence[SubmissionRow]) -> tuple[CaseCounts, ...]:

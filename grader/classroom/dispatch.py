@@ -48,6 +48,7 @@ class JobDispatcher:
     pool: Pool
     finished: Callable[[PlannedSubmission, dict[str, Any]], None]
     isolate: bool = True
+    inside: bool = False
     _waiting: deque[PlannedSubmission] = field(default_factory=deque)
     _suspects: deque[PlannedSubmission] = field(default_factory=deque)
     _running: dict[Future[JobAnswer], PlannedSubmission] = field(default_factory=dict)
@@ -90,6 +91,7 @@ class JobDispatcher:
             *(entry.id, self.challenge.id, self.fingerprint, entry.file, source),
             seed=self.seed,
             isolate=self.isolate,
+            inside=self.inside,
         )
         self._running[self.pool.submit(grade, job)] = entry
 

@@ -10,11 +10,14 @@ import gc
 import sys
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 from grader.classroom.fingerprint import fingerprint
 from grader.content import Challenge, ContentError, load_challenge
+from grader.content.handed_in import source_of
 from grader.judge import GraderError, grade_source, start_sandbox
+from grader.judge.focus import choose_focus
 from grader.judge.golden import Golden
 from grader.judge.golden_check import prepare
 from grader.judge.random_scenarios import NAME as RANDOM
@@ -32,7 +35,8 @@ MOST_STATES = 2  # kept at a time; each holds a process that has imported torch
 class GradingJob:
     """One submission on its way; `fingerprint` is that of the content it must be judged by.
 
-    `seed` is that of the batch: the secret inputs of the whole class follow from it.
+    `seed` is that of the batch: the secret inputs of the whole class follow from it.  `inside` asks where a file that
+    fails departs from the reference.
     """
 
     id: str
@@ -42,6 +46,7 @@ class GradingJob:
     source: bytes
     seed: int
     isolate: bool = True
+    inside: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,23 @@ def _judge(state: WorkerState, job: GradingJob) -> Result:
         secret_inputs=state.secret_inputs,
         scenarios=state.scenarios,
         parallel=1,  # files are graded side by side, which needs no second worker for each
+        afterwards=partial(_with_first_divergence, state, job) if job.inside else None,
     )
+
+
+def _with_first_divergence(
+    state: WorkerState, job: GradingJob, sandbox: Sandbox, golden: Golden, result: Result
+) -> Result:
+    """Add to the case in focus of a file that failed where the run departs from the reference."""
+    if result.verdict != "failed":
+        return result
+    # most batches do not even read the code that traces
+    from grader.diagnose.explain_failures import with_first_divergence
+
+    challenge = state.challenge
+    text = source_of(job.source, job.file, challenge.file)
+    focus = choose_focus(challenge, result)
+    return with_first_divergence(sandbox, challenge, golden, text, result, focus)
 
 
 def _replace(state: WorkerState, job: GradingJob) -> WorkerState:

@@ -28,6 +28,7 @@ class BatchOptions:
 
     `searched` is a folder or a zip archive of submissions and `out` the batch folder.  `jobs` is how many files are
     graded side by side, None for one per processor.  `executor` is the address of a cluster, None for this machine.
+    `inside` asks where each file that fails departs from the reference, which takes about a case more.
     """
 
     challenge: Challenge
@@ -37,6 +38,7 @@ class BatchOptions:
     executor: str | None = None
     resume: bool = False
     isolate: bool = True
+    inside: bool = False
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,7 @@ def _grade(
     dispatcher = JobDispatcher(
         *(options.challenge, plan.fingerprint, plan.seed, store, journal, pool, finished),
         isolate=options.isolate,
+        inside=options.inside,
     )
     try:
         dispatcher.grade(left)

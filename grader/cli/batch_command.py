@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from grader.cli import terminal
-from grader.cli.arguments import catalogue, challenge_argument
+from grader.cli.arguments import catalogue, challenge_argument, tell_option
+from grader.cli.grade_command import level_of
+from grader.content import Challenge
 from grader.ground.errors import Exit, UserError
 from grader.ground.invocation import command_line
+from grader.judge.telling import PLACE, tells
 
 if TYPE_CHECKING:
+    from grader.classroom.batch_plan import BatchPlan
+    from grader.classroom.batch_store import BatchStore
     from grader.classroom.class_summary import ClassSummary
 
 
@@ -32,6 +38,8 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 1024),
     help="Grade so many files side by side; as many as there are processors by default.",
 )
+@tell_option
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON document.")
 @click.option("--executor", metavar="dask://HOST:PORT", help="Grade on a Dask cluster.")
 @click.option("--resume", is_flag=True, help="Go on with the batch in --out.")
 @click.option("--no-isolation", is_flag=True, help="Run the files unconfined: only for your own.")
@@ -42,6 +50,8 @@ def command(
     folder: Path,
     out: Path,
     jobs: int | None,
+    tell: str | None,
+    as_json: bool,
     executor: str | None,
     resume: bool,
     no_isolation: bool,
@@ -52,20 +62,26 @@ def command(
     Example: kvdojo batch CHALLENGE submissions.zip --out results
     """
     found = catalogue().load(challenge)
+    level = level_of(found, tell)
     _check(folder, out)
     from grader.classroom.class_summary import summarise_class
     from grader.classroom.run_batch import BatchOptions, run_batch
     from grader.cli.batch_meter import BatchMeter
 
-    order = BatchOptions(found, folder, out, jobs, executor, resume, isolate=not no_isolation)
+    order = BatchOptions(
+        *(found, folder, out, jobs, executor, resume),
+        isolate=not no_isolation,
+        inside=tells(level, PLACE),
+    )
     meter = BatchMeter(again=_again(ctx))
     try:
         plan, store = run_batch(order, meter)
+        _write_pages(found, plan, store, level)
     except KeyboardInterrupt:
         meter.interrupted()
         raise
     summary = summarise_class(found, plan, store)
-    _report(summary, out)
+    _report(summary, out, level, as_json=as_json)
     ctx.exit(_code(summary))
 
 
@@ -76,15 +92,32 @@ def _check(folder: Path, out: Path) -> None:
         raise UserError("--out must be another folder than the one with the submissions.")
 
 
-def _report(summary: ClassSummary, out: Path) -> None:
-    from grader.ground.files import write_atomically
-    from grader.report.class_report import class_csv, class_page, render
+def _write_pages(challenge: Challenge, plan: BatchPlan, store: BatchStore, level: str) -> None:
+    """Write the page of every learner who has a result; a page is there whole or not at all."""
+    from grader.report.learner_pages import learner_pages
 
+    progress = terminal.Progress("writing pages")
+    try:
+        for done, (path, text) in enumerate(learner_pages(challenge, plan, store, level)):
+            progress(done, len(plan.entries))
+            terminal.write_file(path, text)
+    finally:
+        progress.clear()
+
+
+def _report(summary: ClassSummary, out: Path, level: str, *, as_json: bool) -> None:
+    from grader.report.class_report import class_csv, class_document, class_page, render
+
+    page, document = out / "class.html", class_document(summary)
+    terminal.write_file(page, class_page(summary, level))
+    terminal.write_file(out / "summary.csv", class_csv(summary))
+    terminal.write_file(out / "class.json", json.dumps(document, indent=1) + "\n")
+    if as_json:
+        terminal.document(document)
+        return
     render(summary, terminal.console())
-    page = out / "class.html"
-    write_atomically(page, class_page(summary))
-    write_atomically(out / "summary.csv", class_csv(summary))
     terminal.out(f"{page}, {out / 'summary.csv'}, and {out / 'results'} with one document each")
+    terminal.out(f"For the learners, at the level {level!r}: {out / 'pages'}")
 
 
 def _code(summary: ClassSummary) -> Exit:
@@ -98,7 +131,7 @@ def _again(ctx: click.Context) -> str:
     """Return the command that goes on with this batch."""
     given = {name: value for name, value in ctx.params.items() if value not in (None, False)}
     words = ["batch", given["challenge"], str(given["folder"]), "--out", str(given["out"])]
-    for name in ("jobs", "executor"):
+    for name in ("jobs", "tell", "executor"):
         if name in given:
             words += [f"--{name}", str(given[name])]
     return command_line(*words, "--resume")

@@ -22,7 +22,7 @@ from rich.text import Text
 from grader.classroom.batch_plan import PlannedSubmission
 from grader.classroom.run_batch import BatchObserver, BatchStart
 from grader.cli import terminal
-from grader.report.phrases import count
+from grader.ground.symbols import count
 
 LINE_SECONDS = 10.0
 RECENT = 200  # submissions over which the rate is taken

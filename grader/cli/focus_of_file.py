@@ -45,5 +45,9 @@ def focus_of_file(
     )
     result = judge_file(challenge, path, raw, (), {}, [], isolate=isolate, diagnosis=diagnosis)
     if work:
-        remember_result(work, raw, result, diagnosis.focus)
+        remember_result(
+            *(work, raw, result, diagnosis.focus),
+            planted=planted.bugs if planted else None,
+            challenge=challenge,
+        )
     return Found(diagnosis.focus, result)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
+import sys
 from collections.abc import Collection
 from dataclasses import replace
+from datetime import date
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -29,17 +31,27 @@ from grader.cli.variant import Variant, begun, of_work
 from grader.content import Case, Challenge
 from grader.content.handed_in import source_of
 from grader.ground.errors import Exit, UserError
+from grader.ground.invocation import command_line
 from grader.judge.focus import NO_FOCUS, Focus, choose_focus
-from grader.judge.telling import DEFAULT, PLACE, at_most, tells
+from grader.judge.telling import DEFAULT, PLACE, SYMPTOM, at_most, tells, told
+from grader.learner.families import note_mended
 from grader.learner.hints import LastGrading, recall_focus, remember_grading
-from grader.learner.history import judged_suspicions, note, note_grading, read_history
+from grader.learner.history import (
+    judged_suspicions,
+    newly_fixed,
+    note,
+    note_grading,
+    read_history,
+)
 from grader.learner.ladder import OF_LEVEL, climbed, height, help_taken
+from grader.learner.question import Question, question_after
 from grader.learner.work_folder import WorkError, WorkFolder, load_work_folder
 
 if TYPE_CHECKING:
     from grader.diagnose.trace_model import Trace
     from grader.judge.golden import Golden
     from grader.judge.result import Result
+    from grader.report.stories import Success
     from grader.report.terminal_report import About
     from grader.sandbox import Sandbox
 
@@ -127,7 +139,7 @@ def command(
         *(found, text, planted.bugs if planted else None),
         before=recall_focus(work, found),
         inside=as_json or record is not None or tells(level, PLACE),
-        pictures=page is not None and tells(level, PLACE),
+        pictures=level if page is not None and tells(level, SYMPTOM) else None,
     )
     result = judge_file(
         *(found, path, source, cases, seeds, extra),
@@ -135,13 +147,26 @@ def command(
         diagnosis=diagnosis,
     )
     story: tuple[str, ...] = ()
+    success: Success | None = None
+    question: Question | None = None
     if work and not cases:
+        question = question_of(found, work, result, planted.bugs if planted else ())
         story = history_of(found, work, result, planted.bugs if planted else ())
-        remember_result(work, source, result, diagnosis.focus, level if not as_json else DEFAULT)
+        told = level if not as_json else DEFAULT
+        remember_result(
+            *(work, source, result, diagnosis.focus, told),
+            planted=planted.bugs if planted else None,
+            challenge=found,
+        )
         work = load_work_folder(work.folder) or work
+        if result.verdict == "passed":
+            from grader.cli.explain_command import success_of
+
+            success = success_of(found, work, text.decode("utf-8", "replace"))
     result = replace(result, help=help_taken(work, planted.bugs if planted else None))
     if page is not None:
-        _write_page(found, result, text, page, diagnosis, planted, level)
+        command = command_line("grade", command_target(found, file))
+        _write_page(found, result, text, page, diagnosis, planted, level, command, success)
     if record is not None:
         _write_record(result, record)
     if as_json:
@@ -150,7 +175,10 @@ def command(
         named = command_target(found, file)
         shown = about(found, path, work, planted, diagnosis.focus, level, named=named)
         total = len(found.cases) if cases else None
-        _show(result, replace(shown, everything=everything, total=total, story=story))
+        shown = replace(shown, everything=everything, total=total, story=story)
+        _show(result, replace(shown, success=success if tells(level, SYMPTOM) else None))
+        if question is not None and work is not None and tells(level, SYMPTOM):
+            _ask(work, question)
     ctx.exit(Exit.of_verdict(result.verdict))
 
 
@@ -174,7 +202,7 @@ def _with_private(challenge: Challenge, folder: Path | None) -> tuple[Challenge,
 class Diagnosis:
     """What is asked while the sandbox is still warm: the bug in focus, and where the file departs from the reference.
 
-    With `inside` that is traced for the case in focus, and with `pictures` for several cases, for the page.
+    With `inside` that is traced for the case in focus; with `pictures`, the level of a page, for several cases.
     """
 
     def __init__(
@@ -185,7 +213,7 @@ class Diagnosis:
         *,
         before: str | None = None,
         inside: bool = True,
-        pictures: bool = False,
+        pictures: str | None = None,
     ) -> None:
         self._challenge, self._source, self._planted = challenge, source, planted
         self._before, self._inside, self._pictures = before, inside, pictures
@@ -206,7 +234,12 @@ class Diagnosis:
         if self._inside:
             result = with_first_divergence(sandbox, challenge, golden, source, result, self.focus)
         if self._pictures:
-            self.traces = trace_failed_cases(sandbox, challenge, result, source, self.focus)
+            # below `place` the page shows what came back, which is that of the whole file
+            whole = not tells(self._pictures, PLACE)
+            shown = told(result, self._pictures, challenge)
+            self.traces = trace_failed_cases(
+                sandbox, challenge, shown, source, self.focus, whole=whole
+            )
         return result
 
 
@@ -266,8 +299,10 @@ def _write_page(
     diagnosis: Diagnosis,
     planted: Variant | None,
     level: str,
+    command: str,
+    success: Success | None,
 ) -> None:
-    """Write the page; `planted` is what the file came with, where that is known."""
+    """Write the page; `command` grades the file, and `planted` is what the file came with, where that is known."""
     from grader.report.html_report import result_page
 
     text = result_page(
@@ -280,6 +315,8 @@ def _write_page(
         planted=planted.bugs if planted else None,
         decoys=planted.decoys if planted else (),
         starter=planted.source(challenge) if planted else None,
+        command=command,
+        success=success,
     )
     terminal.write_file(page, text)
 
@@ -292,7 +329,14 @@ def _write_record(result: Result, record: Path) -> None:
 
 
 def remember_result(
-    work: WorkFolder, source: bytes, result: Result, focus: Focus, level: str = DEFAULT
+    work: WorkFolder,
+    source: bytes,
+    result: Result,
+    focus: Focus,
+    level: str = DEFAULT,
+    *,
+    planted: Collection[str] | None = None,
+    challenge: Challenge | None = None,
 ) -> None:
     """Keep what failed and the focus beside the file, so that the next help is about it, and what was told of it."""
     from grader.judge.result import most_informative_first
@@ -301,7 +345,10 @@ def remember_result(
     failed = tuple(case.id for case in most_informative_first(result.cases))
     remember_grading(work, source, LastGrading(failed, passed, focus))
     with contextlib.suppress(WorkError):
-        note_grading(work, source, result)
+        new = newly_fixed(read_history(work), result, planted or ())
+        note_grading(work, source, result, planted)
+        if challenge is not None and new:
+            note_mended(challenge, load_work_folder(work.folder) or work, new, date.today())
     if focus.bug and (rung := OF_LEVEL.get(level)):
         remember_rung(work, focus.bug, rung)
 
@@ -309,7 +356,7 @@ def remember_result(
 def history_of(
     challenge: Challenge, work: WorkFolder, result: Result, planted: Collection[str]
 ) -> tuple[str, ...]:
-    """Return what the attempt's history adds to a report: suspicions that can be judged now, and its sum at the end."""
+    """Return what the attempt's history adds to a report: suspicions that can be judged now."""
     try:
         history = read_history(work)
     except WorkError:
@@ -317,16 +364,46 @@ def history_of(
     gradings = history.of("graded")
     before = [name for name in gradings[-1]["fixed"] if name in planted] if gradings else []
     fixed = [bug.id for bug in result.bugs if bug.status == "fixed" and bug.id in planted]
-    lines = judged_suspicions(challenge, history, fixed, before)
-    if result.verdict == "passed" and history.events:
-        from grader.report.phrases import count
+    return tuple(judged_suspicions(challenge, history, fixed, before))
 
-        taken = help_taken(work, planted)
-        lines.append(
-            f"{count(history.minutes, 'minute')}, {count(len(gradings) + 1, 'grading')},"
-            f" {taken.rungs} of {taken.of} rungs of help."
-        )
-    return tuple(lines)
+
+def question_of(
+    challenge: Challenge, work: WorkFolder, result: Result, planted: Collection[str]
+) -> Question | None:
+    """Return the question about a bug that this result finds mended; ask before the result is remembered."""
+    try:
+        history = read_history(work)
+    except WorkError:
+        return None
+    left = {bug.id for bug in result.bugs if bug.id in planted and bug.status != "fixed"}
+    return question_after(challenge, newly_fixed(history, result, planted), left, history)
+
+
+def _ask(work: WorkFolder, question: Question) -> None:
+    """Ask somebody who sits at the terminal; Enter passes over it, and the exit status stays that of the verdict."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return
+    from rich.padding import Padding
+    from rich.text import Text
+
+    screen = terminal.console()
+    screen.print(Text(f"\n{question.text}"))
+    for number, answer in enumerate(question.answers, 1):
+        screen.print(Padding(Text(f"{number}  {answer}"), (0, 0, 0, 2), expand=False))
+    try:
+        typed = input(f"1 to {len(question.answers)}, never a mark; Enter passes over it: ").strip()
+    except (EOFError, KeyboardInterrupt):
+        terminal.out("")
+        return
+    if typed in [str(number) for number in range(1, len(question.answers) + 1)]:
+        screen.print(Text(answered(work, question, int(typed))))
+
+
+def answered(work: WorkFolder, question: Question, number: int) -> str:
+    """Keep an answer, from 1, and return what is said to it."""
+    with contextlib.suppress(WorkError):
+        note(work, "answer", bug=question.bug, right=number == question.right)
+    return question.reply(number)
 
 
 def remember_rung(work: WorkFolder, bug: str, rung: int) -> None:

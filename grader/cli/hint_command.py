@@ -37,7 +37,7 @@ from grader.learner.hints import (
     recall_grading,
     remember_focus,
 )
-from grader.learner.ladder import HINTS_FROM
+from grader.learner.work_folder import HINTS_FROM
 
 
 @click.command("hint")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.text import Text
 
 from grader.cli import terminal
 from grader.cli.arguments import catalogue, challenge_argument, file_argument
@@ -17,7 +18,7 @@ from grader.ground.display import escape_for_display
 from grader.ground.errors import UserError
 from grader.ground.invocation import command_line
 from grader.learner.history import HISTORY, History, read_history
-from grader.learner.ladder import RUNGS
+from grader.learner.work_folder import RUNGS
 
 
 @click.command("log")
@@ -32,15 +33,17 @@ def command(challenge: str, file: Path | None) -> None:
         raise UserError(f"Only an attempt has a history: begin one with `{start}`.")
     found = begun(found, work)
     history = read_history(work)
-    for text in _lines(found, history):
-        terminal.out(text)
+    screen = terminal.console()
+    for text in log_lines(found, history):
+        # a line stays a line where it is piped into another program
+        screen.print(Text(text), soft_wrap=not screen.is_terminal)
     if not history.events:
         terminal.out(f"Nothing yet: `{command_line('grade', found.id)}` is the beginning.")
     if history.unread:
         terminal.err(f"kvdojo: {history.unread} lines of {work.folder / HISTORY} cannot be read.")
 
 
-def _lines(challenge: Challenge, history: History) -> Iterator[str]:
+def log_lines(challenge: Challenge, history: History) -> Iterator[str]:
     """Yield a line per event: the time since the beginning, what it was, and what it says."""
     began = min((event["at"] for event in history.events), default=0)
     before: Mapping[str, Any] | None = None
@@ -54,6 +57,9 @@ def _lines(challenge: Challenge, history: History) -> Iterator[str]:
             text += f"  ({event['why']})" if event["why"] else ""
         elif event["what"] == "rung":
             text = RUNGS[event["rung"] - 1] if 1 <= event["rung"] <= len(RUNGS) else ""
+        elif event["what"] == "answer":
+            word = "right" if event["right"] else "not it"
+            text = f"{word}: {_title(challenge, event['bug'])}"
         minutes, seconds = divmod(max(0, event["at"] - began), 60)
         yield escape_for_display(f"{minutes:>4}:{seconds:02}  {event['what']:<8} {text}").rstrip()
 

@@ -17,7 +17,8 @@ from grader.ground.errors import Exit
 from grader.ground.invocation import command_line
 from grader.judge.focus import NO_FOCUS, Focus
 from grader.judge.telling import tells
-from grader.learner.ladder import LEVEL_OF, RUNGS, Rung, height, next_rung
+from grader.learner.ladder import LEVEL_OF, Rung, height, next_rung
+from grader.learner.work_folder import RUNGS
 
 
 @click.command("more")

@@ -13,7 +13,8 @@ from grader.cli.variant import begun, of_work
 from grader.ground.errors import UserError
 from grader.ground.files import back_up
 from grader.ground.invocation import command_line
-from grader.learner.work_folder import WorkError, WorkFolder, find_work_folder, write_work_file
+from grader.learner.attempts import find_attempt
+from grader.learner.work_folder import WorkError, WorkFolder, write_work_file
 
 
 @click.command("reset")
@@ -22,7 +23,7 @@ from grader.learner.work_folder import WorkError, WorkFolder, find_work_folder, 
 def command(challenge: str, force: bool) -> None:
     """Put the starter back in the work folder."""
     found = catalogue().load(challenge)
-    work = find_work_folder(found.id)
+    work = find_attempt(found.id)
     if work is None:
         start = command_line("start", found.id)
         raise UserError(f"{found.id!r} is not started: run `{start}`.")

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -19,13 +20,12 @@ from grader.content.generated_bugs import LEVELS
 from grader.ground.errors import UserError
 from grader.ground.files import back_up
 from grader.ground.invocation import command_line
+from grader.learner.attempts import choose, default_folder, folder_for
 from grader.learner.history import note
 from grader.learner.work_folder import (
     WorkError,
     WorkFolder,
-    default_folder,
     load_work_folder,
-    remember_start,
     write_work_file,
 )
 
@@ -64,32 +64,76 @@ def command(
 ) -> None:
     """Begin a challenge in a work folder of your own.
 
+    Where another attempt lies in work/CHALLENGE, it gets a folder beside it, such as work/CHALLENGE-contest.
+
     \b
     Examples: kvdojo start CHALLENGE --seed 7 --bugs 3
               kvdojo start CHALLENGE --fresh 7 --level hard
     """
-    found = catalogue().load(challenge)
+    made = begin(
+        *(catalogue().load(challenge), folder),
+        preset=preset, seed=seed, fresh=fresh, level=level, count=bugs, force=force,
+    )  # fmt: skip
+    _tell(made.challenge, made.work, made.variant, made.kept)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A new attempt: the challenge as `begun` returns it, its folder, what was planted, backups of what was there."""
+
+    challenge: Challenge
+    work: WorkFolder
+    variant: Variant
+    kept: list[Path]
+
+
+def begin(
+    found: Challenge,
+    folder: Path | None = None,
+    *,
+    preset: str | None = None,
+    seed: int | None = None,
+    fresh: int | None = None,
+    level: str | None = None,
+    count: int | None = None,
+    force: bool = False,
+) -> Started:
+    """Make a work folder, the default one where none is named; raises UserError, WorkError and ContentError.
+
+    The bugs are those of a preset, or `count` drawn by `seed`, or generated ones drawn by `fresh`.  With `force` the
+    files that are there become backups.
+    """
     target = (folder or default_folder(found.id)).absolute()
     if fresh is None:
         if level is not None:
             raise UserError("--level chooses among generated bugs: give --fresh N with it.")
-        work, variant = _plan(found, target, preset, seed, bugs)
+        work, variant = _plan(found, target, preset, seed, count)
     else:
         if preset is not None or seed is not None:
             raise UserError(
                 "--fresh, --seed and --preset are three ways to choose: give one of them."
             )
-        work, variant = _plan_fresh(found, target, fresh, bugs, level)
+        work, variant = _plan_fresh(found, target, fresh, count, level)
         found = begun(found, work)
+    if folder is None and not force:
+        work = replace(work, folder=folder_for(work))
+    made = make_folder(found, work, variant, force=force)
+    choose(work)
+    return made
+
+
+def make_folder(
+    found: Challenge, work: WorkFolder, variant: Variant, *, force: bool = False
+) -> Started:
+    """Write the file, the brief and the state of an attempt; raises UserError and WorkError."""
     source = variant.source(found)
     kept = _make_room(found, work, {found.file: source, "README.md": found.brief}, force=force)
     write_work_file(work.path, source)
     write_work_file(work.folder / "README.md", found.brief)
-    work.save()
+    _with_help_of_before(work, kept).save()
     with contextlib.suppress(WorkError):
         note(work, "started")
-    remember_start(found.id, work.folder if folder else None)
-    _tell(found, work, variant, kept)
+    return Started(found, work, variant, kept)
 
 
 def _plan(
@@ -140,6 +184,15 @@ def _make_room(
         return [back_up(path) for path in taken]
     except OSError as error:
         raise WorkError(f"{work.folder}: no backup can be made: {error.strerror}") from None
+
+
+def _with_help_of_before(work: WorkFolder, kept: list[Path]) -> WorkFolder:
+    """Return the state with the help that was taken already, where the same attempt is only begun once more."""
+    with contextlib.suppress(WorkError):
+        there = load_work_folder(work.folder)
+        if there is not None and there.is_made_as(work) and not kept:
+            return there
+    return work
 
 
 def _refuse_other(work: WorkFolder, *, force: bool) -> None:

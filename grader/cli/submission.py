@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from grader.cli.terminal import shown
+from grader.cli.terminal import err, shown
 from grader.content import Challenge
 from grader.content.handed_in import NOTEBOOK, HandedIn, UnusableFile, handed_in, most_bytes
 from grader.ground.errors import UserError
 from grader.ground.files import NotOrdinary, TooLarge, read_ordinary
 from grader.ground.invocation import command_line
-from grader.learner.work_folder import WorkError, WorkFolder, find_work_folder, load_work_folder
+from grader.learner.attempts import chosen_folder, find_attempt, forget_choice
+from grader.learner.work_folder import WorkError, WorkFolder, load_work_folder
 
 
 def locate(challenge: Challenge, file: Path | None) -> tuple[Path, WorkFolder | None]:
@@ -21,7 +22,7 @@ def locate(challenge: Challenge, file: Path | None) -> tuple[Path, WorkFolder | 
     Raises UserError, and WorkError when FILE was left out and the state of the work folder is damaged.
     """
     if file is None:
-        work = find_work_folder(challenge.id)
+        work = _begun(challenge)
         if work is None:
             start = command_line("start", challenge.id)
             raise UserError(f"{challenge.id!r} is not started: name a FILE or run `{start}`.")
@@ -33,6 +34,16 @@ def locate(challenge: Challenge, file: Path | None) -> tuple[Path, WorkFolder | 
             raise UserError(f"{shown(file)} is a folder without {challenge.file}: name a file.")
         file = usual if usual.is_file() else notebook
     return file, _beside(challenge, file)
+
+
+def _begun(challenge: Challenge) -> WorkFolder | None:
+    """Return the attempt that is taken; says so where that is another one since the chosen folder is gone."""
+    work, chosen = find_attempt(challenge.id), chosen_folder(challenge.id)
+    if chosen is not None and not chosen.is_dir():
+        forget_choice(challenge.id)
+        if work is not None:
+            err(f"Note: {shown(chosen)} is gone; this is about {shown(work.folder)}.")
+    return work
 
 
 def read(path: Path, challenge: str) -> bytes:

@@ -12,11 +12,13 @@ from grader.cli.arguments import catalogue, challenge_argument
 from grader.cli.grade_command import planted_in
 from grader.cli.submission import locate, readable
 from grader.cli.variant import begun
+from grader.content import Challenge
 from grader.ground.display import escape_for_display
 from grader.ground.errors import UserError
 from grader.ground.invocation import command_line
 from grader.learner.hints import recall_focus
 from grader.learner.history import note, where_it_stands
+from grader.learner.work_folder import WorkFolder
 
 LINES = re.compile(r"([1-9]\d{0,5})(?:-([1-9]\d{0,5}))?")
 MOST_LINES = 10  # a suspicion of half the file is none
@@ -45,7 +47,20 @@ def command(challenge: str, lines: str, why: str, file: Path | None) -> None:
     if work is None:
         start = command_line("start", found.id)
         raise UserError(f"Suspicions are kept in a work folder: begin one with `{start}`.")
-    found = begun(found, work)
+    first, quoted = note_suspicion(begun(found, work), path, work, lines, why)
+    terminal.out(f"Noted: {path.name}:{first}  {escape_for_display(quoted, columns=100)}")
+    terminal.out(
+        "Now change one thing, and grade. Whether you were right is told when a bug is mended."
+    )
+
+
+def note_suspicion(
+    found: Challenge, path: Path, work: WorkFolder, lines: str, why: str
+) -> tuple[int, str]:
+    """Note that `lines` of a file, such as `92` or `92-94`, are suspected; return the first one and its text.
+
+    Raises UserError for lines that the file has not, and WorkError where nothing can be written.
+    """
     text = readable(path, found).text
     first, last = _span(lines, len(text.splitlines()))
     planted = planted_in(found, work)
@@ -59,10 +74,7 @@ def command(challenge: str, lines: str, why: str, file: Path | None) -> None:
         stands=where_it_stands(found, text, known, (first, last)),
         focus=recall_focus(work, found),
     )
-    terminal.out(f"Noted: {path.name}:{first}  {escape_for_display(quoted, columns=100)}")
-    terminal.out(
-        "Now change one thing, and grade. Whether you were right is told when a bug is mended."
-    )
+    return first, quoted
 
 
 def _span(text: str, most: int) -> tuple[int, int]:

@@ -6,8 +6,10 @@ wrong when planting is an error of the content.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 
 from grader.content import Challenge, ContentError, UnknownName
 from grader.content.generated_bugs import (
@@ -16,11 +18,13 @@ from grader.content.generated_bugs import (
     read_generated,
     with_generated,
 )
-from grader.content.planting import PlantError, choose, plant
+from grader.content.planting import PlantError, choose, goes_with, plant
 from grader.ground.errors import UserError
 from grader.ground.invocation import command_line
 from grader.ground.nearest import did_you_mean
 from grader.learner.work_folder import WorkError, WorkFolder
+
+MOST_DECOYS = 2  # beside the one bug of an exercise
 
 
 @dataclass(frozen=True)
@@ -76,15 +80,48 @@ def by_fresh(
     raise UserError(problem)
 
 
+def by_family(
+    challenge: Challenge, family: str, seed: int, *, generated: bool
+) -> tuple[Variant, str]:
+    """Return one bug of a family drawn by a number, with some decoys, and the digest of the generated bugs it is of.
+
+    Without `generated` it is one of the challenge's own, and the digest is empty.  Raises UserError where there is no
+    such bug.
+    """
+    known = read_generated(challenge) if generated else None
+    bugs = (
+        [entry.bug for entry in known.bugs.values()]
+        if known
+        else [bug for bug in challenge.bugs.values() if bug.kind == "bug"]
+    )
+    names = sorted(bug.id for bug in bugs if bug.family == family)
+    if not names:
+        raise UserError(f"{challenge.id!r} has no bug of the family {family!r}.")
+    draw = random.Random(sha256(f"today/{challenge.id}/{family}/{seed}".encode()).digest())
+    name = draw.choice(names)
+    made = with_generated(challenge, [known.bugs[name].bug]) if known else challenge
+    picked = [made.bugs[name]]
+    decoys = [bug for bug in made.bugs.values() if bug.kind == "decoy"]
+    for decoy in draw.sample(decoys, len(decoys)):
+        if len(picked) <= MOST_DECOYS and goes_with(decoy, picked):
+            picked.append(decoy)
+    beside = tuple(sorted(entry.id for entry in picked[1:]))
+    return Variant((name,), beside), known.digest if known else ""
+
+
 def begun(challenge: Challenge, work: WorkFolder | None) -> Challenge:
     """Return the challenge as a work folder knows it: with the generated bugs that its file was begun with.
 
     A set of generated bugs that has changed since adds nothing; `of_work` says so.
     """
-    if work is None or work.fresh is None:
+    if work is None or not work.generated:
         return challenge
     try:
-        variant, known = by_fresh(challenge, work.fresh, work.count, work.level)
+        if work.family is not None:
+            variant, digest = by_family(challenge, work.family, work.seed or 0, generated=True)
+            drawn = read_generated(challenge).bugs[variant.bugs[0]].bug
+            return with_generated(challenge, [drawn]) if digest == work.generated else challenge
+        variant, known = by_fresh(challenge, work.fresh or 0, work.count, work.level)
     except (UserError, ContentError):
         return challenge
     if known.digest != work.generated:
@@ -114,6 +151,13 @@ def of_work(challenge: Challenge, work: WorkFolder) -> Variant:
     try:
         if work.preset is not None:
             return by_preset(challenge, work.preset)
+        if work.family is not None:
+            variant, digest = by_family(
+                *(challenge, work.family, work.seed or 0), generated=bool(work.generated)
+            )
+            if digest != work.generated:
+                raise UserError("its generated bugs are another set now.")
+            return variant
         if work.fresh is not None:
             variant, known = by_fresh(challenge, work.fresh, work.count, work.level)
             if known.digest != work.generated:

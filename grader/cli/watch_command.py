@@ -9,21 +9,32 @@ import click
 
 from grader.cli import terminal
 from grader.cli.arguments import catalogue, challenge_argument, file_argument, tell_option
-from grader.cli.grade_command import level_of, remember_result, remember_rung
+from grader.cli.grade_command import (
+    answered,
+    history_of,
+    level_of,
+    question_of,
+    remember_result,
+    remember_rung,
+)
 from grader.cli.submission import locate, read
 from grader.cli.variant import begun, of_work
 from grader.content import Challenge
 from grader.content.handed_in import HandedIn, UnusableFile, handed_in
+from grader.ground.display import escape_for_display
 from grader.ground.errors import Exit, UserError
 from grader.judge.focus import Focus
-from grader.judge.telling import CAUSE, PATTERN, PLACE, tells
+from grader.judge.telling import CAUSE, PATTERN, PLACE, SYMPTOM, tells
 from grader.learner.hints import recall_focus
-from grader.learner.ladder import HINTS_FROM, OF_LEVEL, next_rung
-from grader.learner.work_folder import WorkError, WorkFolder
+from grader.learner.ladder import OF_LEVEL, next_rung
+from grader.learner.question import Question
+from grader.learner.work_folder import HINTS_FROM, WorkError, WorkFolder, load_work_folder
 
 if TYPE_CHECKING:
     from grader.diagnose.trace_model import Trace
     from grader.judge.result import CaseResult, Result
+    from grader.learner.watch_options import WatchOptions
+    from grader.report.stories import Success
     from grader.sandbox import Sandbox
 
 
@@ -45,32 +56,52 @@ def command(
     """Grade FILE, or the file begun with `kvdojo start`, at every save.
 
     On one screen, with keys: n next failed case, m one thing more about the bug in focus, h hint, t trace, r run again,
-    q quit. Where there is no terminal, one line per save; Ctrl-C ends it.
+    p suspect a line, w a question after a fix, q quit. Where there is no terminal, one line per save; Ctrl-C ends it.
     """
     from grader.learner.watch_loop import watch_file
-    from grader.learner.watch_options import WatchOptions
 
     found = catalogue().load(challenge)
     level = level_of(found, tell)
     path, work = locate(found, file)
     found = begun(found, work)
     read(path, found.id)
-    about = _About(found, work, path.name)
-    setting = WatchOptions(
-        challenge=found,
+    setting = watch_options(found, path, work, level, isolate=not no_isolation, poll=poll)
+    result = watch_file(setting, terminal.console())
+    ctx.exit(Exit.of_verdict(result.verdict) if result else Exit.PASSED)
+
+
+def watch_options(
+    challenge: Challenge,
+    path: Path,
+    work: WorkFolder | None,
+    level: str,
+    *,
+    isolate: bool = True,
+    poll: bool = False,
+) -> WatchOptions:
+    """Return what a watch of a file is given, on the terminal or in the browser; the challenge is that of `begun`."""
+    from grader.learner.watch_options import WatchOptions
+
+    about = _About(challenge, work, path.name)
+    return WatchOptions(
+        challenge=challenge,
         path=path.absolute(),
         planted=about.planted,
         hint=about.hint,
         graded=about.remember,
-        trace=about.trace if tells(found.tell, PATTERN) else None,
-        more=about.more if tells(found.tell, PLACE) else None,
+        judged=about.judged if work else None,
+        question=about.question if work and tells(level, SYMPTOM) else None,
+        answer=about.answer if work else None,
+        suspect=about.suspect if work else None,
+        success=about.success if work and tells(level, SYMPTOM) else None,
+        trace=about.trace if tells(challenge.tell, PATTERN) else None,
+        more=about.more if tells(challenge.tell, PLACE) else None,
         level=level,
-        before=recall_focus(work, found),
-        isolate=not no_isolation,
+        named=f"{work.folder.name}/{path.name}" if work else path.name,
+        before=recall_focus(work, challenge),
+        isolate=isolate,
         poll=poll,
     )
-    result = watch_file(setting, terminal.console())
-    ctx.exit(Exit.of_verdict(result.verdict) if result else Exit.PASSED)
 
 
 class _About:
@@ -88,7 +119,47 @@ class _About:
     def remember(self, source: bytes, result: Result, focus: Focus) -> None:
         """Keep what failed, and the focus, beside the file."""
         if self.work:
-            remember_result(self.work, source, result, focus)
+            remember_result(
+                *(self.work, source, result, focus), planted=self.planted, challenge=self.challenge
+            )
+
+    def judged(self, result: Result) -> tuple[str, ...]:
+        """Return what became of suspicions, before the result is remembered."""
+        return (
+            history_of(self.challenge, self.work, result, self.planted or ()) if self.work else ()
+        )
+
+    def question(self, result: Result) -> Question | None:
+        """Return what is asked after a fix, before the result is remembered."""
+        if self.work is None or not self.planted:
+            return None
+        return question_of(self.challenge, self.work, result, self.planted)
+
+    def answer(self, question: Question, number: int) -> str:
+        """Keep an answer, and return what is said to it."""
+        return answered(self.work, question, number) if self.work else question.reply(number)
+
+    def suspect(self, typed: str) -> tuple[str, ...]:
+        """Note a line that was typed, and the reason behind it."""
+        from grader.cli.suspect_command import note_suspicion
+
+        assert self.work is not None, "without an attempt nothing can be noted"
+        lines, _, why = typed.partition(" ")
+        try:
+            first, quoted = note_suspicion(
+                self.challenge, self.work.path, self.work, lines, why.strip()
+            )
+        except (UserError, WorkError) as error:
+            return (escape_for_display(str(error)),)
+        noted = f"noted: line {first}  {escape_for_display(quoted)}"
+        return noted, "whether it is right is told when a bug is mended"
+
+    def success(self, source: bytes) -> Success | None:
+        """Return the end of the attempt: the stories of its bugs, what it took, what is next."""
+        from grader.cli.explain_command import success_of
+
+        work = load_work_folder(self.work.folder) if self.work else None
+        return success_of(self.challenge, work, self._read(source).text) if work else None
 
     def hint(self, source: bytes, case: CaseResult, focus: Focus) -> tuple[str, ...]:
         """Return the next hint: about the bug in focus, or about another case that was chosen."""

@@ -42,8 +42,14 @@ def read_cases(
     path: Path, challenge: Challenge, taken: Collection[str] = ()
 ) -> list[tuple[Entry, Case]]:
     """Return the cases in a file; raises ContentError with a line per fault."""
-    name = str(path)
-    entries = _entries(parse_json(_bytes(path), name), name)
+    return cases_in(_bytes(path), str(path), challenge, taken)
+
+
+def cases_in(
+    raw: bytes, name: str, challenge: Challenge, taken: Collection[str] = ()
+) -> list[tuple[Entry, Case]]:
+    """Return the cases in a text that `name` stands for in errors; raises ContentError with a line per fault."""
+    entries = _entries(parse_json(raw, name), name)
     schema = case_schema(challenge)
     lines: list[str] = []
     seen = set(taken)

@@ -146,6 +146,19 @@ def _wrong(want: Array, got: Array) -> np.ndarray[Any, Any]:
     return np.asarray(~(near | both | (a == b) | (np.isnan(a) & np.isnan(b))))
 
 
+def wrong_values(checkpoint: Checkpoint) -> np.ndarray[Any, Any] | None:
+    """Return where the two arrays of a checkpoint differ by more than rounding, true or false in their shape.
+
+    None where there are no two arrays of numbers of one shape.
+    """
+    want, got = checkpoint.expected, checkpoint.actual
+    if want is None or got is None or want.values is None or got.values is None:
+        return None
+    if want.shape != got.shape:
+        return None
+    return _wrong(*_of_one_dtype(array(want.values, want.dtype), array(got.values, got.dtype)))
+
+
 def recorded_array(item: Array) -> RecordedArray:
     """Return an array as a trace keeps it."""
     return RecordedArray(tuple(item.shape), item.dtype, item.values)

@@ -66,6 +66,7 @@ def compare_outputs(
                     "differs",
                     patterns=(Pattern("changed_argument", text),),
                     kinds=("changes",),
+                    is_output=True,
                 ),
                 ARGUMENT,
             )
@@ -80,7 +81,7 @@ def _outputs(
     for name, want in sorted(wants.items(), key=lambda item: (not _says_whether(item[1]), item[0])):
         spec = checkpoints.output(name)
         got = gots.get(name)
-        output = Checkpoint(name, name, 0, "same")
+        output = Checkpoint(name, name, 0, "same", axes=spec.axes, is_output=True)
         if isinstance(want, Array) and isinstance(got, Array):
             yield ComparedCheckpoint(compare_arrays(output, want, got, spec.axes, context), spec)
         elif name in gots and want != got:
@@ -94,7 +95,9 @@ def _says_whether(value: Any) -> bool:
 
 def _ending(kind: str, text: str) -> Checkpoint:
     patterns = (Pattern("ending", text),)
-    return Checkpoint(ENDING, "how it ends", 0, "differs", patterns=patterns, kinds=(kind,))
+    return Checkpoint(
+        ENDING, "how it ends", 0, "differs", patterns=patterns, kinds=(kind,), is_output=True
+    )
 
 
 def _changed(sent: Array, after: Array | None) -> bool:

@@ -59,7 +59,9 @@ def all_forgiven(compared: Sequence[ComparedCheckpoint]) -> list[ComparedCheckpo
 
 def _compared(pair: CheckpointPair, context: StepContext) -> ComparedCheckpoint:
     spec = pair.spec
-    made = Checkpoint(spec.name, spec.title, pair.call, "same", program=pair.program)
+    made = Checkpoint(
+        spec.name, spec.title, pair.call, "same", program=pair.program, axes=spec.axes
+    )
     if pair.expected is not None and pair.actual is not None:
         point = _compare_calls(spec, made, pair.expected, pair.actual, context)
         return ComparedCheckpoint(point, spec)

@@ -82,9 +82,18 @@ def divergence_texts(first: Divergence) -> tuple[str, str | None]:
 
 
 def trace_failed_cases(
-    sandbox: Sandbox, challenge: Challenge, result: Result, source: bytes, focus: Focus = NO_FOCUS
+    sandbox: Sandbox,
+    challenge: Challenge,
+    result: Result,
+    source: bytes,
+    focus: Focus = NO_FOCUS,
+    *,
+    whole: bool = False,
 ) -> dict[str, Trace]:
-    """Return traces of the first failed cases whose answers were wrong, that of the focus first, by case."""
+    """Return traces of the first failed cases whose answers were wrong, that of the focus first, by case.
+
+    With `whole` that one, too, is traced with all bugs of the file, so that its output is what the file answers.
+    """
     found: dict[str, Trace] = {}
     golden = load_golden(challenge)
     order = sorted(most_informative_first(result.cases), key=lambda case: case.id != focus.case)
@@ -95,7 +104,8 @@ def trace_failed_cases(
         if case is None or not _is_traceable(failed):
             continue
         try:
-            found[case.id] = trace_focus(sandbox, challenge, golden, source, focus, case.id)
+            bug = NO_FOCUS if whole else focus
+            found[case.id] = trace_focus(sandbox, challenge, golden, source, bug, case.id)
         except (SandboxError, ContentError):
             break  # a page without pictures is better than none
     return found

@@ -74,6 +74,8 @@ class Checkpoint:
     reverse).
     `expected` and `actual` are the arrays, `place` is the first wrong number, and `patterns` say how the two differ.
     `kinds` are those of the difference, the most telling first, in the words of `grader.diagnose.bug_class`.
+    `axes` are the names of the arrays' axes, empty where nobody named them.
+    `is_output` says that callers see it: an output of the step, how the step ends, or an argument that it changed.
     """
 
     name: str
@@ -87,6 +89,8 @@ class Checkpoint:
     kinds: tuple[str, ...] = ()
     program: str = ""  # of the grid, in a Triton kernel
     from_method: bool = True  # False: seen in torch's own functions, the file has no such method
+    axes: tuple[str, ...] = ()
+    is_output: bool = False
 
     @property
     def sentences(self) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
-"""The instructor's record of a grading: the result document with the seeds of its secret inputs.
+"""The instructor's record of a grading: the result document with the seeds of its secret inputs, and causes in parts.
 
 With the seeds a file can be judged on the same inputs again (`kvdojo grade --replay`).  They are in no other document,
-for whoever knows them can compute the answers.
+for whoever knows them can compute the answers.  With the parts any level of telling can be made of it afterwards, for a
+learner's page or a course system.
 """
 
 from __future__ import annotations
@@ -24,8 +25,12 @@ class NoRecord(KvdojoError):
 
 
 def to_record(result: Result) -> dict[str, Any]:
-    """Return the result document with the seeds in it."""
-    return {**result.document(), "replay": {"seeds": dict(result.secrets)}}
+    """Return the result document with the seeds in it, and with the parts of causes that are not hidden."""
+    document = result.document()
+    for case, entry in zip(result.cases, document["cases"], strict=True):
+        if case.cause is not None and case.visibility == "public":
+            entry["cause"]["parts"] = case.cause.parts()
+    return {**document, "replay": {"seeds": dict(result.secrets)}}
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ SCHEMA = "kvdojo/result/v1"
 RANDOM_POINTS = (
     2  # that a failing random scenario costs: all or nothing, for how many fail depends on luck
 )
+PARTS = ("help", "looks_like", "divergence", "manner", "line", "raised_at")
 ENDS = ("raised", "timeout", "memory", "crashed", "blocked", "missing")  # a run without an answer
 
 
@@ -53,7 +54,7 @@ class Cause:
     numbers, or the line that raised.  `looks_like` is the symptom of the only known mistake that makes exactly this
     output.  `divergence` says where inside the run the file first departs from the reference, and `manner` how it does.
     An exception came from `line` of the text that was graded, which the learner knows as `raised_at`, e.g.
-    `kv_attention.py:92`.
+    `kv_attention.py:92`.  `mixed` says that `help` is the whole advice in one text, as a document without parts has it.
     """
 
     kind: str | None
@@ -67,6 +68,7 @@ class Cause:
     manner: str | None = None
     line: int | None = None
     raised_at: str | None = None
+    mixed: bool = False
 
     @property
     def advice(self) -> str | None:
@@ -90,17 +92,24 @@ class Cause:
             "where": self.where and self.where.document(),
         }
 
+    def parts(self) -> dict[str, Any]:
+        """Return what the advice is made of, for an instructor's record: each part belongs to a level of telling."""
+        return {name: getattr(self, name) for name in PARTS}
+
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """Read a cause back; its `help` is then the whole advice."""
+        """Read a cause back; without the parts of a record its `help` is the whole advice."""
         where = document["where"]
+        parts = document.get("parts")
+        told = {name: parts[name] for name in PARTS} if parts else {"help": document["help"]}
         return cls(
-            document["kind"],
-            document["rationale"],
-            document["help"],
-            document["expected"],
-            document["actual"],
-            where and Where.from_document(where),
+            kind=document["kind"],
+            rationale=document["rationale"],
+            expected=document["expected"],
+            actual=document["actual"],
+            where=where and Where.from_document(where),
+            mixed=parts is None,
+            **told,
         )
 
 

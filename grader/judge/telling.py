@@ -136,7 +136,9 @@ def _cause(cause: Cause, level: str) -> Cause:
     return replace(
         cause,
         looks_like=None,
-        help=cause.help if tells(level, PATTERN) and cause.line is None else None,
+        help=cause.help
+        if tells(level, PATTERN) and cause.line is None and not cause.mixed
+        else None,
         manner=cause.manner if tells(level, PATTERN) else None,
         divergence=cause.divergence if tells(level, PLACE) else None,
     )

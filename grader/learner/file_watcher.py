@@ -27,11 +27,13 @@ RETRY_SECONDS = 0.5  # until a folder that is gone is looked for again
 class FileWatcher:
     """A thread that puts `FileSaved` and `FileGone` on the queue; the first event comes at once.
 
-    With `poll` the operating system is not asked to report changes.
+    With `poll` the operating system is not asked to report changes; without `follow` a symbolic link is not read.
     """
 
-    def __init__(self, path: Path, queue: EventQueue, *, poll: bool = False) -> None:
-        self._path, self._queue, self._poll = path, queue, poll
+    def __init__(
+        self, path: Path, queue: EventQueue, *, poll: bool = False, follow: bool = True
+    ) -> None:
+        self._path, self._queue, self._poll, self._follow_links = path, queue, poll, follow
         self._stop = threading.Event()
         self._last: bytes | str | None = None
         self._thread = threading.Thread(target=self._run, name="saves", daemon=True)
@@ -80,7 +82,8 @@ class FileWatcher:
 
     def _look(self) -> None:
         try:
-            found: bytes | str = read_ordinary(self._path, most_bytes(self._path.name))
+            most = most_bytes(self._path.name)
+            found: bytes | str = read_ordinary(self._path, most, follow=self._follow_links)
         except OSError as error:
             gone = isinstance(error, FileNotFoundError | NotADirectoryError)
             found = "it does not exist" if gone else f"it cannot be read: {error.strerror}"

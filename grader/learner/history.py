@@ -13,17 +13,19 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grader.content import Challenge
 from grader.content.planting import lines_in
 from grader.ground.files import read_ordinary
 from grader.ground.strict_json import parse_strict
-from grader.judge.result import Result
 from grader.learner.work_folder import WorkError, WorkFolder
+
+if TYPE_CHECKING:
+    from grader.judge.result import Result
 
 HISTORY = ".history.jsonl"
 MOST_BYTES = 4 << 20
@@ -32,6 +34,7 @@ KINDS: Mapping[str, Mapping[str, type]] = {
     "graded": {"file": str, "passed": int, "cases": int, "fixed": list},
     "suspect": {"lines": list, "text": str, "why": str},
     "rung": {"bug": str, "rung": int},
+    "answer": {"bug": str, "right": bool},
 }  # what each kind of event holds
 
 
@@ -47,10 +50,19 @@ class History:
         return [event for event in self.events if event["what"] == what]
 
     @property
+    def saves(self) -> int:
+        """How many gradings were of another file than the one before."""
+        files = [event["file"] for event in self.of("graded")]
+        return sum(one != other for one, other in zip(files, [None, *files], strict=False))
+
+    @property
     def minutes(self) -> int:
         """How long the attempt has taken so far, by the clock."""
         times = [event["at"] for event in self.events]
         return round((max(times) - min(times)) / 60) if times else 0
+
+
+NO_HISTORY = History()
 
 
 def read_history(work: WorkFolder) -> History:
@@ -82,17 +94,36 @@ def note(work: WorkFolder, what: str, **known: Any) -> None:
         raise WorkError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def note_grading(work: WorkFolder, source: bytes, result: Result) -> None:
-    """Add a grading, unless it says the same of the same bytes as the one before."""
-    event = {
+def note_grading(
+    work: WorkFolder, source: bytes, result: Result, planted: Collection[str] | None = None
+) -> None:
+    """Add a grading, unless it says the same of the same bytes as the one before.
+
+    `planted` are the bugs that the file came with, where that is known.
+    """
+    event: dict[str, Any] = {
+        "verdict": result.verdict,
         "file": sha256(source).hexdigest()[:16],
         "passed": sum(case.status == "passed" for case in result.cases),
         "cases": len(result.cases),
         "fixed": sorted(bug.id for bug in result.bugs if bug.status == "fixed"),
     }
+    if planted is not None:
+        event |= {
+            "mended": len(set(planted) & set(event["fixed"])),
+            "planted": len(planted),
+        }
     last = read_history(work).of("graded")[-1:]
-    if not last or any(last[0][name] != value for name, value in event.items()):
+    if not last or any(last[0].get(name) != value for name, value in event.items()):
         note(work, "graded", **event)
+
+
+def newly_fixed(history: History, result: Result, planted: Collection[str]) -> list[str]:
+    """Return the planted bugs that a grading finds fixed and the one before, if there was one, did not."""
+    gradings = history.of("graded")
+    before = gradings[-1]["fixed"] if gradings else ()
+    fixed = [bug.id for bug in result.bugs if bug.status == "fixed"]
+    return [name for name in fixed if name in planted and name not in before]
 
 
 def where_it_stands(

@@ -19,6 +19,7 @@ try:
 except ImportError:  # Windows: no single keys, see `possible`
     termios = tty = None  # type: ignore[assignment]
 
+GONE = "\x04"  # what a terminal sends at its end, or somebody who presses Ctrl-D
 SEQUENCE = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.)?")  # an arrow or function key
 
 
@@ -87,7 +88,7 @@ class Keyboard:
             except OSError:
                 typed = b""
             if not typed:  # the terminal is gone
-                self._queue.put(KeyPressed("q"))
+                self._queue.put(KeyPressed(GONE))
                 return
             for letter in SEQUENCE.sub(b"", typed).decode("ascii", "ignore").lower():
                 self._queue.put(KeyPressed(letter))

@@ -19,14 +19,12 @@ from grader.ground.invocation import command_line
 from grader.judge.focus import Focus
 from grader.judge.result import HelpTaken
 from grader.judge.telling import CAUSE, PATTERN, PLACE, tells
-from grader.learner.work_folder import WorkFolder
+from grader.learner.work_folder import HINTS_FROM, RUNGS, WorkFolder
 
 if TYPE_CHECKING:
     from grader.diagnose.trace_model import Trace
 
-RUNGS = ("place", "pattern", "unit case", "hint 1", "hint 2", "hint 3")
 OF_LEVEL = {PLACE: 1, PATTERN: 2, CAUSE: 3}  # the rung that a level of telling reaches
-HINTS_FROM = 3  # hint 1 is one rung above
 LEVEL_OF = (PLACE, PATTERN, CAUSE, CAUSE, CAUSE, CAUSE)  # what a challenge must allow for each rung
 
 
@@ -84,16 +82,18 @@ def _lines(
 
 def height(work: WorkFolder | None, bug: str) -> int:
     """Return how many rungs of a bug's ladder were climbed, 0 to 6."""
-    if work is None:
-        return 0
-    hints = work.hints.get(bug, 0)
-    return min(len(RUNGS), max(work.rungs.get(bug, 0), hints and HINTS_FROM + hints))
+    return work.height(bug) if work is not None else 0
 
 
 def climbed(work: WorkFolder, bug: str, rung: int) -> WorkFolder:
     """Return the state in which a bug's ladder was climbed to a rung; the hints below it have been seen then."""
     work = work.with_rung(bug, rung)
     return work.with_hint(bug, rung - HINTS_FROM) if rung > HINTS_FROM else work
+
+
+def help_by_bug(work: WorkFolder, planted: Collection[str]) -> dict[str, int]:
+    """Return how many rungs were climbed for each bug."""
+    return {bug: height(work, bug) for bug in planted}
 
 
 def help_taken(work: WorkFolder | None, planted: Collection[str] | None) -> HelpTaken:

@@ -16,18 +16,19 @@ from rich.live import Live
 
 from grader.content.handed_in import UnusableFile, handed_in
 from grader.ground.display import WIDEST, escape_for_display
+from grader.ground.symbols import PLAIN, UNICODE
 from grader.judge.focus import Focus, choose_focus
 from grader.judge.result import Result
 from grader.learner import watch_events as events
 from grader.learner.file_watcher import FileWatcher
-from grader.learner.keyboard import Keyboard, is_interactive
+from grader.learner.keyboard import GONE, Keyboard, is_interactive
 from grader.learner.regrader import GradingFunctions, Regrader
 from grader.learner.watch_options import WatchOptions
 from grader.learner.watch_screen import WatchScreen, summary_line
-from grader.learner.watch_view import WatchView, syntax_error
-from grader.report.bug_status_lines import PLAIN, UNICODE
+from grader.learner.watch_view import WatchView, key_into, syntax_error
 
 TICK = 0.5
+NUMBERS = ("1", "2", "3", "4")  # keys that answer a question
 
 
 class Display(Protocol):
@@ -74,7 +75,9 @@ class LiveDisplay:
         if isinstance(event, events.WindowResized):
             self._console.width = min(_columns(self._console), WIDEST)
         options = self._options
-        page = WatchScreen(view, options.challenge.id, traces=options.trace is not None)
+        keys = {"t": options.trace, "p": options.suspect}
+        without = frozenset(key for key, does in keys.items() if does is None)
+        page = WatchScreen(view, options.challenge.id, without)
         self._live.update(page, refresh=True)
 
 
@@ -85,7 +88,9 @@ def watch_file(
 ) -> Result | None:
     """Watch until the learner quits, and return the last result. KeyboardInterrupt passes through."""
     queue: events.EventQueue = SimpleQueue()
-    view = WatchView(options.path.name, options.planted, options.level, Focus(options.before))
+    view = WatchView(
+        *(options.named or options.path.name, options.planted, options.level, Focus(options.before))
+    )
     with ExitStack() as stack:
         regrader = stack.enter_context(Regrader(options, queue, functions))
         if is_interactive():
@@ -100,7 +105,7 @@ def watch_file(
                 f"Watching {escape_for_display(str(options.path))}; Ctrl-C ends it.", soft_wrap=True
             )
         stack.enter_context(FileWatcher(options.path, queue, poll=options.poll))
-        _loop(options, queue, view, regrader, show, pause)
+        handle_events(options, queue, view, regrader, show, pause)
     if view.result is not None and pause is not None:
         console.print(final_line(view, UNICODE.dash))
     return view.result
@@ -113,14 +118,15 @@ def final_line(view: WatchView, dash: str) -> str:
     return f"{escape_for_display(view.file)}: {verdict}   {summary_line(view.result, view.planted, dash)}"
 
 
-def _loop(
+def handle_events(
     options: WatchOptions,
     queue: events.EventQueue,
     view: WatchView,
     regrader: Regrader,
     show: Display,
-    pause: Callable[[], None] | None,
+    pause: Callable[[], None] | None = None,
 ) -> None:
+    """Take events off the queue, change the view and show it, until `q` is pressed; `pause` gives the terminal up."""
     saved: events.FileSaved | None = None
     while True:
         event = _next(queue)
@@ -145,9 +151,16 @@ def _loop(
                     before = view.focus.bug
                     focus = choose_focus(options.challenge, result, options.planted, before)
                     view.take_result(source, result, seconds, focus)
+                    _ask_before_it_is_remembered(options, view, result)
                     options.graded(source, result, focus)
+                    if result.verdict == "passed" and options.success is not None:
+                        view.success = options.success(source)
             case events.AnswerReady(title, lines):
                 view.panel = (title, lines)
+            case events.KeyPressed(name) if name == GONE:
+                return
+            case events.KeyPressed(name) if view.typing is not None:
+                _type(name, options, view)
             case events.KeyPressed("q"):
                 return
             case events.KeyPressed("r") if saved is not None and view.trouble is None:
@@ -183,10 +196,19 @@ def _take(
 
 def _press(name: str, options: WatchOptions, view: WatchView, regrader: Regrader) -> None:
     case, source, focus = view.case, view.source, view.focus
-    if name == "n":
+    asked, was_asking = view.question, view.asking
+    view.asking = False
+    if asked is not None and was_asking and name in NUMBERS and options.answer is not None:
+        view.question = None
+        view.panel = ("Question", (options.answer(asked, int(name)),))
+    elif name == "w" and asked is not None:
+        view.panel, view.asking = None, not was_asking
+    elif name == "n":
         view.next()
     elif case is None or view.busy or view.trouble:
         return
+    elif name == "p" and options.suspect is not None:
+        view.panel, view.typing = None, ""
     elif name == "h":
         view.panel = ("Hint", options.hint(source, case, focus))
     elif name == "t" and (trace := options.trace) is not None:
@@ -195,6 +217,25 @@ def _press(name: str, options: WatchOptions, view: WatchView, regrader: Regrader
     elif name == "m" and (more := options.more) is not None:
         view.panel = ("More", ("looking ...",))
         regrader.ask("More", lambda box: more(box, source, case, focus))
+
+
+def _ask_before_it_is_remembered(options: WatchOptions, view: WatchView, result: Result) -> None:
+    """Show what became of suspicions, and the question after a fix."""
+    if options.judged is not None:
+        view.moved += options.judged(result)
+    if options.question is not None:
+        view.question = options.question(result)
+
+
+def _type(name: str, options: WatchOptions, view: WatchView) -> None:
+    """Take a key into the line that is typed; Enter hands it over, and an empty line is none."""
+    assert view.typing is not None, "something is being typed"
+    if name not in ("\n", "\r"):
+        view.typing = key_into(view.typing, name)
+        return
+    typed, view.typing = view.typing.strip(), None
+    if typed and options.suspect is not None:
+        view.panel = ("Suspicion", options.suspect(typed))
 
 
 def _pause(live: Live, keys: Keyboard) -> Callable[[], None]:

@@ -10,6 +10,8 @@ from grader.content import Challenge
 from grader.judge.focus import Focus
 from grader.judge.result import CaseResult, Result
 from grader.judge.telling import DEFAULT
+from grader.learner.question import Question
+from grader.report.stories import Success
 from grader.sandbox import Sandbox
 
 # the bytes of the file, the case on the screen and the focus -> lines about it
@@ -21,9 +23,13 @@ Tracer = Callable[[Sandbox, bytes, CaseResult, Focus], tuple[str, ...]]
 class WatchOptions:
     """What to watch, and how.
 
-    `planted` are the bugs the file came with, where that is known, `before` the one that was in focus, and `level` is
-    the level of telling.  `hint`, `more` and `trace` answer the keys h, m and t, and `graded` is called with every
-    verdict and its focus.  With `poll` the file is looked at regularly instead of waiting for reported changes.
+    `named` is what the file is called on the screen, by default its own name.  `planted` are the bugs the file came
+    with, where that is known, `before` the one that was in focus, and `level` is the level of telling.  `hint`, `more`
+    and `trace` answer the keys h, m and t, and `graded` is called with every verdict and its focus; `success` gives the
+    end of the attempt for bytes that pass.  Before a verdict is remembered, `judged` gives what became of suspicions,
+    and `question` what is asked after a fix; `answer` replies to a number.  `suspect` notes what was typed after key p.
+     With `poll` the file is looked at regularly instead of waiting for
+    reported changes.
     """
 
     challenge: Challenge
@@ -34,6 +40,12 @@ class WatchOptions:
     trace: Tracer | None = None
     more: Tracer | None = None
     level: str = DEFAULT
+    named: str = ""
+    success: Callable[[bytes], Success | None] | None = None
+    judged: Callable[[Result], tuple[str, ...]] | None = None
+    question: Callable[[Result], Question | None] | None = None
+    answer: Callable[[Question, int], str] | None = None
+    suspect: Callable[[str], tuple[str, ...]] | None = None
     before: str | None = None
     isolate: bool = True
     poll: bool = False

@@ -16,35 +16,36 @@ from rich.table import Table
 from rich.text import Text
 
 from grader.ground.display import escape_for_display, escape_lines
+from grader.ground.symbols import PLAIN, UNICODE, Symbols, count
 from grader.judge.result import Result
 from grader.learner.watch_view import WatchView
-from grader.report.bug_status_lines import PLAIN, UNICODE, Symbols
 from grader.report.case_details import STYLES, details, heading, line
-from grader.report.phrases import count
+from grader.report.stories import Success
+from grader.report.success_lines import story_lines, suggestion_lines, what_it_took
 
 BAR = 30
 LOG_LINES = 5
 KEYS = (
-    ("n", "next case"), ("m", "more"), ("h", "hint"), ("t", "trace"), ("r", "again"), ("q", "quit"),
+    ("n", "next case"), ("m", "more"), ("h", "hint"), ("t", "trace"), ("p", "suspect"), ("r", "again"), ("q", "quit"),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class WatchScreen:
-    """A view as a rich renderable that fills the window exactly, the keys always on its last line."""
+    """A view as a rich renderable that fills the window exactly, the keys on its last line, but for those `without`."""
 
     view: WatchView
     challenge: str
-    traces: bool = False
+    without: frozenset[str] = frozenset()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         marks = PLAIN if options.ascii_only else UNICODE
         height = options.height or console.height
         loose = options.update(height=None)
         top = console.render_lines(Group(*self._top(marks)), loose, pad=False)
-        keys = console.render_lines(_keys(self.traces), loose, pad=False)
-        body = console.render_lines(Group(*self._body(marks)), loose, pad=False)
+        keys = console.render_lines(_keys(self.without), loose, pad=False)
         room = max(0, height - len(top) - len(keys))
+        body = console.render_lines(Group(*self._body(marks, room)), loose, pad=False)
         if len(body) > room:
             more = Text(f"... {len(body) - room + 1} more lines: make the window taller", "dim")
             body = body[: max(0, room - 1)] + console.render_lines(more, loose, pad=False)[:room]
@@ -68,11 +69,19 @@ class WatchScreen:
             yield Text(summary_line(view.result, view.planted, marks.dash), "dim" if stale else "")
         yield _doing(view)
 
-    def _body(self, marks: Symbols) -> Iterator[RenderableType]:
+    def _body(self, marks: Symbols, room: int) -> Iterator[RenderableType]:
         view = self.view
         for text in view.moved:
             yield line(escape_for_display(text), 2, "bold" if text.startswith("fixed") else "")
+        if view.question is not None and not view.asking:
+            yield line("w asks one question about it, never a mark", 2, "dim")
         yield Text("")
+        if view.question is not None and view.asking:
+            yield Text(view.question.text, "bold")
+            for number, answer in enumerate(view.question.answers, 1):
+                yield line(f"{number}  {answer}", 2)
+            yield line("a number answers, w puts it away", 2, "dim")
+            return
         if view.case is not None:
             more = (
                 f", and {count(view.counted, 'unit case')} that is counted only"
@@ -85,6 +94,14 @@ class WatchScreen:
             yield from details(view.case)
         elif view.result is not None and view.result.verdict == "passed":
             yield Text("All cases pass.", "bold green")
+            if view.success is not None:
+                yield from self._success(view.success, marks, room)
+        if view.typing is not None:
+            yield Text("")
+            yield Text(
+                "Which line do you suspect, and why? For example: 92 the mask starts late", "bold"
+            )
+            yield line(f"{escape_for_display(view.typing)}_", 2)
         if view.panel is not None:
             title, lines = view.panel
             yield Text("")
@@ -94,6 +111,15 @@ class WatchScreen:
             yield Text("")
             yield Text("printed by your file", "dim")
             yield from (line(t, 2) for t in escape_lines(view.result.log, lines=LOG_LINES))
+
+    def _success(self, success: Success, marks: Symbols, room: int) -> Iterator[RenderableType]:
+        """Yield the end of the attempt in `room` lines, of which the others of the body take a few."""
+        asks = self.view.question is not None
+        others = len(self.view.moved) + len(success.suggestions) + 4 + asks
+        yield from story_lines(success, marks, room - others)
+        yield line(what_it_took(success), 2)
+        for text in suggestion_lines(success):
+            yield line(text, 2, "dim")
 
 
 def summary_line(result: Result, planted: tuple[str, ...] | None, dash: str) -> str:
@@ -135,10 +161,10 @@ def _doing(view: WatchView) -> RenderableType:
     return _cut((f"{saves}; waiting for the next save", "dim"))
 
 
-def _keys(traces: bool) -> RenderableType:
+def _keys(without: frozenset[str]) -> RenderableType:
     parts: list[str | tuple[str, str]] = []
     for key, meaning in KEYS:
-        if key == "t" and not traces:
+        if key in without:
             continue
         parts += [(f" {key} ", "reverse"), f" {meaning}  "]
     return _cut(*parts)

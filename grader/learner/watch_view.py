@@ -7,10 +7,14 @@ import warnings
 from dataclasses import dataclass, field
 
 from grader.content.handed_in import HandedIn
+from grader.ground.symbols import count
 from grader.judge.focus import NO_FOCUS, Focus
 from grader.judge.result import CaseResult, Result, most_informative_first
 from grader.judge.telling import CAUSE, DEFAULT, SYMPTOM, is_told, tells, told
-from grader.report.phrases import count
+from grader.learner.question import Question
+from grader.report.stories import Success
+
+MOST_TYPED = 200
 
 
 @dataclass
@@ -20,7 +24,9 @@ class WatchView:
     `busy` is how many cases of a running grading are finished, of how many.  `trouble` is why the newest save has no
     verdict; the last result stays on the screen, the `full` one as far as the `level` tells it.  `moved` says what the
     last save changed, `at` which of the `failed` cases is shown, beside which `counted` ones failed, and `panel` holds
-    the title and the lines of an answer to a key.
+    the title and the lines of an answer to a key.  `success` is the end of the attempt, while the file passes.
+    `question` may be answered by a number while it is shown, when `asking`, and `typing` is what is typed so far of a
+    suspicion, None otherwise.
     """
 
     file: str
@@ -39,6 +45,10 @@ class WatchView:
     panel: tuple[str, tuple[str, ...]] | None = None
     failed: list[CaseResult] = field(default_factory=list)
     counted: int = 0
+    success: Success | None = None
+    question: Question | None = None
+    asking: bool = False
+    typing: str | None = None
 
     @property
     def case(self) -> CaseResult | None:
@@ -62,7 +72,8 @@ class WatchView:
         self.full, result = result, told(result, self.level)
         self.result, self.source, self.seconds = result, source, seconds
         self.busy, self.trouble, self.panel = None, None, None
-        self.saves += 1
+        self.saves, self.success, self.question = self.saves + 1, None, None
+        self.asking = False
         wrong = most_informative_first(result.cases)
         self.focus, self.failed = focus, [case for case in wrong if is_told(case, self.level)]
         self.counted = len(wrong) - len(self.failed)
@@ -75,6 +86,13 @@ class WatchView:
         if self.failed:
             self.at = (self.at + 1) % len(self.failed)
             self.panel = None
+
+
+def key_into(typed: str, key: str) -> str | None:
+    """Return a typed line after one more key; None when a key takes away more than there is."""
+    if key in ("\x7f", "\b"):
+        return typed[:-1] if typed else None
+    return (typed + key)[:MOST_TYPED] if key.isprintable() else typed
 
 
 def changes(

@@ -8,7 +8,6 @@ Knows nothing of grading.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,13 +16,13 @@ from typing import Any
 from grader.ground.errors import Exit, KvdojoError
 from grader.ground.files import write_atomically
 from grader.ground.invocation import command_line
-from grader.ground.paths import ROOT
 from grader.ground.strict_json import parse_strict
 
 STATE = ".kvdojo.json"
 SCHEMA = "kvdojo/work/v1"
-STARTED = ".started.json"  # in the work root: folders made by `start --to`
-STARTED_SCHEMA = "kvdojo/started/v1"
+# the ladder of help (`learner/ladder.py`)
+RUNGS = ("place", "pattern", "unit case", "hint 1", "hint 2", "hint 3")
+HINTS_FROM = 3  # hint 1 is one rung above
 
 
 class WorkError(KvdojoError):
@@ -37,8 +36,9 @@ class WorkFolder:
     """One work folder and its state.
 
     The file was planted from a `preset`, or from a `seed` and a number of bugs (`count`), or with `count` generated
-    bugs of a `level`, drawn by `fresh` from the set with the digest `generated`.  `hints` are the levels of hints seen,
-    and `rungs` how high the ladder of help was climbed (`learner/ladder.py`), by bug.
+    bugs of a `level`, drawn by `fresh` from the set with the digest `generated`, or with one bug of a `family`, drawn
+    by `seed` from that set, from those of the challenge where the digest is empty.  `hints` are the levels of hints
+    seen, and `rungs` how high the ladder of help was climbed (`learner/ladder.py`), by bug.
     """
 
     folder: Path
@@ -52,11 +52,31 @@ class WorkFolder:
     level: str | None = None
     generated: str = ""
     rungs: Mapping[str, int] = field(default_factory=dict)
+    family: str | None = None
 
     @property
     def path(self) -> Path:
         """The learner's file."""
         return self.folder / self.file
+
+    @property
+    def label(self) -> str:
+        """How the file was made, in a word: the preset's name, `seed-7`, `fresh-7` or `today-7`."""
+        if self.family is not None:
+            return f"today-{self.seed}"
+        if self.preset is not None:
+            return self.preset
+        return f"seed-{self.seed}" if self.fresh is None else f"fresh-{self.fresh}"
+
+    def is_made_as(self, other: WorkFolder) -> bool:
+        """Whether the file of another work folder began with the same text."""
+        mine, theirs = (replace(work, folder=Path(), hints={}, rungs={}) for work in (self, other))
+        return mine == theirs
+
+    def height(self, bug: str) -> int:
+        """Return how many rungs of a bug's ladder were climbed, 0 to 6."""
+        hints = self.hints.get(bug, 0)
+        return min(len(RUNGS), max(self.rungs.get(bug, 0), hints and HINTS_FROM + hints))
 
     def with_hint(self, bug: str, level: int) -> WorkFolder:
         """Return the same state in which the hints of `bug` up to `level` have been seen."""
@@ -73,6 +93,8 @@ class WorkFolder:
         if self.fresh is not None:
             how = {"fresh": self.fresh, "bugs": self.count, "generated": self.generated}
             how |= {"level": self.level} if self.level else {}
+        elif self.family is not None:
+            how = {"family": self.family, "seed": self.seed, "generated": self.generated}
         elif self.preset is None:
             how = {"seed": self.seed, "bugs": self.count}
         document = {
@@ -95,35 +117,10 @@ def write_work_file(path: Path, content: str) -> None:
         raise WorkError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def work_root() -> Path:
-    """Return the folder that holds the work folders: $KVDOJO_WORK, or `work` in the checkout."""
-    return Path(os.environ.get("KVDOJO_WORK") or ROOT / "work").absolute()
-
-
-def default_folder(challenge: str) -> Path:
-    """Return where `start` puts a challenge by default."""
-    return work_root() / challenge
-
-
-def find_work_folder(challenge: str) -> WorkFolder | None:
-    """Return the work folder of a challenge, or None when it was never started.
-
-    The current folder comes first, then the one named by the last `start --to`, then the default.
-    Raises WorkError for a state file that cannot be used.
-    """
-    for folder in (Path.cwd(), _started_folders().get(challenge), default_folder(challenge)):
-        if folder is None:
-            continue
-        work = load_work_folder(folder)
-        if work is not None and work.challenge == challenge:
-            return work
-    return None
-
-
 def load_work_folder(folder: Path) -> WorkFolder | None:
     """Read the state of one folder; None when it has none. Raises WorkError."""
     path = folder / STATE
-    document = _read(path)
+    document = read_state(path)
     if document is None:
         return None
     try:
@@ -132,32 +129,7 @@ def load_work_folder(folder: Path) -> WorkFolder | None:
         raise WorkError(_broken(path, str(error))) from None
 
 
-def remember_start(challenge: str, folder: Path | None) -> None:
-    """Remember that `challenge` was started in `folder`; None: in the default place."""
-    pointers = _started_folders()
-    if folder is None and challenge not in pointers:
-        return
-    if folder is None:
-        del pointers[challenge]
-    else:
-        pointers[challenge] = folder.absolute()
-    folders = {name: str(path) for name, path in sorted(pointers.items())}
-    document = {"schema": STARTED_SCHEMA, "folders": folders}
-    write_work_file(work_root() / STARTED, json.dumps(document, indent=2) + "\n")
-
-
-def _started_folders() -> dict[str, Path]:
-    path = work_root() / STARTED
-    document = _read(path)
-    if document is None:
-        return {}
-    folders = document.get("folders")
-    if document.get("schema") != STARTED_SCHEMA or not isinstance(folders, dict):
-        raise WorkError(_broken(path, f"it is not a {STARTED_SCHEMA} document"))
-    return {name: Path(folder) for name, folder in folders.items() if isinstance(folder, str)}
-
-
-def _read(path: Path) -> dict[str, Any] | None:
+def read_state(path: Path) -> dict[str, Any] | None:
     """Return the JSON object in `path`, None when there is no such file; raises WorkError."""
     try:
         document = parse_strict(path.read_text("utf-8"))
@@ -192,6 +164,8 @@ def _begun(
         return WorkFolder(folder, challenge, file, preset=_text(document, "preset"), hints=hints)
     if "fresh" in document:
         return _fresh(folder, challenge, file, document, hints)
+    if "family" in document:
+        return _of_family(folder, challenge, file, document, hints)
     seed, count = document.get("seed"), document.get("bugs")
     if not _is_count(seed) or not _is_count(count):
         raise ValueError("it names neither a `preset` nor a `seed` and a number of `bugs`")
@@ -209,6 +183,23 @@ def _fresh(
     return WorkFolder(
         *(folder, challenge, file, None, None, count, hints),
         fresh=fresh, level=level, generated=generated,
+    )  # fmt: skip
+
+
+def _of_family(
+    folder: Path, challenge: str, file: str, document: Mapping[str, Any], hints: Mapping[str, int]
+) -> WorkFolder:
+    """Build the state of a file with one bug of a family; raises ValueError."""
+    family, seed, generated = (
+        _text(document, "family"),
+        document.get("seed"),
+        _text(document, "generated"),
+    )
+    if not _is_count(seed):
+        raise ValueError("`seed` must be a number")
+    return WorkFolder(
+        *(folder, challenge, file, None, seed, 1, hints),
+        generated=generated, family=family,
     )  # fmt: skip
 
 

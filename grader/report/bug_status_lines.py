@@ -10,32 +10,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from grader.ground.display import escape_for_display
+from grader.ground.symbols import Symbols
 from grader.judge.bug_status import credit, needless
 from grader.judge.result import BugStatus
 from grader.report.phrases import difficulty_summary
 
 MOST_NAMED = 4  # bugs that are fixed
 STATES = ("fixed", "present", "changed", "unknown")
-
-
-@dataclass(frozen=True)
-class Symbols:
-    """Marks that carry the status without colour."""
-
-    passed: str
-    failed: str
-    error: str
-    skipped: str
-    unsure: str
-    dash: str
-
-    def of(self, status: str) -> str:
-        """Return the mark of a case's status or of a verdict."""
-        return str(getattr(self, status))
-
-
-UNICODE = Symbols("✓", "✗", "!", "–", "?", "·")
-PLAIN = Symbols("[ok]", "[FAIL]", "[ERROR]", "[skip]", "[?]", "-")
 
 
 @dataclass(frozen=True)

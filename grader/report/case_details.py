@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from grader.ground.display import escape_lines
+from grader.ground.symbols import Symbols
 from grader.judge.result import CaseResult, redacted
-from grader.report.bug_status_lines import Symbols
 from grader.report.phrases import place
 
 STYLES = {"passed": "green", "failed": "red", "error": "magenta", "skipped": "yellow"}

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from grader.classroom.class_summary import BINS, ClassSummary, SubmissionRow
+from grader.classroom.class_summary import BINS, BugCounts, ClassSummary, SubmissionRow
 from grader.ground.display import escape_for_display
+from grader.ground.symbols import count
 from grader.report.exports.gradebook_csv import FORMULA
 from grader.report.html_report import MARKS
 from grader.report.page_template import render_page
-from grader.report.phrases import count
 
 STYLES = {"passed": "green", "failed": "red", "error": "yellow"}
 WORDS = {
@@ -32,6 +34,7 @@ MOST_LEARNERS, MOST_LINES = 25, 8
 COLUMNS = ("learner", "number", "id", "origin", "state", "score", "max_score", "percent")
 COUNTS = ("bugs_fixed", "bugs_left", "bugs_changed", "seconds", "sha256", "why", "note")
 BAR = 40
+SCHEMA = "kvdojo/class/v1"
 
 
 def render(summary: ClassSummary, console: Console) -> None:
@@ -116,10 +119,19 @@ def _scores(summary: ClassSummary, console: Console) -> None:
 
 
 def _bugs(summary: ClassSummary, console: Console) -> None:
-    console.print("Bugs that fewest learners fixed", style="bold")
+    console.print("Bugs that fewest learners fixed, and how hard that makes them", style="bold")
     for bug in summary.bugs[:MOST_LINES]:
-        console.print(f"  {bug.fixed:>5} of {len(summary.judged)}  {bug.title}")
+        hard = f"{difficulty(bug)}  " if any(line.difficulty for line in summary.bugs) else ""
+        console.print(f"  {bug.fixed:>5} of {len(summary.judged)}  {hard}{bug.title}")
     _more(console, len(summary.bugs))
+
+
+def difficulty(bug: BugCounts) -> str:
+    """Return the estimate with half its interval, e.g. `1620 ± 140`; blanks where there is none."""
+    if bug.difficulty is None:
+        return " " * 10
+    half = (bug.difficulty.high - bug.difficulty.low) / 2
+    return f"{bug.difficulty.points:4.0f} ± {half:3.0f}"
 
 
 def _cases(summary: ClassSummary, console: Console) -> None:
@@ -156,13 +168,19 @@ def bin_name(at: int) -> str:
     return f"{at * step}-{(at + 1) * step}%"
 
 
-def class_page(summary: ClassSummary) -> str:
-    """Return the page; text that learners wrote goes through `escape_for_display` and is escaped."""
+def class_page(summary: ClassSummary, level: str | None = None) -> str:
+    """Return the page; text that learners wrote goes through `escape_for_display` and is escaped.
+
+    `level` is that of the learners' pages in the folder `pages` beside it, None where there are none.
+    """
+    finished = {row.entry.id for row in summary.rows if row.judged or row.state == "error"}
     return render_page(
         "class.html.j2",
         summary=summary,
         challenge=summary.challenge,
         judged=summary.judged,
+        pages=finished if level is not None else set(),
+        level=level,
         words=WORDS,
         still_wrong=still_wrong,
         marks={**MARKS, "interrupted": "–", "waiting": "–"},
@@ -174,6 +192,30 @@ def class_page(summary: ClassSummary) -> str:
         telling=[case for case in summary.cases if case.separates is not None],
         untold=sum(case.separates is None for case in summary.cases),
     )
+
+
+def class_document(summary: ClassSummary) -> dict[str, Any]:
+    """Return the document `kvdojo/class/v1`: counts and estimates; what each file did stands in its own document."""
+    return {
+        "schema": SCHEMA,
+        "challenge": summary.challenge.id,
+        "counts": {state: summary.counts.get(state, 0) for state in WORDS},
+        "median": summary.median,
+        "submissions": [
+            {
+                "id": row.entry.id,
+                "learner": row.entry.learner,
+                "number": row.entry.number,
+                "state": row.state,
+                "score": row.score if row.judged else None,
+                "max_score": row.max_score if row.judged else None,
+            }
+            for row in summary.rows
+        ],
+        "bugs": [asdict(bug) for bug in summary.bugs],
+        "cases": [asdict(case) for case in summary.cases],
+        "alike": [asdict(group) for group in summary.alike],
+    }
 
 
 def class_csv(summary: ClassSummary) -> str:

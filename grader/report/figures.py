@@ -6,11 +6,13 @@ Only chooses and arranges; `heatmap` and `charts` make the pictures, `figures.ht
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
 from grader.diagnose.trace_model import Checkpoint, FactPair, Trace, TracedStep
+from grader.judge.result import Where
+from grader.judge.telling import CAUSE, PATTERN, PLACE, tells
 from grader.report.charts import cache_chart, error_chart
 from grader.report.heatmap import Maps, maps_of
 
@@ -51,8 +53,13 @@ class Figures:
     note: str
 
 
-def figures_of(trace: Trace) -> Figures | None:
-    """Return the figures of a traced case; None when there is nothing to show."""
+def figures_of(trace: Trace, level: str = CAUSE, where: Where | None = None) -> Figures | None:
+    """Return the figures of a traced case, as far as the level tells them; None when there is nothing to show.
+
+    Below `place` these are of the output that was compared, at `where`, and of nothing inside the run.
+    """
+    if not tells(level, PLACE):
+        return _symptom(trace, where)
     rows = [_row(step) for step in trace.steps[:MOST_STEPS]]
     has_facts = any(row.cache_length or row.scores or row.raised for row in rows)
     # the creation has a row only where something is wrong in it
@@ -61,7 +68,8 @@ def figures_of(trace: Trace) -> Figures | None:
     maps = tuple(_maps(trace))
     if divergence is None and not maps:
         return None
-    patterns = divergence.checkpoint.sentences if divergence else ()
+    told = divergence is not None and tells(level, PATTERN)
+    patterns = divergence.checkpoint.sentences if divergence and told else ()
     return Figures(
         divergence.sentence() if divergence else "",
         patterns,
@@ -71,6 +79,16 @@ def figures_of(trace: Trace) -> Figures | None:
         steps,
         trace.ended or "",
     )
+
+
+def _symptom(trace: Trace, where: Where | None) -> Figures | None:
+    """Return what came back and what should have: the output where it differs, and its error by position."""
+    steps = [step for step in trace.steps if where and step.index == where.step]
+    # outputs are compared behind everything inside the step, which may have a checkpoint of that name
+    found = [p for step in steps for p in step.checkpoints if where and p.name == where.output]
+    maps = tuple(_drawn(steps[0].index, found[-1], "")) if found else ()
+    errors = error_chart(trace)
+    return Figures("", (), maps, errors, None, (), "") if maps or errors else None
 
 
 def _maps(trace: Trace) -> Iterator[Maps]:
@@ -97,7 +115,7 @@ def _drawn(step: int, checkpoint: Checkpoint, remark: str) -> Iterator[Maps]:
     maps = maps_of(checkpoint)
     if maps is not None:
         where = "creation" if step < 0 else f"step {step + 1}"
-        yield Maps(f"{where}, {maps.caption}{remark}", maps.heads, maps.notes)
+        yield replace(maps, caption=f"{where}, {maps.caption}{remark}")
 
 
 def _weights(checkpoint: Checkpoint) -> bool:

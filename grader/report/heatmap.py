@@ -35,9 +35,9 @@ AXES = {
 class Cell:
     """One number as it is shown.
 
-    `shade` is a class of the style sheet: `w0` to `w9` by size, `more1` to `more4` and `less1` to `less4` for a
-    difference to either side, `odd` for NaN, and for an infinite number that is no difference.  `first` marks the first
-    difference.
+    `shade` is a class of the style sheet: `w0` to `w9` by size where no number is negative, `more1` to `more4` and
+    `less1` to `less4` to either side of zero for a difference and where some are, `odd` for NaN, and for an infinite
+    number that is no difference.  `first` marks the first difference.
     """
 
     text: str
@@ -57,18 +57,23 @@ class Panel:
 
 @dataclass(frozen=True)
 class Maps:
-    """One tuple of panels (expected, actual, difference) per head; `caption` and `notes` say what is seen."""
+    """One tuple of panels (expected, actual, difference) per head, that of the first difference first.
+
+    `caption` and `notes` say what is seen, and `axis` what a head is an index of, empty where there is one only.
+    """
 
     caption: str
     heads: tuple[tuple[Panel, ...], ...]
     notes: tuple[str, ...] = ()
+    axis: str = ""
 
 
 @dataclass(frozen=True)
 class _Frame:
     """What panels share: names of the axes, the part that is shown, the marked cell, the number shaded most.
 
-    An axis that the array does not have has no name.
+    An axis that the array does not have has no name.  `signed` says that some number is negative: size alone would
+    show -1.59 and 1.54 alike.
     """
 
     axes: tuple[str, ...]
@@ -77,6 +82,7 @@ class _Frame:
     mark: tuple[int, int] | None
     top: float
     whole: bool = False  # whole numbers need no digits behind the point
+    signed: bool = False
 
 
 def maps_of(checkpoint: Checkpoint) -> Maps | None:
@@ -98,6 +104,7 @@ def maps_of(checkpoint: Checkpoint) -> Maps | None:
     lead, where = first[:-3], ", ".join(f"{axes[i]} {n}" for i, n in enumerate(first[:-3]))
     want, got = expected[lead], actual[lead] if actual is not None else None
     chosen = _chosen(want, first[-3])
+    signed = _has_negative(want) or (got is not None and _has_negative(got))
     heads, left_out = [], []
     for head in chosen:
         own = (
@@ -106,7 +113,8 @@ def maps_of(checkpoint: Checkpoint) -> Maps | None:
             else _first(want[head], None if got is None else got[head])
         )
         frame = _frame(want, axes, (own or (0, 0))[-2:], mark=marked and head == first[-3])
-        frame = replace(frame, whole=_whole(checkpoint.expected) and _whole(checkpoint.actual))
+        whole = _whole(checkpoint.expected) and _whole(checkpoint.actual)
+        frame = replace(frame, whole=whole, signed=signed)
         name = f"{axes[-3]} {head}: " if axes[-3] else ""
         heads.append(_panels(name, want[head], None if got is None else got[head], frame))
     if len(chosen) < len(want):
@@ -115,7 +123,7 @@ def maps_of(checkpoint: Checkpoint) -> Maps | None:
         left_out.append(
             f"A part of {want.shape[1]} × {want.shape[2]} is shown, around the first difference."
         )
-    return Maps(f"{title}, {where}" if where else title, tuple(heads), tuple(left_out))
+    return Maps(f"{title}, {where}" if where else title, tuple(heads), tuple(left_out), axes[-3])
 
 
 def _numbers(grid: RecordedArray | None) -> Numbers | None:
@@ -153,15 +161,19 @@ def _near(a: Numbers, b: Numbers, tolerance: float) -> Numbers:
     return same
 
 
+def _has_negative(values: Numbers) -> bool:
+    """Whether a finite number is below zero; an infinite one hides a score and says nothing of signs."""
+    return bool((values[np.isfinite(values)] < 0).any())
+
+
 def _top(values: Numbers) -> float:
     finite = np.abs(values[np.isfinite(values)])
     return float(finite.max()) if finite.size and finite.max() > 0 else 1.0
 
 
 def _chosen(want: Numbers, first: int) -> list[int]:
-    """Return the heads to show: the first ones, and the one with the first difference."""
-    chosen = list(range(min(len(want), HEADS)))
-    return chosen if first in chosen else [*chosen[:-1], first]
+    """Return the heads to show: the one with the first difference, then the first ones."""
+    return [first, *(head for head in range(min(len(want), HEADS)) if head != first)][:HEADS]
 
 
 def _frame(
@@ -191,7 +203,7 @@ def _panels(title: str, want: Numbers, got: Numbers | None, frame: _Frame) -> tu
 
 
 def _panel(title: str, values: Numbers, frame: _Frame, *, difference: bool, mark: bool) -> Panel:
-    shade = _side if difference else _shade
+    shade = _side if difference else _signed if frame.signed else _shade
     rows = tuple(
         (
             row,
@@ -221,7 +233,8 @@ def _each_alone(
     ):
         values = values[(0,) * (values.ndim - 3)]
         if values.size:
-            frame = replace(_frame(values, axes, (0, 0), mark=False), whole=_whole(grid))
+            frame = _frame(values, axes, (0, 0), mark=False)
+            frame = replace(frame, whole=_whole(grid), signed=_has_negative(values))
             panels.append(_panel(f"{first}{title}", values[0], frame, difference=False, mark=False))
     return (tuple(panels),)
 
@@ -230,6 +243,10 @@ def _shade(value: float, top: float) -> str:
     if not np.isfinite(value):
         return "odd"
     return f"w{min(SHADES, round(SHADES * abs(value) / top))}"
+
+
+def _signed(value: float, top: float) -> str:
+    return _side(value, top) if np.isfinite(value) else "odd"
 
 
 def _side(value: float, top: float) -> str:

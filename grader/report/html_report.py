@@ -1,7 +1,8 @@
 """The result of a grading as one HTML page: no network, no script, the same bytes for the same input.
 
-Times are left out for that reason.  As on the terminal, bugs that are still there are counted and never named, and all
-text that may come from a submission is made harmless and escaped.
+The first screen shows how far the file is and what fails first, in a sentence and a picture; of a file that passed, the
+stories of its bugs.  Times are left out, so that equal results are equal pages.  As on the terminal, bugs that are
+still there are counted and never named, and all text that may come from a submission is made harmless and escaped.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -19,15 +21,19 @@ from markupsafe import Markup
 from grader.content import Challenge
 from grader.diagnose.trace_model import Trace
 from grader.ground.display import escape_lines
+from grader.ground.invocation import SCRIPT
 from grader.judge.bug_status import needless
 from grader.judge.focus import NO_FOCUS, Focus
 from grader.judge.result import CaseResult, Cause, Result, most_informative_first, redacted
-from grader.judge.telling import CAUSE, PLACE, SYMPTOM, is_told, tells, told
+from grader.judge.telling import CAUSE, SYMPTOM, at_most, is_told, names_units, tells, told
 from grader.report.figures import Figures, figures_of
 from grader.report.page_template import render_page
 from grader.report.phrases import place
+from grader.report.stories import Success, stories
 
 MAX_DIFF = 6000  # lines of a submission that are compared with the starter
+OPEN_DIFF = 60  # lines of a difference that are shown at once; of more it is told how many
+AT_ONCE = 5  # failed cases beside the first one that are listed; the others are folded away
 MARKS = {"passed": "✓", "failed": "✗", "error": "!", "skipped": "–"}
 
 
@@ -36,7 +42,7 @@ class Row:
     """A case and its cause as the page shows them: of a hidden case only what `redacted` leaves.
 
     `place` is where the wrong answer was found, and `help` are lines on what to look at; `figures` are drawn where the
-    case was traced.
+    case was traced.  `command` runs the case alone, empty where it cannot be named.
     """
 
     case: CaseResult
@@ -44,106 +50,133 @@ class Row:
     place: str
     help: list[str]
     figures: Figures | None = None
+    command: str = ""
     also: list[CaseResult] = field(default_factory=list)  # cases with the very same cause
 
 
 @dataclass(frozen=True)
-class Link:
-    """One line of an index: where a page lies, and the result it shows."""
+class Skipped:
+    """Cases that were skipped for one reason."""
 
-    href: str
-    title: str
-    file: str
-    result: Result
+    reason: str
+    cases: list[CaseResult]
 
 
 def result_page(
     challenge: Challenge,
     result: Result,
-    source: str,
+    source: str | None,
     *,
     level: str = CAUSE,
-    focus: Focus = NO_FOCUS,
+    focus: Focus | None = None,
     traces: Mapping[str, Trace] = MappingProxyType({}),
     planted: Collection[str] | None = None,
     decoys: Collection[str] = (),
     starter: str | None = None,
+    learner: str = "",
+    command: str = "",
+    index: str = "",
+    success: Success | None = None,
 ) -> str:
-    """Return the page for one graded file, as far as the level tells it; `source` is its text, the focus comes first.
+    """Return the page for one graded file, as far as the level tells it; the focus comes first.
+
+    `source` is its text, None where none could be read, and `learner` whose it is, where that is to be said.
+    `command` grades the file, and `index` is the address of the page that leads here, empty where there is none.
+    `success` says what an attempt that is done took, and what to try next.
 
     `traces` are those of failed cases by id.  `planted` and `decoys` are what the file came with and `starter` the text
     it began as, where they are known.  Where they are not, the file is compared with the default starter, and of that
     starter's bugs those that are fixed are explained, if the file has some bug still.
     """
-    result = told(result, level)
-    if not tells(level, PLACE):
+    result, focus = told(result, level, challenge), focus or NO_FOCUS
+    if not tells(level, SYMPTOM):
         traces = {}
+    command = command or f"{SCRIPT} grade {challenge.id} {shlex.quote(result.file)}"
     if not result.bugs:
         planted = None  # whatever it came with, it was written anew (`bug_detection.descends`)
     known = planted is not None
     if planted is None:
         planted = challenge.presets["default"].bugs if _has_known_bugs(result) else ()
-    fixed = [challenge.bugs[b.id] for b in result.bugs if b.status == "fixed" and b.id in planted]
-    mended = len(fixed)
-    if not tells(level, SYMPTOM):
-        fixed = []  # counts only
+    fixed = [b.id for b in result.bugs if b.status == "fixed" and b.id in planted]
+    short = source is not None and source.count("\n") <= MAX_DIFF  # else nobody compares lines
+    text = source if short and source is not None and result.verdict == "passed" else ""
+    told_of = stories(challenge, tuple(planted), fixed, text, decoys=decoys)
     states = ("present", "changed", "unknown", "fixed")
     counts: dict[str, int | None] = {
         state: sum(bug.status == state for bug in result.bugs) for state in states
     }
-    counts |= {"planted": len(planted), "fixed_planted": mended if known else None}
-    wrong = sorted(most_informative_first(result.cases), key=lambda case: case.id != focus.case)
+    counts |= {"planted": len(planted), "fixed_planted": len(fixed) if known else None}
+    wrong = most_informative_first(result.cases)
     counted = [case for case in wrong if not is_told(case, level)]
-    wrong = [case for case in wrong if is_told(case, level)]
-    failed = _merged([_row(case, traces.get(case.id)) for case in wrong])
+    wrong = sorted(
+        (case for case in wrong if is_told(case, level)),
+        # a unit case that goes by number, told since it ends as a scenario does, says less than that
+        key=lambda case: (
+            case.id != focus.case,
+            case.kind == "unit" and not names_units(level),
+        ),
+    )
+    # where the run of another case goes wrong would tell of another bug than the one in focus
+    others = level if tells(level, CAUSE) or focus.case is None else at_most(level, SYMPTOM)
+    levels = {focus.case: level}
+    failed = _merged(
+        [_row(case, command, levels.get(case.id, others), traces.get(case.id)) for case in wrong]
+    )
     if (drawn := result.random.case) is not None:
-        failed.insert(0, _random_row(drawn, result.random.smallest or {}))
-    first = next((row.figures.sentence for row in failed if row.figures), None)
+        failed.insert(0, _random_row(drawn, result.random.smallest or {}, level))
     return render_page(
         "result.html.j2",
         challenge=challenge,
         result=result,
+        index=index,
+        lead=failed[0] if failed else None,
+        lead_map=next(iter(failed[0].figures.maps), None) if failed and failed[0].figures else None,
         failed=failed,
-        drawn=sum(row.figures is not None for row in failed),
+        at_once=AT_ONCE,
         maps=any(row.figures and row.figures.maps for row in failed),
-        wrong=len(wrong) + (drawn is not None),
         counted=len(counted),
         verdict_only=not tells(level, SYMPTOM),
-        divergence=first,
-        others=[_row(case) for case in result.cases if case.status in ("passed", "skipped")]
-        if tells(level, SYMPTOM)
-        else [],
+        **_not_failed(result, level),
         marks=MARKS,
         tally={state: sum(c.status == state for c in result.cases) for state in MARKS},
+        dots=_dots(result, planted) if known else [],
         counts=counts,
         evidence=[b.evidence for b in result.bugs if b.status == "changed" and b.evidence],
         needless=[decoy.title for decoy in needless(result.decoys, decoys)],
-        fixed=fixed,
-        diff=_highlight(_diff(starter or challenge.starter.read_text("utf-8"), source)),
+        stories=told_of if tells(level, SYMPTOM) else (),  # else counts only
+        compared=bool(text),
+        families={name: challenge.bugs[name].family for name in fixed},
+        success=success if result.verdict == "passed" else None,
+        program=command.split(" grade ")[0],
+        open_diff=OPEN_DIFF,
+        learner=learner,
+        diff=_highlight(_diff(starter or challenge.starter.read_text("utf-8"), source))
+        if source is not None
+        else "",
         log=escape_lines(result.log) if result.log else [],
     )
 
 
-def index_page(links: list[Link]) -> str:
-    """Return a page that leads to the others."""
-    return render_page("index.html.j2", links=links, marks=MARKS)
-
-
-def _row(case: CaseResult, trace: Trace | None = None) -> Row:
+def _row(case: CaseResult, command: str, level: str, trace: Trace | None = None) -> Row:
     cause = redacted(case) if case.cause else None
-    figures = figures_of(trace) if trace and case.visibility == "public" else None
-    where = place(cause.where) if cause and cause.where else ""
-    return Row(case, cause, where, _help(cause, figures), figures)
+    found = cause.where if cause else None
+    public = case.visibility == "public"
+    figures = figures_of(trace, level, found) if trace and public else None
+    named = public and (case.kind != "unit" or names_units(level)) and command
+    alone = f"{command} --case {shlex.quote(case.id)}" if named else ""
+    return Row(
+        case, cause, place(found) if found else "", _help(cause, figures), figures, command=alone
+    )
 
 
-def _random_row(case: CaseResult, document: Mapping[str, Any]) -> Row:
+def _random_row(case: CaseResult, document: Mapping[str, Any], level: str) -> Row:
     """Return the random scenario that failed, with its setup and steps, which are what `case add` takes."""
     said = [
         f"{name} {json.dumps(document[name])}"
         for name in ("setup", "dtype", "seed")
         if name in document
     ]
-    row = _row(case)
+    row = _row(case, "", level)
     return replace(row, help=[*row.help, *said, *map(json.dumps, document.get("steps", ()))])
 
 
@@ -166,6 +199,30 @@ def _merged(rows: list[Row]) -> list[Row]:
         if row.figures is None:
             first[row.cause] = row
     return kept
+
+
+def _not_failed(result: Result, level: str) -> dict[str, Any]:
+    """Return the cases that passed, those of them that go by number, and those that were skipped, by reason."""
+    if not tells(level, SYMPTOM):
+        return {"passed": [], "unnamed": 0, "skipped": []}
+    passed = [case for case in result.cases if case.status == "passed"]
+    named = [case for case in passed if case.kind != "unit" or names_units(level)]
+    skipped: dict[str, list[CaseResult]] = {}
+    for case in result.cases:
+        if case.status == "skipped":
+            reason = redacted(case).rationale.removeprefix("Skipped: ")
+            skipped.setdefault(reason, []).append(case)
+    return {
+        "passed": named,
+        "unnamed": len(passed) - len(named),
+        "skipped": [Skipped(reason, cases) for reason, cases in skipped.items()],
+    }
+
+
+def _dots(result: Result, planted: Collection[str]) -> list[str]:
+    """Return the states of the planted bugs, sorted, for whichever is still there is not told."""
+    order = ("fixed", "changed", "unknown", "present")
+    return sorted((b.status for b in result.bugs if b.id in planted), key=order.index)
 
 
 def _has_known_bugs(result: Result) -> bool:

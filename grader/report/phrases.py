@@ -1,4 +1,4 @@
-"""Phrases that every report for people shares: numbers with their nouns, places, causes, each safe to show."""
+"""Phrases that every report for people shares: places, causes, how hard bugs are, each safe to show."""
 
 from __future__ import annotations
 
@@ -9,11 +9,6 @@ from grader.ground.display import escape_for_display
 from grader.judge.result import BugStatus, Cause, Where
 
 LEVELS = {1: "easy", 2: "easy", 3: "medium", 4: "hard", 5: "hard"}
-
-
-def count(number: float, noun: str) -> str:
-    """Return a number with its noun, e.g. `1 case`, `3 cases`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def difficulty_summary(bugs: Collection[BugStatus], levels: Mapping[str, int]) -> str:

@@ -20,16 +20,19 @@ from rich.text import Text
 
 from grader.ground.display import escape_for_display, escape_lines
 from grader.ground.invocation import command_line
+from grader.ground.symbols import PLAIN, UNICODE, Symbols, count
 from grader.judge.focus import NO_FOCUS, Focus
 from grader.judge.result import CaseResult, Result, most_informative_first, redacted
 from grader.judge.telling import CAUSE, DEFAULT, NOT_TOLD, PATTERN, SYMPTOM, is_told, tells, told
-from grader.report.bug_status_lines import PLAIN, UNICODE, Symbols, bug_lines, decoy_lines
+from grader.report.bug_status_lines import bug_lines, decoy_lines
 from grader.report.case_details import STYLES, cause_of, details, heading, line
-from grader.report.phrases import count
+from grader.report.stories import Success
+from grader.report.success_lines import story_lines, suggestion_lines, what_it_took
 
 ROWS = 24  # lines of the usual terminal, the prompt not counted
 IN_FULL = 4  # cases told in full where all are asked for; of the others id and title are given
 MOST_STORY = 4
+AROUND_STORIES = 6  # lines of a success that are no stories: head, what it took, verdict and its fold, two at the end
 LOG_LINES, MOST_LOG_LINES = 2, 20
 
 
@@ -42,6 +45,7 @@ class About:
     - `total`: how many cases the challenge has, where only some were run; bugs are then not spoken of;
     - `file`: what the file is called, the file's own name by default;
     - `story`: lines about the attempt, such as a suspicion that was right;
+    - `success`: the stories of a file that passes, instead of the list of its bugs;
     - `named`: the challenge and the file as the learner named them, for the commands that are suggested.
     """
 
@@ -55,22 +59,26 @@ class About:
     file: str | None = None
     named: str | None = None
     story: Collection[str] = ()
+    success: Success | None = None
 
 
 def render(result: Result, console: Console, about: About) -> None:
     """Print `result` as far as the level tells it."""
     page = _Page(told(result, about.level), about, PLAIN if console.options.ascii_only else UNICODE)
-    body, end = _lines(console, page.body()), _lines(console, page.end())
+    body, end = (
+        lines_without_blanks(console, page.body()),
+        lines_without_blanks(console, page.end()),
+    )
     body += [[]] if body else []
     room = ROWS - len(end)
-    if not about.everything and len(body) > room:
+    if body and not about.everything and len(body) > room:
         left = f"... {len(body) - room + 1} more lines; {page.all_of_it}"
-        body = [*body[: room - 1], *_lines(console, [line(left, 0, "dim")])[:1]]
+        body = [*body[: room - 1], *lines_without_blanks(console, [line(left, 0, "dim")])[:1]]
     for segments in [*body, *end]:
         console.print(Text.assemble(*((part.text, part.style or "") for part in segments)))
 
 
-def _lines(
+def lines_without_blanks(
     console: Console, parts: Iterator[RenderableType] | list[RenderableType]
 ) -> list[list[Segment]]:
     """Return what would be printed as lines, without blanks at their ends."""
@@ -113,11 +121,20 @@ class _Page:
     def end(self) -> Iterator[RenderableType]:
         """Yield the last lines: bugs, verdict, next step."""
         about, result = self.about, self.result
-        if about.total is None:
-            lines = bug_lines(result.bugs, about.planted, about.levels, self.marks)
-            for part in [*lines, *decoy_lines(result.decoys, about.decoys, self.marks)]:
+        decoys = decoy_lines(result.decoys, about.decoys, self.marks)
+        story = list(about.story)[-MOST_STORY:]
+        if about.success is not None:
+            room = ROWS - AROUND_STORIES - len(story) - len(decoys) - len(about.success.suggestions)
+            yield from story_lines(about.success, self.marks, 99 if about.everything else room)
+            for part in decoys:
                 yield line(part.text, part.indent, part.style)
-        for text in list(about.story)[-MOST_STORY:]:
+        elif about.total is None:
+            lines = bug_lines(result.bugs, about.planted, about.levels, self.marks)
+            for part in [*lines, *decoys]:
+                yield line(part.text, part.indent, part.style)
+        if about.success is not None:
+            yield line(what_it_took(about.success), 2)
+        for text in story:
             yield line(escape_for_display(text), 2)
         yield self._headline()
         yield from self._next()
@@ -281,6 +298,11 @@ class _Page:
             drawn = result.random.run
             more = f" So do {count(drawn, 'random scenario')}." if drawn else ""
             yield line(f"All cases pass.{more}", 0, "bold green")
+            if self.about.success is not None:
+                whole = self._command("explain")
+                yield line(f"The stories: `{whole}`.", 0, "dim")
+                for part in suggestion_lines(self.about.success):
+                    yield line(part, 0, "dim")
         elif _never_loaded(result):
             yield line("Next: mend this, and grade again; no case was run.", 0, "dim")
         elif not tells(self.about.level, SYMPTOM):

@@ -22,6 +22,7 @@ WRONG = Cause(
     "[0.3, 0.4]",
     Where(1, "weights", (0, 0, 0, 5)),
 )
+OUTPUT = replace(WRONG, rationale="`output` differs.", where=Where(1, "output", (0, 0, 0)))
 ENDS = {
     "crash": Cause("crashed", "The process was ended by signal 11.", None, where=Where(0)),
     "timeout": Cause("timeout", "No answer within 5 s.", "Look for a loop.", where=Where(0)),
@@ -29,7 +30,7 @@ ENDS = {
 
 
 def pages(challenge: Challenge) -> dict[str, str]:
-    """Return the text of each page by name."""
+    """Return the text of each page by name; `symptom` is told at that level, all others at the highest."""
     planted = challenge.presets["contest"].bugs
     right = challenge.reference_text
     made = {
@@ -42,6 +43,13 @@ def pages(challenge: Challenge) -> dict[str, str]:
             right,
         ),
         "hostile": _hostile(challenge),
+        "symptom": _page(
+            challenge,
+            [_case("a", OUTPUT), _case("b", OUTPUT), _case("good")],
+            _one(challenge),
+            right,
+            level="symptom",
+        ),
     }
     for name, cause in ENDS.items():
         made[name] = _page(
@@ -55,13 +63,19 @@ def made_result(challenge: Challenge) -> Result:
     return _result(challenge, [_case("a", WRONG), _case("good")], _one(challenge))
 
 
-def _page(challenge, cases, bugs, source) -> str:
-    failed = [case for case in cases if case.cause is WRONG]
+def _page(challenge, cases, bugs, source, level="cause") -> str:
+    failed = [case for case in cases if case.cause in (WRONG, OUTPUT)]
     spoil = {False: unmasked, True: not_finite}
     traces = {case.id: trace(case.id, wrong=spoil[n % 2 == 1]) for n, case in enumerate(failed[:6])}
     planted = tuple(bug.id for bug in bugs)
     return result_page(
-        challenge, _result(challenge, cases, bugs), source, traces=traces, planted=planted
+        challenge,
+        _result(challenge, cases, bugs),
+        source,
+        level=level,
+        traces=traces,
+        planted=planted,
+        index="index.html",
     )
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from access import AXE, CHROMIUM, FAULTS, OPTIONS
-from made_pages import made_result, pages
+from made_matrix import made_matrix
+from made_pages import HOSTILE, made_result, pages
 
 from grader.arena.marks import BugMark, Marks
-from grader.content import load_challenge
+from grader.content import challenge_ids, load_challenge
 from grader.report.arena_report import AgentRun, arena_page
-from grader.report.html_report import Link, index_page
+from grader.report.kill_matrix_report import matrix_page
+from grader.report.site_pages import Attempt, Card, Link, brief_page, index_page
 
 pytestmark = [
     pytest.mark.browser,
@@ -43,8 +46,18 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def made() -> dict[str, str]:
     challenge = load_challenge("multi_head_attention")
-    link = Link("a.html", challenge.title, "starter", made_result(challenge))
-    return {**pages(challenge), "index": index_page([link])}
+    link = Link("a.html", "starter", made_result(challenge))
+    attempts = [
+        Attempt(f"work/{HOSTILE}: 2 of 6 bugs", passed=False),
+        Attempt("work/b", passed=True),
+    ]
+    cards = [Card(load_challenge(name), "b.html", [link], attempts) for name in challenge_ids()]
+    return {
+        **pages(challenge),
+        "index": index_page(cards, "kvdojo start static_cache"),
+        "brief": brief_page(challenge, "index.html"),
+        "matrix": matrix_page(made_matrix()),
+    }
 
 
 def test_every_fault_is_found(browser) -> None:
@@ -75,8 +88,17 @@ def test_the_arena_s_page_keeps_nobody_out(browser, scheme) -> None:
 
 def test_the_index_keeps_nobody_out(browser, made) -> None:
     page = browser.new_page(viewport={"width": 320, "height": 600})
-    page.set_content(made["index"])
-    assert page.evaluate(FAULTS) == []
+    for name in ("index", "brief"):
+        page.set_content(made[name])
+        assert page.evaluate(FAULTS) == []
+    page.close()
+
+
+def test_every_brief_can_be_read_on_a_phone(browser) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    for name in challenge_ids():
+        page.set_content(brief_page(load_challenge(name), "index.html"))
+        assert page.evaluate(FAULTS) == []
     page.close()
 
 
@@ -97,11 +119,25 @@ def test_the_tab_key_goes_through_a_page_in_order_and_is_seen(browser, made) -> 
     page.close()
 
 
-@pytest.mark.skipif(not AXE.is_file(), reason="no axe-core: `npm install --prefix build axe-core`")
+def test_axe_is_what_was_published() -> None:
+    digest = hashlib.sha256(AXE.read_bytes()).hexdigest()
+    assert f"    {digest}\n" in AXE.with_name("README.md").read_text("utf-8")
+
+
+def test_axe_finds_faults(browser) -> None:
+    page = browser.new_page()
+    page.set_content(BAD)
+    page.add_script_tag(path=AXE)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    assert {"color-contrast", "html-has-lang", "page-has-heading-one"} & {f["id"] for f in found}
+    page.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(browser, made, scheme) -> None:
-    page = browser.new_page(color_scheme=scheme)
-    for name in ("passing", "one-bug", "hostile", "index"):
+@pytest.mark.parametrize("width", [390, 1280])
+def test_axe_finds_nothing(browser, made, scheme, width) -> None:
+    page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+    for name in ("passing", "one-bug", "symptom", "hostile", "index", "brief", "matrix"):
         page.set_content(made[name])
         page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
         page.add_script_tag(path=AXE)

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 from access import CHROMIUM, FAULTS, OPTIONS
+from made_matrix import made_matrix
 
-from grader.author.kill_matrix_summary import STATES, CaseColumn, FaultRow, KillMatrixSummary
-from grader.author.min_set_cover import SetCover
 from grader.report.kill_matrix_report import matrix_page
 
 pytestmark = [
@@ -17,28 +16,11 @@ pytestmark = [
 ]
 
 
-def made() -> KillMatrixSummary:
-    """A matrix with every state in it, wider than any window."""
-    cases = tuple(CaseColumn(f"case-{n}", f"Case <{n}>", "unit", ("bug-0",), ()) for n in range(60))
-    faults = (
-        FaultRow("bug-0", "A bug & more", "bug", tuple(case.id for case in cases), ("bug-1",)),
-        FaultRow("bug-1", "Another", "bug", (), ()),
-        FaultRow("zeros", "Zeros", "impostor", ("case-1",)),
-    )
-    cells = {
-        fault.id: {case.id: STATES[n % len(STATES)] for n, case in enumerate(cases)}
-        for fault in faults
-    }
-    return KillMatrixSummary(
-        "made", "Made <up>", faults, cases, cells, SetCover(("case-1",), smallest=True)
-    )
-
-
 def test_the_matrix_page_can_be_read(tmp_path: Path) -> None:
     from playwright.sync_api import sync_playwright
 
     path = tmp_path / "matrix.html"
-    path.write_text(matrix_page(made()), "utf-8")
+    path.write_text(matrix_page(made_matrix()), "utf-8")
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         for scheme, width in (("light", 400), ("dark", 1400)):
@@ -50,5 +32,7 @@ def test_the_matrix_page_can_be_read(tmp_path: Path) -> None:
             assert page.evaluate(FAULTS) == []
             region = page.get_by_role("region", name="Which case catches what")
             assert region.get_attribute("tabindex") == "0"
-            assert page.get_by_role("rowheader", name="bug-0").first.is_visible()
+            assert page.get_by_role("columnheader", name="bug-0").is_visible()
+            assert page.get_by_role("rowheader", name="case-0").first.is_visible()
+            assert region.evaluate("e => e.scrollWidth <= e.clientWidth")
         browser.close()

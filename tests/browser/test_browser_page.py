@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
 ]
 CHALLENGE = "multi_head_attention"
-NAMES = ["graded", "passing", "one-bug", "eight-bugs", "crash", "timeout", "hostile"]
+NAMES = ["graded", "passing", "one-bug", "eight-bugs", "crash", "timeout", "hostile", "symptom"]
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,7 @@ def test_pictures_can_be_read_aloud_and_scrolled_by_keyboard(browser, made) -> N
     context = browser.new_context(viewport={"width": 240, "height": 900})
     page = context.new_page()
     page.goto(made["one-bug"].as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert page.get_by_role("img", name="Tokens in the cache after each step").count() == 1
     assert page.get_by_role("table", name="head 0: difference").count() == 1
     assert page.get_by_role("cell", name="first difference").count() == 2
@@ -91,6 +92,11 @@ def test_it_prints(browser, made) -> None:
     page.goto(made["one-bug"].as_uri())
     page.emulate_media(media="print", color_scheme="light")
     assert page.evaluate(FAULTS) == []
+    closed = page.locator("details:not([open])")
+    assert closed.count() >= 2
+    # on paper nothing can be opened, so everything is
+    hidden = "e => [...e.children].filter(c => c.tagName != 'SUMMARY' && !c.getClientRects().length).length"
+    assert [closed.nth(at).evaluate(hidden) for at in range(closed.count())] == [0] * closed.count()
     assert page.pdf().startswith(b"%PDF")
     context.close()
 
@@ -99,10 +105,13 @@ def test_every_case_can_be_opened_by_keyboard_without_scripts(browser, page_file
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(page_file.as_uri())
-    closed = page.locator("details:not([open]) > summary").first
-    closed.focus()
-    page.keyboard.press("Enter")
-    assert page.locator("details[open]").count() >= 4
+    summaries = page.locator("summary:visible")
+    assert summaries.count() >= 4
+    for at in range(4):
+        before = page.locator("details[open]").count()
+        summaries.nth(at).focus()
+        page.keyboard.press("Enter")
+        assert page.locator("details[open]").count() == before + 1
     context.close()
 
 

@@ -145,3 +145,28 @@ def test_modules_that_few_files_need_are_imported_for_these_alone() -> None:
         assert states == [grading_worker.worker_state(job) for job in jobs]
     finally:
         grading_worker.close_worker()
+
+
+def test_where_a_file_departs_is_recorded_only_where_it_is_asked_for() -> None:
+    challenge = load_challenge("multi_head_attention")
+    source, mark = challenge.starter.read_bytes(), fingerprint(challenge)
+    told = {}
+    try:
+        for inside in (False, True):
+            job = grading_worker.GradingJob(
+                *("a", challenge.id, mark, challenge.file, source, 7), inside=inside
+            )
+            document = grading_worker.grade(job).document
+            assert document is not None
+            causes = {case["id"]: case["cause"] for case in document["cases"] if case["cause"]}
+            told[inside] = {
+                name: cause["parts"]["divergence"]
+                for name, cause in causes.items()
+                if cause["parts"]["divergence"]
+            }
+    finally:
+        grading_worker.close_worker()
+    assert told[False] == {}
+    (name,) = told[True]
+    assert challenge.cases[name].kind == "scenario"
+    assert "expected" in told[True][name]

@@ -73,6 +73,13 @@ def test_without_an_attempt_there_is_nothing_to_keep(dojo, capsys, tmp_path) -> 
     assert capsys.readouterr().err.count("kvdojo start small_sums") == 3
 
 
+def test_only_a_file_that_was_changed_is_a_save(begun) -> None:
+    attempt = work(begun)
+    for name in "abba":
+        note(attempt, "graded", file=name, passed=1, cases=4, fixed=[])
+    assert read_history(attempt).saves == 3
+
+
 def test_the_log_tells_what_moved(begun, capsys) -> None:
     attempt = work(begun)
     note(attempt, "graded", file="a", passed=1, cases=4, fixed=[])

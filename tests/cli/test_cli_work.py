@@ -132,13 +132,6 @@ def test_a_damaged_state_is_one_line(dojo, capsys, state):
     assert dojo.file.with_name("sums.py.backup-1").read_text() == "mine\n"
 
 
-def test_a_damaged_pointer_file_is_one_line(dojo, capsys):
-    dojo.work.mkdir()
-    (dojo.work / ".started.json").write_text("{]")
-    assert dojo.run("hint", "small_sums") == 2
-    assert capsys.readouterr().err.count("\n") == 1
-
-
 def test_a_folder_that_cannot_be_made_is_one_line(dojo, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert dojo.run("start", "small_sums", "--to", tmp_path / "file" / "below") == 2

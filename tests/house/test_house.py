@@ -25,6 +25,7 @@ ORDER = (
     ("grader.arena",),
     ("grader.report",),
     ("grader.learner",),
+    ("grader.studio",),
     ("grader.cli",),
     ("grader.pytest_plugin", "grader.__main__"),
 )

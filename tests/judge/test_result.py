@@ -10,6 +10,7 @@ import pytest
 
 from grader.content import load_challenge
 from grader.content.validation import load_schema, schema_errors
+from grader.judge.replay import to_record
 from grader.judge.result import (
     ENDS,
     BugStatus,
@@ -100,7 +101,7 @@ def test_what_is_written_is_valid_and_is_read_back_as_the_same_class() -> None:
     assert back.document() == document
     assert [one.status for one in back.cases] == [one.status for one in made.cases]
     assert back.cases[1].cause == Cause(
-        *("wrong_value", "secret", SECRET.advice, "7", "8", Where(1, "secret", (0,)))
+        *("wrong_value", "secret", SECRET.advice, "7", "8", Where(1, "secret", (0,))), mixed=True
     )
     assert [one.visibility for one in back.cases].count("hidden") == 1
     assert back.cases[4].unjudged_because == "the disk is full"
@@ -116,3 +117,24 @@ def test_a_file_that_was_never_run_is_an_error_everywhere() -> None:
     assert (made.verdict, made.score) == ("error", 0)
     assert {one.unjudged_because for one in made.cases} == {"the archive is damaged."}
     assert made.max_score == sum(one.points for one in challenge.cases.values())
+
+
+def test_a_record_is_read_back_with_the_parts_that_levels_tell() -> None:
+    cause = Cause(
+        *("raised", "It raised.", "Line 3: x", None, None, Where(0)),
+        looks_like="a mistake",
+        divergence="step 1",
+        manner="half",
+        line=3,
+        raised_at="f.py:3",
+    )
+    cases = [
+        CaseResult.judged(case("bad"), cause),
+        CaseResult.judged(case("hidden", visibility="hidden"), cause),
+    ]
+    record = json.loads(json.dumps(to_record(result(*cases)), allow_nan=False))
+    assert schema_errors(record, SCHEMA, "record") == []
+    back = Result.from_document(record)
+    assert back.cases[0].cause == cause
+    assert "parts" not in record["cases"][1]["cause"]
+    assert "a mistake" not in json.dumps(record["cases"][1])

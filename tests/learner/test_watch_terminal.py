@@ -63,6 +63,63 @@ def test_a_polled_file_is_seen_too(watching, file) -> None:
     terminal.see("2 of 2 cases passed")
 
 
+def test_a_suspicion_is_typed(watching, file) -> None:
+    terminal = watching()
+    terminal.see("failed case 1 of 2", "suspect")
+    terminal.press(b"p")
+    terminal.see("Which line do you suspect")
+    terminal.press(b"921\x7f quite late\x1b[A\x1b\x07")
+    terminal.see("92 quite late_")
+    terminal.press(b"\r")
+    terminal.see("Suspicion", "noted: 92 quite late")
+    terminal.press(b"p")
+    terminal.see("Which line do you suspect")
+    terminal.press(b"4\x7f\x7f")  # taken back
+    terminal.see("failed case 1 of 2")
+    terminal.press(b"n")
+    terminal.see("failed case 2 of 2")
+    terminal.press(b"p")
+    terminal.see("Which line do you suspect")
+    terminal.press(b"\x04")
+    assert terminal.end() == 0
+    assert terminal.restored
+
+
+@pytest.mark.parametrize(("key", "said"), [(b"2", "Right. So it is."), (b"4", "It was 2: second")])
+def test_a_question_after_a_fix(watching, file, key, said) -> None:
+    terminal = watching()
+    terminal.see("0 of 2 cases passed")
+    file.write_text(RIGHT)
+    terminal.see("w asks one question", "Your suspicion was right.")
+    terminal.press(key)  # a number alone is no answer
+    terminal.press(b"ww")
+    terminal.see("w asks one question")
+    terminal.press(b"w")
+    assert "All cases pass." not in terminal.see(
+        "How does it show?", "3  third", "a number answers"
+    )
+    terminal.press(key)
+    terminal.see(said)
+    terminal.press(b"3")
+    terminal.press(b"q")
+    assert terminal.end() == 0
+    assert terminal.restored
+
+
+def test_a_question_goes_with_the_next_save(watching, file) -> None:
+    terminal = watching()
+    terminal.see("0 of 2 cases passed")
+    file.write_text(RIGHT)
+    terminal.see("w asks one question")
+    terminal.press(b"w")
+    terminal.see("How does it show?")
+    file.write_text("x = 'right first'\n")
+    assert "one question" not in terminal.see("1 of 2 cases passed", "waiting")
+    terminal.press(b"2")
+    terminal.press(b"q")
+    assert terminal.end() == 0
+
+
 def test_keys(watching, file) -> None:
     terminal = watching()
     terminal.see("The first case", "failed case 1 of 2")

@@ -13,10 +13,12 @@ from grader.cli.main import main
 from grader.content import load_challenge
 from grader.judge import GraderError
 from grader.judge.result import BugStatus, CaseResult, Cause, Result
+from grader.learner.question import Question
 from grader.learner.regrader import GradingFunctions
 from grader.learner.watch_loop import watch_file
 from grader.learner.watch_options import WatchOptions
 
+ASKED = Question("a-bug", "How does it show?", ("first", "second", "third", "last"), 2, "So it is.")
 HOSTILE = "<b>\x1b[31m\x1b]0;title\x07\u202e[red]"
 
 
@@ -79,6 +81,10 @@ def command(path: Path, poll: bool) -> None:
         hint=lambda source, case, focus: (f"a hint about {case.id}",),
         trace=lambda box, source, case, focus: (f"a trace of {case.id}",),
         graded=lambda source, result, focus: None,
+        judged=lambda result: ("Your suspicion was right.",) if result.verdict == "passed" else (),
+        question=lambda result: ASKED if result.verdict == "passed" else None,
+        answer=lambda question, number: question.reply(number),
+        suspect=lambda typed: (f"noted: {typed}",),
         poll=poll,
     )
     functions = GradingFunctions(start_sandbox=lambda *_, **__: Box(), grade_source=grade)

@@ -7,11 +7,14 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from made_traces import trace, unmasked
 from markupsafe import escape
 
 from grader.content import load_challenge
+from grader.judge.focus import Focus
 from grader.judge.result import BugStatus, CaseResult, Cause, RandomOutcome, Result, Where
-from grader.report.html_report import Link, index_page, result_page
+from grader.report.html_report import result_page
+from grader.report.site_pages import Attempt, Card, Link, brief_page, index_page
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\x1b[31m\u202e\"'&{{7*7}}"
 
@@ -126,9 +129,85 @@ def test_a_hidden_case_shows_its_title_only(challenge) -> None:
     assert "alert" not in page
 
 
-def test_the_index_links_to_every_page(challenge) -> None:
-    page = index_page([Link("a.html", "T", "starter", made(challenge))])
-    assert 'href="a.html"' in page
+def test_the_landing_page_leads_to_briefs_and_pages_easiest_first(challenge) -> None:
+    other = load_challenge("static_cache")
+    links = [Link("a.html", "starter", made(challenge))]
+    attempts = [Attempt(f"work/{HOSTILE}: 2 of 6 bugs mended", passed=False)]
+    cards = [Card(other, "other-brief.html"), Card(challenge, "brief.html", links, attempts)]
+    page = index_page(cards, "kvdojo start static_cache")
+    parsed = Tags()
+    parsed.feed(page)
+    leads = [value for name, value in parsed.attributes if name == "href"]
+    assert leads == ["brief.html", "a.html", "other-brief.html"]
+    assert not parsed.tags & {"script", "img"}
+    for text in ("2 of 6 bugs mended", "difficulty 2 of 5", "kvdojo start static_cache"):
+        assert text in page
+    assert index_page([], "kvdojo list")
+
+
+def test_a_brief_is_shown_without_its_comments_and_follows_no_markup(challenge) -> None:
+    page = brief_page(challenge, "index.html")
+    assert "<!-- " not in page.split("<main>")[1]
+    assert 'href="index.html"' in page
+    hostile = replace(challenge, folder=challenge.folder)
+    hostile.__dict__["brief_text"] = f"# A title\n\n{HOSTILE}\n\n[a](javascript:alert(1))\n"
+    page = brief_page(hostile, "index.html")
+    parsed = Tags()
+    parsed.feed(page)
+    assert not parsed.tags & {"script", "img"}
+    assert not [value for _, value in parsed.attributes if value and "javascript:" in value]
+
+
+def test_the_first_screen_shows_progress_and_what_fails_first(challenge) -> None:
+    planted = challenge.presets["default"].bugs
+    states = ("present", "fixed", "changed", "present", "fixed", "present")
+    bugs = tuple(
+        BugStatus(name, challenge.bugs[name].title, state)
+        for name, state in zip(planted, states, strict=True)
+    )
+    page = result_page(challenge, made(challenge, bugs=bugs), "x = 1\n", planted=planted)
+    assert re.findall("[●◐○]", page.split("</header>")[0]) == ["●", "●", "◐", "○", "○", "○"]
+    assert "2 of 6 bugs fixed" in page
+    assert page.index("2 of 6 bugs fixed") < page.index("A case") < page.index("passed</summary>")
+
+
+def test_what_passed_and_what_was_skipped_is_folded_by_reason(challenge) -> None:
+    good = [CaseResult(f"good-{n}", f"Good {n}", "passed", 1, 1, 0.1) for n in range(20)]
+    skip = [
+        CaseResult(f"s-{n}", f"S {n}", "skipped", 0, 0, 0.0, Cause(None, "Skipped: no `_x`."))
+        for n in range(30)
+    ]
+    page = result_page(challenge, made(challenge, cases=(*good, *skip)), "x = 1\n")
+    assert "20 cases passed</summary>" in page
+    assert page.count("no <code>_x</code>") == 1
+    assert "30 skipped: no <code>_x</code>.</summary>" in page
+    assert '<details class="list" open' not in page
+
+
+def test_a_page_of_a_file_that_passed_begins_with_the_stories(challenge) -> None:
+    planted = challenge.presets["default"].bugs
+    bugs = tuple(BugStatus(name, challenge.bugs[name].title, "fixed") for name in planted)
+    cases = (CaseResult("good", "Good", "passed", 1, 1, 0.1),)
+    result = made(challenge, bugs=bugs, cases=cases, verdict="passed")
+    page = result_page(challenge, result, "x = 1\n", planted=planted)
+    first = challenge.bugs[planted[0]]
+    assert page.index("Fixed, and why it mattered") < page.index("passed</summary>")
+    assert str(escape(first.explanation[:30])) in page
+    assert str(escape(first.edits[0].find.strip().splitlines()[0].strip())) in page
+    # of a file that is not done the reference's lines are not shown
+    half = result_page(challenge, replace(result, verdict="failed"), "x = 1\n", planted=planted)
+    told = half.split("Changes against the starter")[0]
+    assert str(escape(first.edits[0].find.strip().splitlines()[0].strip())) not in told
+
+
+def test_each_case_has_an_address_and_its_command(challenge) -> None:
+    page = result_page(
+        challenge, made(challenge, file="my file.py"), "x = 1\n", command="kvdojo grade X"
+    )
+    assert 'id="case-a-case"' in page
+    assert "<code>kvdojo grade X --case a-case</code>" in page
+    page = result_page(challenge, made(challenge, file="my file.py"), "x = 1\n")
+    assert "grade multi_head_attention &#39;my file.py&#39; --case a-case" in page
 
 
 @pytest.mark.parametrize("level", ["verdict", "symptom", "place", "pattern"])
@@ -148,3 +227,17 @@ def test_below_the_highest_level_a_page_names_no_unit_case_that_passes_or_fails(
             assert case.title not in page
             assert f"[{case.id}] differs." not in page
     assert "counted here and not told" in page
+
+
+def test_below_the_highest_level_only_the_case_in_focus_shows_the_inside(challenge) -> None:
+    cases = [c for c in challenge.cases.values() if c.kind == "scenario"][:2]
+    wrong = Cause("wrong_value", "`output` differs.", where=Where(1, "output", (0, 0, 0)))
+    made_of = [CaseResult.judged(case, replace(wrong, expected=case.id)) for case in cases]
+    traces = {case.id: trace(case.id, wrong=unmasked) for case in cases}
+    result = made(challenge, cases=tuple(made_of))
+    for level, inside in (("symptom", 0), ("place", 1), ("pattern", 1), ("cause", 2)):
+        focus = Focus(None, None, cases[1].id)
+        page = result_page(challenge, result, "x", level=level, focus=focus, traces=traces)
+        assert page.count("First divergence:") == inside
+        assert page.index(f'id="case-{cases[1].id}"') < page.index(f'id="case-{cases[0].id}"')
+        assert page.count("<code>output</code>") >= 2

@@ -17,6 +17,7 @@ from made_traces import (
     weights_checkpoint,
 )
 
+from grader.judge.result import Where
 from grader.report.charts import cache_chart, error_chart
 from grader.report.figures import figures_of
 from grader.report.heatmap import COLUMNS, HEADS, ROWS, maps_of
@@ -63,7 +64,7 @@ def test_large_arrays_are_cut_around_the_first_difference() -> None:
     assert len(maps.heads) == HEADS
     marked = [cell for cell in cells(maps) if cell.first]
     assert len(marked) == 2
-    panel = maps.heads[-1][1]
+    panel = maps.heads[0][1]
     assert panel.title == "head 7: your file"
     assert len(panel.rows) == ROWS
     assert len(panel.columns) == COLUMNS
@@ -137,3 +138,32 @@ def test_no_axis_is_named_that_the_array_does_not_have() -> None:
     assert (expected.title, expected.axes) == ("expected", ("", "head"))
     assert [cell.text for _, row in actual.rows for cell in row] == ["·", "1", "9", "3"]
     assert [cell.text for _, row in difference.rows for cell in row] == ["·", "·", "+7", "·"]
+
+
+def test_numbers_of_both_signs_have_two_colours_and_others_one() -> None:
+    want = np.array([[-1.6, 1.5], [0.1, -np.inf]])
+    signed = cells(maps_of(checkpoint("scores", want, want + 0.5, ("query", "key"))))
+    shades = {cell.text: cell.shade for cell in signed[:4]}
+    assert shades == {"−1.60": "less4", "1.50": "more4", ".10": "more1", "−∞": "odd"}
+    plain = cells(maps_of(weights_checkpoint(2, 6)))
+    assert {cell.shade[0] for cell in plain} == {"w"}
+
+
+def test_the_same_number_has_the_same_colour_in_both_files() -> None:
+    want = np.array([[1.0, 2.0]])
+    maps = maps_of(checkpoint("scores", want, np.array([[1.0, -2.0]]), ("query", "key")))
+    (expected, actual, _) = maps.heads[0]
+    assert expected.rows[0][1][0].shade == actual.rows[0][1][0].shade == "more2"
+
+
+def test_below_place_only_the_output_is_drawn_and_below_pattern_no_pattern_is_told() -> None:
+    made = trace(wrong=unmasked)
+    seen = figures_of(made, "symptom", Where(1, "output", (0, 0, 0)))
+    assert [maps.caption for maps in seen.maps] == ["step 2, `output`"]
+    assert (seen.sentence, seen.patterns, seen.steps, seen.cache) == ("", (), (), None)
+    assert seen.errors is not None
+    assert figures_of(made, "place").patterns == ()
+    assert figures_of(made, "place").sentence
+    assert figures_of(made, "pattern").patterns == ("Only after the cache.",)
+    assert figures_of(trace(), "symptom", Where(0, "no such output")) is None
+    assert figures_of(trace(), "symptom") is None

@@ -40,7 +40,7 @@ def test_the_same_file_gives_the_same_bytes(graded) -> None:
     }
     assert len(pages) == 1
     page = pages.pop()
-    assert re.search(r"First divergence</dt><dd>step 1 \(.*<code>split heads</code>", page)
+    assert re.search(r"First divergence:</b> step 1 \(.*<code>split heads</code>", page)
     assert "head 2: difference" in page
     assert page.count("first difference: ") >= 2 * len(result.cases) - 2
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from grader.content.handed_in import left_out_notice
 from grader.ground.display import escape_for_display
+from grader.ground.symbols import count
 from grader.judge.result import CaseResult, Result
 from grader.report import phrases
-from grader.report.phrases import count
 
 CRASHES = {"raised", "crashed", "blocked", "missing", "did_not_raise"}
 LIMITS = {"timeout", "memory"}

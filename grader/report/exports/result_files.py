@@ -18,7 +18,7 @@ from grader.content.validation import load_schema, schema_errors
 from grader.ground.errors import Exit, KvdojoError
 from grader.ground.invocation import command_line
 from grader.judge.result import SCHEMA, CaseResult, Result, redacted
-from grader.judge.telling import CAUSE, at_most, tells, told
+from grader.judge.telling import at_most, told
 from grader.sandbox.layers import isolating_names
 
 
@@ -78,17 +78,10 @@ def as_told(files: Iterable[Exported], level: str) -> Iterator[Exported]:
     """Yield the results as far as a level tells them, and no further than their challenge allows.
 
     A random scenario that failed comes behind the cases, as a case of no points: the verdict rests on it.
-    The advice of a document is one text with all that is known, so it is left out below the highest level.
     """
     for one in files:
         allowed = at_most(level, one.content.tell) if one.content else level
         result = told(one.result, allowed, one.content)
-        if not tells(allowed, CAUSE):
-            bare = [
-                replace(c, cause=replace(c.cause, help=None)) if c.cause and c.cause.kind else c
-                for c in result.cases
-            ]
-            result = replace(result, cases=tuple(bare))
         if (drawn := result.random.case) is not None:
             result = replace(result, cases=(*result.cases, drawn))
         yield replace(one, result=result, marks=one.full_marks)

@@ -16,6 +16,7 @@ import xmlschema
 from export_shapes import SHAPES
 from made_results import NASTY, case, cause, document, every_kind
 
+from grader.content.entries import TELLING
 from grader.report.exports import FORMATS, NotJudged
 from grader.report.exports.github import LARGEST, step_summary
 from grader.report.exports.result_files import Exported, as_told, only_isolated
@@ -128,6 +129,37 @@ def test_a_random_scenario_that_failed_is_a_failing_case(
         jsonschema.validate(json.loads(text), SHAPES[name], cls=jsonschema.Draft202012Validator)
     if name == "junit":
         XSD.validate(text)
+
+
+PARTS = {
+    "help": "EVERY VALUE IS HALF.",
+    "looks_like": "A KNOWN MISTAKE.",
+    "divergence": "STEP 1, SCORES.",
+    "manner": "ALONG THE KEYS.",
+    "line": None,
+    "raised_at": None,
+}
+TOLD_FROM = {
+    "EVERY VALUE": ("pattern", "pattern"),
+    "A KNOWN": ("cause", "cause"),
+    "STEP 1": ("place", "cause"),
+    "ALONG": ("pattern", "cause"),
+}
+
+
+@pytest.mark.parametrize("name", ["check50", "gradescope", "exercism"])
+@pytest.mark.parametrize("level", TELLING)
+def test_of_a_record_each_level_tells_its_parts(graded: Make, name: str, level: str) -> None:
+    """A document without them tells none of it below `cause`: its advice is one text."""
+    made = document([case("a", "failed", cause=cause(help="ALL OF IT"))])
+    (bare,) = as_told([graded(made)], level)
+    assert ("ALL OF IT" in rendered(bare, name)) is (level == "cause")
+    made["cases"][0]["cause"]["parts"] = PARTS
+    (one,) = as_told([graded(made)], level)
+    text = rendered(one, name)
+    for said, (first, last) in TOLD_FROM.items():
+        at, ends = TELLING.index(level), (TELLING.index(first), TELLING.index(last))
+        assert (said in text) is (ends[0] <= at <= ends[1]), (said, level)
 
 
 def load(graded: Make, name: str, made: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,10 @@
+export { EditorState, EditorSelection, Compartment, StateEffect, StateField, Transaction, RangeSet } from "@codemirror/state";
+export { EditorView, Decoration, WidgetType, GutterMarker, gutter, lineNumbers, keymap, placeholder, highlightSpecialChars, drawSelection } from "@codemirror/view";
+export { indentWithTab, defaultKeymap, history, historyKeymap, undo, redo } from "@codemirror/commands";
+export { HighlightStyle, syntaxHighlighting, indentUnit, bracketMatching, foldGutter } from "@codemirror/language";
+export { linter, lintGutter, setDiagnostics, openLintPanel, lintKeymap } from "@codemirror/lint";
+export { search, searchKeymap, openSearchPanel } from "@codemirror/search";
+export { MergeView, unifiedMergeView } from "@codemirror/merge";
+export { python } from "@codemirror/lang-python";
+export { tags } from "@lezer/highlight";
+export { basicSetup, minimalSetup } from "codemirror";
