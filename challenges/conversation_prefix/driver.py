@@ -15,6 +15,7 @@ from grader.kit import (
     made,
     named_object,
     need,
+    real,
     switch,
     text,
     verb,
@@ -54,6 +55,7 @@ class Setup:
         "System prompt of `main`; when left out the template's default stands there.", 400
     ) = None
     template: text("A chat template in place of chat_template.jinja.", 2000) = None
+    loud: real(1, 30, "How many times larger the weights of queries and keys are.") = 1
 
     def legal(sizes):
         """Whether random cases may have these sizes."""
@@ -77,7 +79,7 @@ PIECES = (
 )
 TEMPLATES = (
     "{{ bos_token }}{% for message in messages %}{{ message.role }}: {{ message.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}assistant:{% endif %}",
+    "{% if add_generation_prompt %}assistant:{% endif %}\n",
     "{{ bos_token }}{% for message in messages %}\n"
     "{% if message.role == 'tool' and loop.last %}{{ raise_exception('no') }}{% endif %}\n"
     "    <|im_start|>{{ message.role }} {{ message.content | trim }}<|im_end|>\n"
@@ -96,21 +98,25 @@ class RandomScenarios:
 
     def amended(case, choose):
         """Put what is said, and other conversations, between the calls; texts are no numbers that a range could say."""
-        setup = {name: x for name, x in case["setup"].items() if name != "max_context"}
+        setup = {n: x for n, x in case["setup"].items() if n not in ("max_context", "loud")}
         if choose.one_in(3):
             setup["max_context"] = choose.between(40, 120)
         if choose.one_in(2):
             setup["system"] = any_text(choose)
         if choose.one_in(4):
             setup["template"] = choose.one_of(TEMPLATES)
-        chats, steps = ["main"], []
+        chats, systems, steps = ["main"], [setup.get("system")], []
         for step in case["steps"]:
             for _ in range(choose.below(3)):
                 said = {"do": "say", "role": choose.one_of(ROLES), "text": any_text(choose)}
                 steps.append({**said, "to": choose.one_of(chats)})
             if len(chats) < 3 and choose.one_in(6):
                 chats.append(f"chat-{len(chats)}")
-                begun = {"do": "open", "name": chats[-1], "system": any_text(choose)}
+                shared = choose.one_of(systems) if choose.one_in(2) else any_text(choose)
+                systems.append(shared)
+                begun = {"do": "open", "name": chats[-1]} | (
+                    {} if shared is None else {"system": shared}
+                )
                 if choose.one_in(4):
                     begun["template"] = choose.one_of(TEMPLATES)
                 steps.append({**begun, "model": choose.one_of(MODELS[: setup.get("models", 1)])})
@@ -129,6 +135,8 @@ def any_text(choose):
 def beginning(case):
     """One or two models, and what the first conversation begins with."""
     weights = {name: drawn_weights(case) for name in MODELS[: case.models]}
+    for model in weights.values():
+        model |= {name: model[name] * case.loud for name in "qk"}
     template = case.template
     if template is None:
         template = Path(__file__).with_name("chat_template.jinja").read_text("utf-8")

@@ -33,6 +33,7 @@ SPREAD, SPREAD_COUNTS = (
     1.0,
     8.0,
 )  # of strengths before anything is known, and for how many learners that counts
+MOST_SPREAD = 3.0  # where learners who mended a bug mended every easier one too, the likeliest spread is infinite
 NODES = np.linspace(-4.5, 4.5, 61)  # strengths, in spreads
 QUANTILE = 1.96
 
@@ -75,17 +76,18 @@ def _fitted(mended: Numbers, known: Numbers) -> tuple[Numbers, Numbers]:
     for _ in range(ROUNDS):
         before, before_spread = hard, spread
         chances = _chances(hard, spread)
-        weights = _posterior(mended, known, chances)
+        weights = _posterior(mended, known, hard, spread)
         expected = known.T @ weights  # [bugs, nodes]: learners at each strength
         pull = (expected * chances.T).sum(1) - (known * mended).sum(0) - hard / WIDE**2
         stiff = (expected * (chances * (1 - chances)).T).sum(1) + 1 / WIDE**2
         hard = hard + np.clip(pull / stiff, -1, 1)
         squares = float((weights @ NODES**2).sum()) * spread**2
-        spread = np.sqrt((squares + SPREAD_COUNTS * SPREAD**2) / (len(mended) + SPREAD_COUNTS))
+        likely = np.sqrt((squares + SPREAD_COUNTS * SPREAD**2) / (len(mended) + SPREAD_COUNTS))
+        spread = min(float(likely), MOST_SPREAD)
         if np.abs(hard - before).max() < CLOSE and abs(spread - before_spread) < CLOSE:
             break
     chances = _chances(hard, spread)
-    return hard, _errors(known, chances, _posterior(mended, known, chances))
+    return hard, _errors(known, chances, _posterior(mended, known, hard, spread))
 
 
 def _chances(hard: Numbers, spread: float) -> Numbers:
@@ -94,9 +96,10 @@ def _chances(hard: Numbers, spread: float) -> Numbers:
     return made
 
 
-def _posterior(mended: Numbers, known: Numbers, chances: Numbers) -> Numbers:
+def _posterior(mended: Numbers, known: Numbers, hard: Numbers, spread: float) -> Numbers:
     """Return how likely each learner has each strength, [learners, nodes]."""
-    right, wrong = np.log(chances), np.log1p(-chances)
+    odds = spread * NODES[:, None] - hard
+    right, wrong = -np.logaddexp(0, -odds), -np.logaddexp(0, odds)
     scores = (known * mended) @ right.T + (known * (1 - mended)) @ wrong.T - NODES**2 / 2
     weights: Numbers = np.exp(scores - scores.max(1, keepdims=True))
     weights /= weights.sum(1, keepdims=True)

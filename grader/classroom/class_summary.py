@@ -183,9 +183,9 @@ def _bugs(challenge: Challenge, judged: Sequence[SubmissionRow]) -> tuple[BugCou
     return tuple(sorted(lines, key=lambda line: (line.fixed, line.id)))
 
 
-def usual_bugs(challenge: Challenge) -> frozenset[str]:
+def usual_bugs(challenge: Challenge) -> tuple[str, ...]:
     """Return the bugs that a class begins with, as far as is known: those of the default starter."""
-    return frozenset(challenge.presets["default"].bugs if "default" in challenge.presets else ())
+    return challenge.presets["default"].bugs if "default" in challenge.presets else ()
 
 
 def _mended(row: SubmissionRow, at: int) -> float:

@@ -100,9 +100,18 @@ def _write_pages(challenge: Challenge, plan: BatchPlan, store: BatchStore, level
     try:
         for done, (path, text) in enumerate(learner_pages(challenge, plan, store, level)):
             progress(done, len(plan.entries))
-            terminal.write_file(path, text)
+            if not _holds(path, text):
+                terminal.write_file(path, text)
     finally:
         progress.clear()
+
+
+def _holds(path: Path, text: str) -> bool:
+    """Whether a page stands there already, as after a batch that went on: a write is dearer than a look."""
+    try:
+        return not path.is_symlink() and path.read_bytes() == text.encode()
+    except OSError:
+        return False
 
 
 def _report(summary: ClassSummary, out: Path, level: str, *, as_json: bool) -> None:

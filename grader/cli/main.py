@@ -13,7 +13,7 @@ import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -60,6 +60,9 @@ COMMANDS = {
     "export": "Hand results to a course system.",
 }
 
+# these take a sandbox, which imports torch while the command itself is imported and read
+SANDBOXED = {"grade", "trace", "watch"}
+HELP = ["-h", "--help"]
 COMPLETE = "_KVDOJO_COMPLETE"  # set by the shell when it completes a line
 
 # what no program can help; anything else that reaches `main` as an OSError is our bug
@@ -131,7 +134,7 @@ def _name_as_called(command: click.Command) -> None:
 @click.group(
     cls=LazyGroup,
     epilog=EPILOG,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": HELP, "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="kvdojo", message="%(prog)s %(version)s")
 def cli() -> None:
@@ -151,14 +154,28 @@ def main(arguments: Sequence[str] | None = None, catalogue: Catalogue | None = N
     terminal.make_streams_robust()
     if instruction := os.environ.get(COMPLETE):
         return shell_complete(cli, {"obj": catalogue}, "kvdojo", COMPLETE, instruction)
+    ahead = arguments is None and given[:1] and given[0] in SANDBOXED and not {*HELP} & {*given}
     try:
-        code = _run(given, catalogue)
+        with _sandbox_ahead() if ahead else contextlib.nullcontext():
+            code = _run(given, catalogue)
     except (Exception, KeyboardInterrupt) as error:
         code = Exit.INTERNAL
         if not (isinstance(error, BrokenPipeError) and _reader_left(error)):
             code = _explain(error, as_json=wants_json(given))
     terminal.flush()
     return int(code)
+
+
+@contextlib.contextmanager
+def _sandbox_ahead() -> Iterator[None]:
+    """Let torch be imported in the sandbox's process from now on; a command that needs none ends it."""
+    from grader.sandbox.spawn import begin_ahead, end_unused
+
+    begin_ahead()
+    try:
+        yield
+    finally:
+        end_unused()
 
 
 def _run(arguments: list[str], catalogue: Catalogue | None) -> int:

@@ -9,7 +9,7 @@ import click
 
 from grader.cli import terminal
 from grader.cli.arguments import catalogue, complete_challenge
-from grader.cli.grade_command import history_of, level_of, planted_in
+from grader.cli.grade_command import level_of
 from grader.cli.log_command import log_lines
 from grader.cli.start_command import begin
 from grader.cli.suspect_command import note_suspicion
@@ -21,7 +21,6 @@ from grader.learner.history import read_history
 from grader.learner.work_folder import WorkFolder
 
 if TYPE_CHECKING:
-    from grader.judge.result import Result
     from grader.learner.watch_options import WatchOptions
     from grader.studio.studio_services import StudioServices, Wish
 
@@ -87,7 +86,6 @@ def services_of(known: Catalogue) -> StudioServices:
         watch=_watch,
         suspect=_suspect,
         log=_log,
-        story=_story,
     )
 
 
@@ -116,8 +114,3 @@ def _suspect(challenge: Challenge, work: WorkFolder, lines: str, why: str) -> tu
 
 def _log(challenge: Challenge, work: WorkFolder) -> list[str]:
     return list(log_lines(challenge, read_history(work)))
-
-
-def _story(challenge: Challenge, work: WorkFolder, result: Result) -> tuple[str, ...]:
-    planted = planted_in(challenge, work)
-    return history_of(challenge, work, result, planted.bugs if planted else ())

@@ -79,13 +79,17 @@ def command(
         terminal.out(f"Nothing failed: `{command_line('grade', found.id)}` has the last word.")
         return
 
-    from grader.diagnose.explain_failures import trace_focus
+    from grader.diagnose.explain_failures import trace_focus, trace_of_what_it_sees
     from grader.diagnose.trace_model import trace_to_json
     from grader.judge import start_sandbox
 
     with start_sandbox(found, isolate=isolate, source=source) as sandbox:
         sandbox.ready()
         made = trace_focus(sandbox, found, None, source, focus, case)
+        # the file as it is may differ first where the answer of the case does not depend on it
+        seen = None
+        if focus is NO_FOCUS and not as_json:
+            seen = trace_of_what_it_sees(sandbox, found, source, case, made)
     if work and focus.bug:
         remember_rung(work, focus.bug, OF_LEVEL[PATTERN])
     if as_json:
@@ -93,6 +97,9 @@ def command(
         terminal.document(document)
     else:
         _print(made, handed)
+        if seen is not None:
+            told = f"The answer of `{case}` does not depend on that. Where it first goes wrong: {next(lines(seen))}"
+            terminal.console().print(Text(told, "bold"))
         if focus.bug and focus.state == "present":
             told = f"Case `{case}`, the other planted bugs left out; `--case {case}` traces your file as it is."
             terminal.console().print(Text(told, "dim"))

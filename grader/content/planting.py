@@ -74,6 +74,27 @@ def line_span(text: str, edit: Edit) -> range:
     return range(first, first + body.count("\n") + 1) if end > start else range(0)
 
 
+def changed_lines(text: str, edit: Edit) -> tuple[int, int] | None:
+    """Return the lines of the reference, from 0, that an edit changes, the end excluded; None where it is not there."""
+    if text.count(edit.find) != 1:
+        return None
+    at = text.index(edit.find)
+    begin = text.rindex("\n", 0, at) + 1 if "\n" in text[:at] else 0
+    end = text.find("\n", at + len(edit.find.rstrip("\n")))
+    end = len(text) if end < 0 else end
+    before = text[begin:end].split("\n")
+    after = (text[begin:at] + edit.replace + text[at + len(edit.find) : end]).split("\n")
+    after = after[:-1] if edit.find.endswith("\n") and after[-1:] == [""] else after
+    same = 0
+    while same < min(len(before), len(after)) and before[same] == after[same]:
+        same += 1
+    tail = 0
+    while tail < min(len(before), len(after)) - same and before[-1 - tail] == after[-1 - tail]:
+        tail += 1
+    first = text.count("\n", 0, begin)
+    return first + same, first + len(before) - tail
+
+
 def lines_in(challenge: Challenge, bug: Bug, text: str) -> set[int]:
     """Return the lines, from 1, on which an entry stands in a file as it was planted.
 

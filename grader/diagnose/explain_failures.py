@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from grader.content import Challenge, ContentError
+from grader.content.bug_detection import bug_status
+from grader.content.planting import plant
 from grader.diagnose.trace_case import trace_case
 from grader.diagnose.trace_model import Divergence, Trace
 from grader.judge.focus import NO_FOCUS, Focus, alone
@@ -72,6 +74,33 @@ def trace_focus(
         source = alone(challenge, focus, source)
     stored = golden.cases.get(case) if golden else None
     return trace_case(sandbox, challenge, challenge.cases[case], source, stored)
+
+
+def trace_of_what_it_sees(
+    sandbox: Sandbox, challenge: Challenge, source: bytes, case: str, made: Trace
+) -> Trace | None:
+    """Return a trace with only those planted bugs that the case catches, where the first difference is then another.
+
+    `made` is the trace of the file as it is.  Its first difference may be that of a bug on which the answer of the case
+    does not depend.  None where it is not, and where that cannot be told.
+    """
+    states = bug_status(challenge, source.decode("utf-8", "replace"))
+    left = [name for name, state in states.items() if state == "present"]
+    seen = [name for name in left if case in challenge.bugs[name].witnesses]
+    if made.divergence is None or not seen or len(seen) == len(left):
+        return None
+    try:
+        text = plant(challenge, seen).encode()
+        other = trace_case(sandbox, challenge, challenge.cases[case], text)
+    except (ContentError, SandboxError):
+        return None
+    if other.divergence is None or _place(other.divergence) == _place(made.divergence):
+        return None
+    return other
+
+
+def _place(first: Divergence) -> tuple[int, str, int]:
+    return first.step, first.checkpoint.name, first.checkpoint.call
 
 
 def divergence_texts(first: Divergence) -> tuple[str, str | None]:

@@ -13,6 +13,8 @@ present, has a2.
     changed      failed    failed    changed, evidence: a1
     unknown      skipped   failed    unknown, evidence: a2, "another bug fails it too"
 
+Where other mistakes fail all of these cases, the fix is looked at without them (`seen_apart.py`).
+
 A file that was not made from the starter has no bugs of ours to speak of (`bug_detection.descends`).  Nothing here
 changes a verdict on the file.
 """
@@ -47,9 +49,15 @@ class Credit:
 
 
 def bug_statuses(
-    challenge: Challenge, states: Mapping[str, str], cases: Sequence[CaseResult]
+    challenge: Challenge,
+    states: Mapping[str, str],
+    cases: Sequence[CaseResult],
+    apart: Collection[str] = (),
 ) -> tuple[BugStatus, ...]:
-    """Return the status of every bug; `states` is what `bug_detection.entry_status` found in the file."""
+    """Return the status of every bug; `states` is what `bug_detection.entry_status` found in the file.
+
+    `apart` are bugs that are known to be mended from elsewhere (`seen_apart`).
+    """
     judged = {case.id: case for case in cases}
     bugs = [bug for bug in challenge.bugs.values() if bug.kind == "bug"]
     found = []
@@ -62,7 +70,10 @@ def bug_statuses(
             disturbed={case for other in others for case in other.witnesses},
             shared={case for other in sure for case in other.witnesses},
         )
-        found.append(_status(bug, states[bug.id], witnesses))
+        status = _status(bug, states[bug.id], witnesses)
+        if bug.id in apart and status.status in UNSURE:
+            status = BugStatus(bug.id, bug.title, "fixed", MENDED)
+        found.append(status)
     return tuple(found)
 
 

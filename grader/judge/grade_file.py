@@ -6,7 +6,7 @@ A verdict of `passed` needs a judged, right answer to every step of every case t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from hashlib import sha256
@@ -27,6 +27,7 @@ from grader.judge.random_scenarios import SHARE, RandomScenarios, judge_scenario
 from grader.judge.result import CaseResult, Cause, RandomOutcome, Result, environment_of
 from grader.judge.sandbox_start import start_sandbox
 from grader.judge.secret_inputs import SecretInputs
+from grader.judge.seen_apart import mended_apart
 from grader.judge.worker_reuse import SubmissionRunner
 from grader.sandbox import Sandbox, SandboxError
 from grader.sandbox.environment import DEVICE
@@ -111,28 +112,31 @@ def grade_source(
         states = _states(challenge, text)
         telling = _telling(challenge, states, chosen)
         golden = golden or prepare(challenge, [*chosen, *telling])
+        device = challenge.environment.get(DEVICE, "cpu")
+        # the oracle answers secret inputs in float64, which is for the CPU
+        secret = secret and device == "cpu" and fault is None
+        secret_only = secret_inputs is not None
+        if secret_inputs is None:
+            secret_inputs = stack.enter_context(
+                closing(SecretInputs(box, challenge, golden, seeds, after_published=True))
+            )
+            if secret:
+                secret_inputs.draw_ahead(chosen, lambda: box.warming)
         try:
             box.ready()
         except SandboxError as error:
             raise GraderError(str(error)) from error
-        device = challenge.environment.get(DEVICE, "cpu")
         if fault is not None:
             return _judged(
                 *(challenge, raw, filename, [CaseResult.judged(c, fault) for c in chosen], states),
                 environment_of(box.versions, device, box.layers),
                 seconds=time.monotonic() - began,
             )
-        secret_only = secret_inputs is not None
-        if secret_inputs is None:
-            secret_inputs = stack.enter_context(
-                closing(SecretInputs(box, challenge, golden, seeds))
-            )
         asked = {name for case in [*chosen, *telling] for name in golden.cases[case.id].needs}
         grading = Grading(
             *(box, challenge, golden, secret_inputs, source, progress or _quiet),
             parallel=parallel,
-            # the oracle answers secret inputs in float64, which is for the CPU
-            secret=secret and device == "cpu",
+            secret=secret,
             secret_only=secret_only,
             foreign=frozenset(foreign_helpers(challenge, text, asked)),
             unnamed=frozenset(name for name in asked if name not in text),
@@ -143,11 +147,16 @@ def grade_source(
         if grading.secret and not cases and passed(results):
             if scenarios is None:
                 seed = secret_inputs.seed_of(RANDOM)
-                scenarios = stack.enter_context(closing(RandomScenarios(box, challenge, seed)))
+                scenarios = stack.enter_context(
+                    closing(RandomScenarios(box, challenge, seed, quick=True))
+                )
             random = _random(scenarios, box, challenge, source, results)
+        known = bug_statuses(challenge, states, [*results, *more]) if states else ()
+        apart = mended_apart(grading, text, states, known, [*results, *more])
         result = _judged(
             *(challenge, raw, filename, results, states),
             environment_of(box.versions, device, box.layers),
+            apart=apart,
             told_by=[*results, *more],
             seconds=time.monotonic() - began,
             notices=(*((box.notice,) if box.notice else ()), *left_out_notice(handed.left_out)),
@@ -234,6 +243,7 @@ def _judged(
     states: Mapping[str, str],
     environment: Mapping[str, Any],
     told_by: Sequence[CaseResult] = (),
+    apart: Collection[str] = (),
     **known: Any,
 ) -> Result:
     """Return the result; what has become of each bug is told by `told_by`, where more was run than is judged."""
@@ -243,7 +253,7 @@ def _judged(
         sha256(source).hexdigest(),
         cases,
         environment=environment,
-        bugs=bug_statuses(challenge, states, told_by or cases) if states else (),
+        bugs=bug_statuses(challenge, states, told_by or cases, apart) if states else (),
         decoys=decoy_statuses(challenge, states),
         **known,
     )

@@ -32,11 +32,15 @@ from grader.ground.errors import KvdojoError
 from grader.judge.case_run import LeftOut, RunInfo
 from grader.judge.golden import CaseGolden, Golden
 from grader.judge.result import CaseResult, Cause
-from grader.judge.secret_inputs import SecretInputs
+from grader.judge.secret_inputs import SecretCase, SecretInputs, same_plain
 from grader.judge.worker_reuse import SubmissionRunner, TimeBudget
 from grader.sandbox import Sandbox, SandboxError, WorkerFailure
 
 PARALLEL = 2
+ROUNDING_MAY = (
+    "wrong_value",
+    "wrong_shape",
+)  # what rounding may make of a right answer, by kind of cause
 MOST_TIMEOUTS = 2  # cases that may run out of time before the others are not run any more
 Progress = Callable[[int, int], None]
 
@@ -212,14 +216,15 @@ class Grading:
             )
             return CaseResult.judged(case, None), info
         result = self._guarded(runner, secret.case, secret.golden, secret.seed, info)
-        if result.cause and result.cause.kind == "wrong_value" and result.cause.where:
+        if result.cause and result.cause.kind in ROUNDING_MAY:
             try:
-                shaken = self.secret_inputs.allowing_for_rounding(case)
+                again = self.secret_inputs.allowing_for_rounding(case)
             except (SandboxError, ContentError, WorkerFailure) as error:
                 return CaseResult.unjudged(case, str(error)), info
-            step = result.cause.where.step
-            if info.missed <= _widened(secret.golden, shaken.golden, step):
-                result = self._guarded(runner, shaken.case, shaken.golden, shaken.seed, info)
+            if again.same and not self.secret_only:
+                return CaseResult.judged(case, None), info
+            if _excused(secret, again, result.cause, info.missed):
+                result = self._guarded(runner, again.case, again.golden, again.seed, info)
         return result, info
 
     def _both(self, published: CaseResult, secret: CaseResult) -> CaseResult:
@@ -285,12 +290,19 @@ def passed(results: Iterable[CaseResult]) -> bool:
     return "passed" in states and states <= {"passed", "skipped"}
 
 
-def _widened(golden: CaseGolden, shaken: CaseGolden, step: int | None) -> float:
-    """Return how many times larger the tolerances of a step are where rounding was allowed for."""
-    place = 0 if step is None else step + 1
-    before, after = golden.steps[place].tolerances, shaken.steps[place].tolerances
-    larger = [name for name in before if after[name] > before[name]]
-    return max((after[n] / before[n] if before[n] else math.inf for n in larger), default=1.0)
+def _excused(secret: SecretCase, again: SecretCase, cause: Cause, missed: float) -> bool:
+    """Whether an answer that was wrong by `missed` tolerances may be right where rounding is allowed for."""
+    place = 0 if cause.where is None or cause.where.step is None else cause.where.step + 1
+    before, after = secret.golden.steps[place], again.golden.steps[place]
+    same_inputs = (secret.seed, secret.case) == (again.seed, again.case)
+    if not same_inputs or not same_plain(secret.golden, again.golden):
+        return True
+    wider = (
+        after.tolerances[name] / x if x else math.inf
+        for name, x in before.tolerances.items()
+        if after.tolerances[name] > x
+    )
+    return missed <= max(wider, default=1.0)
 
 
 def _of_sizes(sizes: Mapping[str, Any]) -> str:

@@ -63,13 +63,16 @@ class Scenario:
 class RandomScenarios:
     """The random scenarios of one run, over a file or a class; several threads may ask.
 
-    `pool` are choices that come first, most telling first; by default those that were recorded.
+    `pool` are choices that come first, most telling first; by default those that were recorded.  If `quick`, the
+    reference settles a scenario only as far as a right answer needs, and the rest where an answer seems wrong: that is
+    for scenarios that one file alone is asked.
     """
 
     sandbox: Sandbox
     challenge: Challenge
     seed: int
     pool: Sequence[Sequence[int]] | None = None
+    quick: bool = False
     _settler: Settler = field(init=False)
     _made: list[Scenario] = field(default_factory=list)
     _lock: Any = field(default_factory=threading.Lock)
@@ -92,8 +95,13 @@ class RandomScenarios:
         """Return scenario `index`; raises IndexError where the reference settles none, and SandboxError."""
         with self._lock:
             while len(self._made) <= index:
-                self._made.append(self._settled(len(self._made)))
+                self._made.append(self._settled(len(self._made), self.quick))
             return self._made[index]
+
+    def certain(self, index: int) -> Scenario:
+        """Return scenario `index` as it is where `quick` was not asked for."""
+        with self._lock:
+            return self._settled(index, quick=False)
 
     def made(self, choices: Sequence[int], seed: int) -> Scenario:
         """Return the scenario of these choices; raises NotSettled."""
@@ -107,13 +115,13 @@ class RandomScenarios:
             found = self._settler.settle(case)
         return Scenario(found.case, found.golden, tuple(choices))
 
-    def _settled(self, index: int) -> Scenario:
+    def _settled(self, index: int, quick: bool) -> Scenario:
         for attempt in range(TRIES):
             seed = derived(self.seed, f"{index} {attempt}")
             choose = self._choices(index, seed)
             try:
                 case = drawn_case(self.challenge, choose, seed)
-                found: Settled = self._settler.settle(case)
+                found: Settled = self._settler.settle(case, quick=quick)
             except NotSettled:
                 continue
             return Scenario(found.case, found.golden, tuple(choose.taken))
@@ -203,6 +211,9 @@ def judge_scenarios(
             coming = ahead.submit(scenarios.__getitem__, run + 1)
             result = runner.run(scenario.case, scenario.golden)
             run, spent = run + 1, spent + result.seconds
+            if result.status == "failed" and scenarios.quick:
+                scenario = scenarios.certain(run - 1)
+                result = runner.run(scenario.case, scenario.golden)
             if result.status == "failed":
                 case, cause = smallest(scenarios, runner, scenario, result)
                 return RandomOutcome(run, 1, case_document(case), cause)
@@ -231,9 +242,8 @@ def smallest(
         return list(scenario.choices) if still_fails(scenario) else None
 
     def steps_fail(steps: list[Any]) -> bool:
-        plain = [{key: said for key, said in step.items() if key != "raises"} for step in steps]
         try:
-            return still_fails(scenarios.settled(replace(best, steps=tuple(plain))))
+            return still_fails(scenarios.settled(_asked(replace(best, steps=tuple(steps)))))
         except (NotSettled, ContentError):
             return False
 
@@ -241,6 +251,12 @@ def smallest(
         smaller_choices(found.choices, choices_fail, end - SHRINK_SECONDS / 3)
         fewer_items(best.steps, steps_fail, end)
     return best, cause
+
+
+def _asked(case: Case) -> Case:
+    """Return a settled case as it was before the reference said what must be refused."""
+    steps = ({key: said for key, said in step.items() if key != "raises"} for step in case.steps)
+    return replace(case, steps=tuple(steps))
 
 
 def recorded_pool(challenge: Challenge) -> list[list[int]]:

@@ -15,9 +15,10 @@ nothing and end with the file.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -27,6 +28,7 @@ from grader.content.driver_loading import load_driver
 from grader.ground.arrays import Array
 from grader.judge.golden import CaseGolden, Expected, Golden
 from grader.judge.oracle import Oracle
+from grader.judge.script import Script
 from grader.kit.choice_sequence import ChoiceSequence
 from grader.kit.scenarios import varied_setup
 from grader.sandbox import Sandbox, WorkerFailure
@@ -60,6 +62,7 @@ class SecretInputs:
     """Seeds and right answers by case; answers are computed when they are first asked for.  Several threads may ask.
 
     `seeds` by case repeat an earlier run; those of other cases follow from `seed`, which is drawn unless given.
+    `after_published` says that only files are asked that were right on the published inputs, which takes fewer runs.
     """
 
     def __init__(
@@ -69,14 +72,18 @@ class SecretInputs:
         golden: Golden,
         seeds: Mapping[str, int] | None = None,
         seed: int | None = None,
+        *,
+        after_published: bool = False,
     ) -> None:
         self._challenge, self._golden = challenge, golden
         self._oracle = Oracle(sandbox, challenge)
+        self._plain = not after_published
         self._seed = secrets.randbits(BITS) if seed is None else seed
         self._given = dict(seeds or {})
         self._used: dict[str, int] = {}
         self._answers: dict[str, SecretCase] = {}
-        self._shaken: dict[str, SecretCase] = {}
+        self._rounded: dict[str, SecretCase] = {}
+        self._sizes: dict[str, Sequence[Case]] = {}
         self._lock = threading.Lock()
 
     @property
@@ -89,19 +96,33 @@ class SecretInputs:
         with self._lock:
             self._used.setdefault(case.id, self.seed_of(case.id))
             if case.id not in self._answers:
-                self._answers[case.id] = self._settled(case, self._used[case.id])
+                self._answers[case.id] = next(self._answered(case))
                 if self._challenge.cases.keys() <= self._answers.keys():
-                    self.close()  # a batch goes on for long, and nothing more will be asked
+                    self.close()  # a batch goes on for long, and nothing more may be asked
             return self._answers[case.id]
 
     def allowing_for_rounding(self, case: Case) -> SecretCase:
-        """Return the same case with tolerances that allow for what rounding does to these very inputs."""
-        secret = self.of(case)
+        """Return the same case as it must be judged where an answer seems wrong.
+
+        Its tolerances allow for what rounding does to these very inputs.  Where rounding decides a whole number, it is
+        the same case on other inputs, for all who are asked from now on.
+        """
+        self.of(case)
         with self._lock:
-            if case.id not in self._shaken:
-                golden = self._oracle.shaken_from_seed(secret.case, secret.golden, secret.seed)
-                self._shaken[case.id] = replace(secret, golden=golden)
-            return self._shaken[case.id]
+            if case.id not in self._rounded:
+                self._answers[case.id] = self._rounded[case.id] = self._settled(case)
+            return self._rounded[case.id]
+
+    def draw_ahead(self, cases: Iterable[Case], go_on: Callable[[], bool]) -> None:
+        """Draw the inputs of cases that will be asked, as long as there is time for it."""
+        for case in cases:
+            if not go_on():
+                return
+            seed = self.seed_of(case.id)
+            varied = self._varied(case, seed)[0]
+            for dtype in {"float64", case.dtype}:
+                with contextlib.suppress(ContentError):  # told when it is asked
+                    Script(self._challenge, varied, dtype=dtype, seed=seed)
 
     def seed_of(self, name: str) -> int:
         """Return the seed of a case, or of what else has a name in a run."""
@@ -111,24 +132,38 @@ class SecretInputs:
         """End the oracle's worker, if there is one; an answer still missing starts another."""
         self._oracle.close()
 
-    def _settled(self, case: Case, seed: int) -> SecretCase:
-        """Ask the oracle; where it does not settle the varied sizes, the published ones stay."""
+    def _settled(self, case: Case) -> SecretCase:
         stored = self._golden.cases[case.id]
+        for secret in self._answered(case):
+            if secret.golden is stored:
+                return secret
+            golden = self._oracle.allowing_for_rounding(
+                secret.case, stored, secret.golden, secret.seed
+            )
+            if golden is not None:
+                return replace(secret, golden=golden)
+        raise AssertionError("the published inputs come last")
+
+    def _answered(self, case: Case) -> Iterator[SecretCase]:
+        """Yield the case on its secret inputs, and on others in case rounding decides what is right on these.
+
+        Where the oracle does not answer to the varied sizes, the published ones stay.  The published inputs come last.
+        """
+        stored, seed = self._golden.cases[case.id], self._used[case.id]
         for number in self._numbers(seed):
             for varied in self._varied(case, seed):
                 try:
                     golden = self._oracle.expect_from_seed(
-                        varied, stored, number, resized=varied is not case
+                        varied, stored, number, plain=self._plain
                     )
                 except (ContentError, WorkerFailure):
                     if varied is case:
                         raise
                     continue
-                if golden is not None:
-                    sizes = {n: x for n, x in varied.setup.items() if x != case.setup.get(n)}
-                    same = not sizes and _same_answers(golden, stored)
-                    return SecretCase(varied, number, golden, sizes, same)
-        return SecretCase(case, case.seed, stored, {}, True)
+                sizes = {n: x for n, x in varied.setup.items() if x != case.setup.get(n)}
+                same = not sizes and _same_answers(golden, stored)
+                yield SecretCase(varied, number, golden, sizes, same)
+        yield SecretCase(case, case.seed, stored, {}, True)
 
     def _numbers(self, seed: int) -> Iterator[int]:
         """Give the seed, and others that follow from it for where it is of no use."""
@@ -136,22 +171,31 @@ class SecretInputs:
         for count in range(REDRAWS):
             yield derived(seed, f"again {count}")
 
-    def _varied(self, case: Case, seed: int) -> Iterator[Case]:
-        driver = load_driver(self._challenge).driver
-        choose = ChoiceSequence.seeded(f"{seed}/sizes")
-        setup = varied_setup(driver, case.setup, case.free, case.steps, choose)
-        if setup != case.setup:
-            yield replace(case, setup=setup)
-        yield case
+    def _varied(self, case: Case, seed: int) -> Sequence[Case]:
+        """Return the case in other sizes, where it leaves these open, and as it is."""
+        if case.id not in self._sizes:
+            driver = load_driver(self._challenge).driver
+            choose = ChoiceSequence.seeded(f"{seed}/sizes")
+            setup = varied_setup(driver, case.setup, case.free, case.steps, choose)
+            other = [] if setup == case.setup else [replace(case, setup=setup)]
+            self._sizes[case.id] = (*other, case)
+        return self._sizes[case.id]
 
 
-def _same_answers(one: CaseGolden, other: CaseGolden) -> bool:
+def same_plain(one: CaseGolden, other: CaseGolden) -> bool:
+    """Whether two goldens of a case differ in floating-point numbers and tolerances alone."""
     return all(map(_same_step, one.steps, other.steps))
 
 
-def _same_step(one: Expected, other: Expected) -> bool:
+def _same_answers(one: CaseGolden, other: CaseGolden) -> bool:
+    return all(
+        _same_step(*pair, floating=True) for pair in zip(one.steps, other.steps, strict=True)
+    )
+
+
+def _same_step(one: Expected, other: Expected, *, floating: bool = False) -> bool:
     plain = (one.raised, dict(one.values)) == (other.raised, dict(other.values))
-    tensors = one.tensors.items()
+    tensors = [(name, x) for name, x in one.tensors.items() if floating or not x.floating]
     return plain and all(_same_bytes(x, other.tensors[name]) for name, x in tensors)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from grader.classroom.class_summary import usual_bugs
 from grader.content import Challenge
 from grader.diagnose.trace_model import Trace
 from grader.ground.display import escape_lines
@@ -33,6 +34,7 @@ from grader.report.stories import Success, stories
 
 MAX_DIFF = 6000  # lines of a submission that are compared with the starter
 OPEN_DIFF = 60  # lines of a difference that are shown at once; of more it is told how many
+FEW = 6  # cases with one cause that are named in its text; of more the names are folded away
 AT_ONCE = 5  # failed cases beside the first one that are listed; the others are folded away
 MARKS = {"passed": "✓", "failed": "✗", "error": "!", "skipped": "–"}
 
@@ -85,12 +87,10 @@ def result_page(
     `success` says what an attempt that is done took, and what to try next.
 
     `traces` are those of failed cases by id.  `planted` and `decoys` are what the file came with and `starter` the text
-    it began as, where they are known.  Where they are not, the file is compared with the default starter, and of that
-    starter's bugs those that are fixed are explained, if the file has some bug still.
+    it began as, where they are known.  Where they are not, the file is compared with the default starter if it surely
+    began so, and of that starter's bugs those that are fixed are explained, if the file has some bug still.
     """
     result, focus = told(result, level, challenge), focus or NO_FOCUS
-    if not tells(level, SYMPTOM):
-        traces = {}
     command = command or f"{SCRIPT} grade {challenge.id} {shlex.quote(result.file)}"
     if not result.bugs:
         planted = None  # whatever it came with, it was written anew (`bug_detection.descends`)
@@ -98,63 +98,80 @@ def result_page(
     if planted is None:
         planted = challenge.presets["default"].bugs if _has_known_bugs(result) else ()
     fixed = [b.id for b in result.bugs if b.status == "fixed" and b.id in planted]
-    short = source is not None and source.count("\n") <= MAX_DIFF  # else nobody compares lines
-    text = source if short and source is not None and result.verdict == "passed" else ""
-    told_of = stories(challenge, tuple(planted), fixed, text, decoys=decoys)
-    states = ("present", "changed", "unknown", "fixed")
-    counts: dict[str, int | None] = {
-        state: sum(bug.status == state for bug in result.bugs) for state in states
-    }
-    counts |= {"planted": len(planted), "fixed_planted": len(fixed) if known else None}
-    wrong = most_informative_first(result.cases)
-    counted = [case for case in wrong if not is_told(case, level)]
-    wrong = sorted(
-        (case for case in wrong if is_told(case, level)),
-        # a unit case that goes by number, told since it ends as a scenario does, says less than that
-        key=lambda case: (
-            case.id != focus.case,
-            case.kind == "unit" and not names_units(level),
-        ),
-    )
-    # where the run of another case goes wrong would tell of another bug than the one in focus
-    others = level if tells(level, CAUSE) or focus.case is None else at_most(level, SYMPTOM)
-    levels = {focus.case: level}
-    failed = _merged(
-        [_row(case, command, levels.get(case.id, others), traces.get(case.id)) for case in wrong]
-    )
-    if (drawn := result.random.case) is not None:
-        failed.insert(0, _random_row(drawn, result.random.smallest or {}, level))
+    compared = ""  # where lines are shown beside those of the reference
+    if source is not None and result.verdict == "passed" and source.count("\n") <= MAX_DIFF:
+        compared = source
+    failed, counted = _failures(result, level, focus, command, traces)
+    diff = ""
+    if source is not None and (starter or tells(level, CAUSE) or began_as_usual(challenge, result)):
+        diff = _diff(starter or challenge.starter.read_text("utf-8"), source)
     return render_page(
         "result.html.j2",
         challenge=challenge,
         result=result,
         index=index,
+        learner=learner,
+        marks=MARKS,
+        tally={state: sum(c.status == state for c in result.cases) for state in MARKS},
+        dots=_dots(result, planted) if known else [],
+        mended=len(fixed),
+        left=result.bugs_that_are("present"),
+        changed=result.bugs_that_are("changed"),
+        evidence=[b.evidence for b in result.bugs if b.status == "changed" and b.evidence],
+        needless=[decoy.title for decoy in needless(result.decoys, decoys)],
         lead=failed[0] if failed else None,
         lead_map=next(iter(failed[0].figures.maps), None) if failed and failed[0].figures else None,
         failed=failed,
         at_once=AT_ONCE,
+        few=FEW,
         maps=any(row.figures and row.figures.maps for row in failed),
-        counted=len(counted),
+        counted=counted,
         verdict_only=not tells(level, SYMPTOM),
         **_not_failed(result, level),
-        marks=MARKS,
-        tally={state: sum(c.status == state for c in result.cases) for state in MARKS},
-        dots=_dots(result, planted) if known else [],
-        counts=counts,
-        evidence=[b.evidence for b in result.bugs if b.status == "changed" and b.evidence],
-        needless=[decoy.title for decoy in needless(result.decoys, decoys)],
-        stories=told_of if tells(level, SYMPTOM) else (),  # else counts only
-        compared=bool(text),
+        stories=stories(challenge, tuple(planted), fixed, compared, decoys=decoys)
+        if tells(level, SYMPTOM)
+        else (),
+        compared=bool(compared),
         families={name: challenge.bugs[name].family for name in fixed},
         success=success if result.verdict == "passed" else None,
         program=command.split(" grade ")[0],
         open_diff=OPEN_DIFF,
-        learner=learner,
-        diff=_highlight(_diff(starter or challenge.starter.read_text("utf-8"), source))
-        if source is not None
-        else "",
+        diff=_highlight(diff),
         log=escape_lines(result.log) if result.log else [],
     )
+
+
+def began_as_usual(challenge: Challenge, result: Result) -> bool:
+    """Whether a file of which that is not known surely began as the default starter.
+
+    Some of that starter's bugs are left and none of another, or it passed.  The lines in which another variant differs
+    from the default starter are those of its bugs, so it must not be compared with that.
+    """
+    usual = usual_bugs(challenge)
+    left = {bug.id for bug in result.bugs if bug.status in ("present", "changed")}
+    return left <= set(usual) if left else result.verdict == "passed"
+
+
+def _failures(
+    result: Result, level: str, focus: Focus, command: str, traces: Mapping[str, Trace]
+) -> tuple[list[Row], int]:
+    """Return the cases that did not pass, that of the focus first, and how many are only counted."""
+    wrong = most_informative_first(result.cases)
+    shown = [case for case in wrong if is_told(case, level)]
+    # a unit case that goes by number, told since it ends as a scenario does, says less than that
+    numbered = {case.id for case in shown if case.kind == "unit" and not names_units(level)}
+    shown.sort(key=lambda case: (case.id != focus.case, case.id in numbered))
+    # where the run of another case goes wrong would tell of another bug than the one in focus
+    others = level if tells(level, CAUSE) or focus.case is None else at_most(level, SYMPTOM)
+    rows = []
+    for case in shown:
+        of_case = level if case.id == focus.case else others
+        trace = traces.get(case.id) if tells(level, SYMPTOM) else None
+        rows.append(_row(case, command, of_case, trace))
+    rows = _merged(rows)
+    if (drawn := result.random.case) is not None:
+        rows.insert(0, _random_row(drawn, result.random.smallest or {}, level))
+    return rows, len(wrong) - len(shown)
 
 
 def _row(case: CaseResult, command: str, level: str, trace: Trace | None = None) -> Row:

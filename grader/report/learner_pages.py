@@ -19,7 +19,7 @@ from grader.content import Challenge
 from grader.content.handed_in import source_of
 from grader.judge.focus import choose_focus
 from grader.judge.result import CaseResult, Result
-from grader.report.html_report import result_page
+from grader.report.html_report import began_as_usual, result_page
 
 
 def learner_pages(
@@ -46,8 +46,6 @@ def learner_page(
     """Return the page of one submission; `source` are its bytes, None where none were taken."""
     found = Result.from_document(document)
     result = replace(found, cases=tuple(_as_graded(challenge, case) for case in found.cases))
-    begun = usual_bugs(challenge)
-    left = {bug.id for bug in result.bugs if bug.status in ("present", "changed")}
     text = None
     if source is not None:
         text = source_of(source, entry.file, challenge.file).decode("utf-8", "replace")
@@ -57,8 +55,7 @@ def learner_page(
         text,
         level=level,
         focus=choose_focus(challenge, result) if result.verdict == "failed" else None,
-        # with a bug that the default starter has not, the file began as something else
-        planted=sorted(begun) if begun and left <= begun else None,
+        planted=usual_bugs(challenge) if began_as_usual(challenge, result) else None,
         learner=entry.learner,
     )
 

@@ -17,8 +17,8 @@ from types import MappingProxyType
 
 from grader.content import Challenge
 from grader.content.content_errors import ContentError
-from grader.content.entries import Bug, Edit, Preset
-from grader.content.planting import plant
+from grader.content.entries import Bug, Preset
+from grader.content.planting import changed_lines, plant
 
 MOST_LINES = 8  # of one comparison; who rewrote a whole function sees its beginning
 MOST_SUGGESTIONS = 3
@@ -145,7 +145,7 @@ def comparisons(reference: str, bug: Bug, text: str) -> Iterator[Comparison]:
     theirs, mine = reference.splitlines(), text.splitlines()
     pairs = _same_lines(theirs, mine)
     for edit in bug.edits:
-        span = _changed_lines(reference, edit)
+        span = changed_lines(reference, edit)
         if span is None:
             continue
         start, end = span
@@ -218,27 +218,6 @@ def _reference(challenge: Challenge, decoys: Collection[str]) -> str:
         return plant(challenge, [name for name in decoys if name in challenge.bugs])
     except ContentError:
         return challenge.reference_text
-
-
-def _changed_lines(text: str, edit: Edit) -> tuple[int, int] | None:
-    """Return the lines of the reference, from 0, that an edit changes, the end excluded; None where it is not there."""
-    if text.count(edit.find) != 1:
-        return None
-    at = text.index(edit.find)
-    begin = text.rindex("\n", 0, at) + 1 if "\n" in text[:at] else 0
-    end = text.find("\n", at + len(edit.find.rstrip("\n")))
-    end = len(text) if end < 0 else end
-    before = text[begin:end].split("\n")
-    after = (text[begin:at] + edit.replace + text[at + len(edit.find) : end]).split("\n")
-    after = after[:-1] if edit.find.endswith("\n") and after[-1:] == [""] else after
-    same = 0
-    while same < min(len(before), len(after)) and before[same] == after[same]:
-        same += 1
-    tail = 0
-    while tail < min(len(before), len(after)) - same and before[-1 - tail] == after[-1 - tail]:
-        tail += 1
-    first = text.count("\n", 0, begin)
-    return first + same, first + len(before) - tail
 
 
 def _same_lines(theirs: Sequence[str], mine: Sequence[str]) -> list[tuple[int, int]]:

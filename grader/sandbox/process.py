@@ -17,15 +17,12 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from grader.ground.paths import ROOT
 from grader.sandbox.channel import Channel
-from grader.sandbox.environment import ENVIRONMENT
 from grader.sandbox.protocol.messages import (
     BY_SIGNAL,
     OUT_OF_MEMORY,
@@ -33,11 +30,9 @@ from grader.sandbox.protocol.messages import (
     SandboxError,
     WorkerFailure,
 )
+from grader.sandbox.spawn import OPEN_FILES, spawn
 from grader.sandbox.warm.folders import remove
 from grader.sandbox.warm.supervisor import children
-
-with contextlib.suppress(ImportError):  # not on Windows, where nothing is run
-    import resource
 
 START_SECONDS = 20.0
 END_SECONDS = 10.0
@@ -46,12 +41,6 @@ CLOSE_SECONDS = 5.0
 MORE_SECONDS = 0.25
 MOST_EXTENSIONS = 4  # times the seconds of the limits
 NEWS, HELLO = 4096, 64 << 10  # bytes that a message has at most
-OPEN_FILES = 128  # a worker arranges its descriptors above 64
-# Python's libraries renew locks after a fork, in case other threads hold them; the fork server has no other threads
-BOOT = (
-    "import os, sys; os.register_at_fork = lambda **hooks: None;"
-    " sys.path.insert(0, sys.argv[1]); from grader.sandbox.warm.forkserver import main; main()"
-)
 
 
 class ForkServerDied(SandboxError):
@@ -235,34 +224,32 @@ class ForkServerClient:
     """A running fork server; `greet` and `arm` it before the first `worker`."""
 
     def __init__(self, *, preload: Sequence[str], env: Mapping[str, str]) -> None:
-        _room_for_files()
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            self.pid = os.posix_spawn(
-                sys.executable,
-                [sys.executable, "-I", "-B", "-c", BOOT, str(ROOT)],
-                {**ENVIRONMENT, **env},
-                file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_DUP2, 2, 1),  # the grader's stdout is for its report alone
-                    (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
-                ],
-                setsid=True,
-            )
+            started = spawn()
+        except ValueError as most:
+            raise SandboxError(
+                f"only {most} files may be open at once, and the sandbox needs {OPEN_FILES};"
+                f" raise the limit (`ulimit -n {OPEN_FILES}`)"
+            ) from None
         except OSError as error:
-            self._control.close()
             raise SandboxError(f"the sandbox's warm process cannot start: {error}") from error
-        finally:
-            theirs.close()
+        self.pid, self._control = started.pid, started.control
         self._alive = True
         self._folders = ""
-        self._control.send(json.dumps({"preload": list(preload)}).encode())
+        self._control.send(json.dumps({"preload": list(preload), "env": dict(env)}).encode())
 
     def greet(self, timeout: float) -> dict[str, Any]:
         """Wait until torch is imported; return the versions there, and what the kernel offers of every layer."""
         hello: dict[str, Any] = json.loads(self._hear(timeout))
         self._folders = hello["folders"]["root"]
         return hello
+
+    @property
+    def warming(self) -> bool:
+        """Whether it still imports torch: it has said nothing yet that waits to be heard."""
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        return not poll.poll(0)
 
     def arm(self, parts: Mapping[str, bytes], timeout: float) -> None:
         """Name the layers that workers enter, each with what its `build` returned, and wait until they are ready."""
@@ -310,15 +297,3 @@ class ForkServerClient:
                 return False
             time.sleep(0.001)
         return True
-
-
-def _room_for_files() -> None:
-    """Let this process and those it starts open enough files; SandboxError where that is forbidden."""
-    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most != resource.RLIM_INFINITY and most < OPEN_FILES:
-        raise SandboxError(
-            f"only {most} files may be open at once, and the sandbox needs {OPEN_FILES};"
-            f" raise the limit (`ulimit -n {OPEN_FILES}`)"
-        )
-    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, most))

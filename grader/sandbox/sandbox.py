@@ -6,7 +6,6 @@ processes are used, without isolation, and saying so.
 
 from __future__ import annotations
 
-import os
 import select
 import sys
 import threading
@@ -20,6 +19,7 @@ from grader.sandbox.layers.seccomp import SUPERVISED, Seccomp
 from grader.sandbox.process import ForkServerClient, ForkServerDied
 from grader.sandbox.protocol.messages import Limits, SandboxError, WorkerFailure
 from grader.sandbox.session import Session
+from grader.sandbox.spawn import FORKS
 
 if TYPE_CHECKING:
     from grader.sandbox.portable import ProcessPool
@@ -40,7 +40,6 @@ MAKE_ROOM = "Make /tmp writable, with room for a few MB"
 UNSUPERVISED = "its kernel, or a program around it, lets nobody count their files"
 GO_OUTSIDE = "Run this outside of other sandboxes, on Linux 5.13 or newer"
 EVERYTHING = {layer.name: 99 for layer in LAYERS}  # a version that offers all there is
-FORKS = sys.platform.startswith("linux") and hasattr(os, "pidfd_open")
 
 
 class Sandbox:
@@ -161,6 +160,11 @@ class Sandbox:
             if layer.isolates:
                 return UNABLE.format(layer.missing), False
         return (lacking[0].missing if lacking else None), True
+
+    @property
+    def warming(self) -> bool:
+        """Whether `ready` would wait for torch to be imported: time for other work."""
+        return not (self._proven or self._closed) and self._failure is None and self._server.warming
 
     @property
     def pid(self) -> int:

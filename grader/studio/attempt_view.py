@@ -30,10 +30,9 @@ MORE = "More"  # the title of an answer that is a rung of the ladder
 
 @dataclass
 class Told:
-    """What the page knows beside the view: rungs of the ladder by bug, suspicions judged, the bytes on the disk."""
+    """What the page knows beside the view: rungs of the ladder by bug, and the bytes on the disk."""
 
     digest: str | None = None
-    story: tuple[str, ...] = ()
     rungs: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
     ended: str = ""
     answers: int = 0
@@ -97,13 +96,14 @@ def _values(view: WatchView, options: WatchOptions, told: Told, number: int) -> 
         "fixed": len(fixed),
         "bug_lines": bug_lines(result.bugs, view.planted, levels, UNICODE) if result else [],
         "moved": view.moved,
-        "story": told.story,
+        "question": view.question if not view.busy else None,
         "case": _shown_case(view),
         "at": view.at + 1,
         "failed": len(view.failed),
         "counted": count(view.counted, "unit case") if view.counted else "",
         "rungs": rungs,
-        "panel": None if rungs else view.panel,
+        "panel": view.panel if view.panel and view.panel[0] == MORE and not rungs else None,
+        "reply": view.panel[1] if view.panel and view.panel[0] == "Question" else (),
         "looking": view.panel is not None and view.panel[1] == ("looking ...",),
         "may_more": options.more is not None,
         "has_focus": view.focus.bug is not None,

@@ -12,7 +12,6 @@ import contextlib
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
@@ -36,6 +35,7 @@ from grader.studio.editable_file import digest_of
 PROGRESS_SECONDS = 0.15  # between two pieces that only count cases
 MOST_LISTENERS = 16
 KEYS = ("n", "m", "r")  # those of the terminal's watch that the page has buttons for
+ANSWERS = ("1", "2", "3", "4")  # to the question after a fix
 BROKEN = (
     "Something went wrong in kvdojo itself; the terminal shows what. Reload this page to go on."
 )
@@ -78,7 +78,7 @@ class LiveAttempt:
     """Use `start` and `close`; all else may be called from any thread.
 
     `saving` is held while the file is replaced from a page, and `turn` while a file is graded, so that one attempt at a
-    time is.  `story` says what a grading adds to the history in words.
+    time is.
     """
 
     def __init__(
@@ -87,12 +87,11 @@ class LiveAttempt:
         work: WorkFolder,
         *,
         turn: threading.Lock,
-        story: Callable[[Result], tuple[str, ...]],
         functions: GradingFunctions = GradingFunctions(),  # noqa: B008 - it cannot be changed
     ) -> None:
         self.options = replace(options, graded=self._graded)
         self.work = work
-        self._remember, self._story_of, self._turn = options.graded, story, turn
+        self._remember, self._turn = options.graded, turn
         self._functions = GradingFunctions(self._start_sandbox, self._in_turn)
         self._grade, self._start = functions.grade_source, functions.start_sandbox
         self._sandbox: Sandbox | None = None
@@ -131,7 +130,11 @@ class LiveAttempt:
 
     def press(self, key: str) -> None:
         """Do what a key of the watch does; others are not heard."""
-        if key in KEYS:
+        if key in ANSWERS and not self._view.asking:
+            self._queue.put(
+                events.KeyPressed("w")
+            )  # the page shows the question without being asked
+        if key in (*KEYS, *ANSWERS):
             self._queue.put(events.KeyPressed(key))
 
     def listen(self) -> Listener | None:
@@ -215,8 +218,6 @@ class LiveAttempt:
             return self._grade(*words, **named)
 
     def _graded(self, source: bytes, result: Result, focus: Focus) -> None:
-        # the history is read before this grading is part of it
-        self._told.story = self._story_of(result)
         self._graded_last = source, focus
         self._remember(source, result, focus)
 

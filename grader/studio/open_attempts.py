@@ -6,11 +6,9 @@ import os
 import secrets
 import threading
 import time
-from functools import partial
 
 from grader.content import Challenge
 from grader.ground.errors import UserError
-from grader.judge.result import Result
 from grader.learner.attempts import all_attempts, choose
 from grader.learner.regrader import GradingFunctions
 from grader.learner.work_folder import WorkFolder, load_work_folder
@@ -89,7 +87,6 @@ class OpenAttempts:
             live = LiveAttempt(
                 *(options, work),
                 turn=self._turn,
-                story=partial(self._story, options.challenge, work),
                 functions=self._functions,
             )
             live.start()
@@ -118,9 +115,6 @@ class OpenAttempts:
             live, self._live = list(self._live.values()), {}
         for one in live:
             one.close("The studio was ended in the terminal.")
-
-    def _story(self, challenge: Challenge, work: WorkFolder, result: Result) -> tuple[str, ...]:
-        return self.services.story(challenge, work, result)
 
     def _over(self, newest: LiveAttempt) -> list[LiveAttempt]:
         """Take out those that are too many, the longest unused first, those that nobody looks at before others."""

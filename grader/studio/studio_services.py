@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from grader.content import Catalogue, Challenge
-from grader.judge.result import Result
 from grader.learner.watch_options import WatchOptions
 from grader.learner.work_folder import WorkFolder
 
@@ -33,8 +32,7 @@ class StudioServices:
     - `begin`: begin one, as `kvdojo start`;
     - `watch`: what a watch of an attempt is given, as `kvdojo watch`;
     - `suspect`: note lines and a reason, as `kvdojo suspect`, and return the first line and its text;
-    - `log`: the history of an attempt in lines, as `kvdojo log`;
-    - `story`: what a grading adds to the history in words, such as a suspicion that was right.
+    - `log`: the history of an attempt in lines, as `kvdojo log`.
     """
 
     catalogue: Catalogue
@@ -43,4 +41,3 @@ class StudioServices:
     watch: Callable[[Challenge, WorkFolder], WatchOptions]
     suspect: Callable[[Challenge, WorkFolder, str, str], tuple[int, str]]
     log: Callable[[Challenge, WorkFolder], list[str]]
-    story: Callable[[Challenge, WorkFolder, Result], tuple[str, ...]]

@@ -43,6 +43,9 @@ def pages(challenge: Challenge) -> dict[str, str]:
             right,
         ),
         "hostile": _hostile(challenge),
+        "unjudged": result_page(
+            challenge, Result.unjudged(challenge, HOSTILE, "0" * 64, "of a reason."), None
+        ),
         "symptom": _page(
             challenge,
             [_case("a", OUTPUT), _case("b", OUTPUT), _case("good")],

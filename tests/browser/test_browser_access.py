@@ -137,7 +137,16 @@ def test_axe_finds_faults(browser) -> None:
 @pytest.mark.parametrize("width", [390, 1280])
 def test_axe_finds_nothing(browser, made, scheme, width) -> None:
     page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 800})
-    for name in ("passing", "one-bug", "symptom", "hostile", "index", "brief", "matrix"):
+    for name in (
+        "passing",
+        "one-bug",
+        "symptom",
+        "unjudged",
+        "hostile",
+        "index",
+        "brief",
+        "matrix",
+    ):
         page.set_content(made[name])
         page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
         page.add_script_tag(path=AXE)

@@ -18,7 +18,17 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
 ]
 CHALLENGE = "multi_head_attention"
-NAMES = ["graded", "passing", "one-bug", "eight-bugs", "crash", "timeout", "hostile", "symptom"]
+NAMES = [
+    "graded",
+    "passing",
+    "one-bug",
+    "eight-bugs",
+    "crash",
+    "timeout",
+    "hostile",
+    "symptom",
+    "unjudged",
+]
 
 
 @pytest.fixture(scope="module")

@@ -74,6 +74,29 @@ def test_a_bug_that_all_or_none_mended_has_a_bounded_estimate() -> None:
     assert easy.high - easy.low > even.high - even.low
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("learners", [8, 100, 3000])
+def test_a_class_in_which_each_mended_all_that_is_easier_has_finite_numbers(learners: int) -> None:
+    """The likeliest spread of strengths is infinite there."""
+    strength = np.arange(learners) * 8 // learners  # so many bugs each learner mended
+    mended = (np.arange(7) < strength[:, None]).astype(np.float64)
+    found = difficulties(mended)
+    points = [one.points for one in found if one is not None]
+    assert points == sorted(points)
+    assert len(set(points)) == 7
+    assert all(0 < one.low < one.points < one.high < 3000 for one in found if one is not None)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_large_class_that_mended_all_or_nothing_has_finite_numbers(share: float) -> None:
+    for one in difficulties(np.full((5000, 4), share)):
+        assert one is not None
+        assert np.isfinite([one.points, one.low, one.high]).all()
+    half = np.repeat(np.arange(1000) % 2, 6).reshape(1000, 6).astype(np.float64)
+    assert all(abs(one.points - AVERAGE) < 60 for one in difficulties(half) if one is not None)
+
+
 def test_a_learner_who_mended_all_or_none_moves_no_bug_past_another() -> None:
     mended, _ = made(5, 60, 6)
     alone = [one.points for one in difficulties(mended) if one]

@@ -9,7 +9,7 @@ import pytest
 from grader.classroom.class_summary import summarise_class
 from grader.classroom.run_batch import BatchOptions, run_batch
 from grader.report.class_report import class_page
-from tests.browser.access import CHROMIUM, FAULTS, OPTIONS
+from tests.browser.access import AXE, CHROMIUM, FAULTS, OPTIONS
 from tests.classroom.conftest import CHALLENGE, Workers
 
 
@@ -22,7 +22,7 @@ def test_the_page_fits_and_asks_for_nothing(workers: Workers, klass: Path, tmp_p
     (klass / "broken.zip").write_text("no")
     plan, store = run_batch(BatchOptions(CHALLENGE, klass, workers.out), pool_opener=workers.open)
     path = tmp_path / "class.html"
-    path.write_text(class_page(summarise_class(CHALLENGE, plan, store)), "utf-8")
+    path.write_text(class_page(summarise_class(CHALLENGE, plan, store), "symptom"), "utf-8")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         for scheme, width in (("light", 320), ("dark", 1200)):
@@ -32,6 +32,9 @@ def test_the_page_fits_and_asks_for_nothing(workers: Workers, klass: Path, tmp_p
             page.goto(path.as_uri())
             assert asked == [path.as_uri()]
             assert page.evaluate(FAULTS) == []
+            page.add_script_tag(path=AXE)
+            found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+            assert [(fault["id"], fault["nodes"][0]["html"]) for fault in found] == []
             assert page.get_by_role("table").count() >= 4
             page.get_by_role("link", name="Learners").click()
             assert page.get_by_role("heading", name="Learners", exact=True).is_visible()

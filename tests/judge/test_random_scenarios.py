@@ -23,12 +23,13 @@ from grader.judge.random_scenarios import (
     LEAST,
     NAME,
     RandomScenarios,
+    Scenario,
     case_from,
     judge_scenarios,
 )
 from grader.judge.replay import to_record
 from grader.judge.result import RANDOM_POINTS, RandomOutcome, Result
-from grader.judge.settle import NotSettled, Settler, tolerances_of
+from grader.judge.settle import NotSettled, Settler, ShakenScript, tolerances_of
 from grader.judge.shrink import fewer_items, smaller_choices
 from grader.judge.worker_reuse import SubmissionRunner
 from grader.kit.choice_sequence import ChoiceSequence
@@ -104,6 +105,42 @@ def test_a_slow_reference_is_waited_for_only_so_long(monkeypatch: Any) -> None:
     assert judge_scenarios(slow, runner, 10.0).run == LEAST
     monkeypatch.setattr(random_scenarios, "WAIT_SECONDS", 60.0)
     assert judge_scenarios(slow, runner, 10.0).run == random_scenarios.MOST
+
+
+def test_what_one_file_alone_is_asked_is_settled_wholly_where_an_answer_seems_wrong(
+    box: Sandbox, monkeypatch: Any
+) -> None:
+    """Here rounding would excuse every answer: nothing that is told from fewer runs may refuse a file."""
+    challenge = load_challenge(CHALLENGE)
+    alone = RandomScenarios(box, challenge, 5, quick=True)
+    together = RandomScenarios(box, challenge, 5)
+    with closing(alone), closing(together):
+        shaken: list[str] = []
+        request = ShakenScript.request
+        monkeypatch.setattr(
+            ShakenScript,
+            "request",
+            lambda self, index: shaken.append(self.case.id) or request(self, index),
+        )
+        with SubmissionRunner(box, challenge, challenge.reference.read_bytes()) as runner:
+            assert judge_scenarios(alone, runner, 0.0).failed == 0
+        assert not shaken
+        assert [alone.certain(i).case for i in range(3)] == [together[i].case for i in range(3)]
+        assert shaken
+        wrong = changed("output = output + 0.01")
+        with SubmissionRunner(box, challenge, wrong) as runner:
+            assert judge_scenarios(alone, runner, 5.0).failed == 1
+            monkeypatch.setattr(RandomScenarios, "certain", lambda self, i: _forgiving(self[i]))
+            assert judge_scenarios(alone, runner, 5.0).failed == 0
+
+
+def _forgiving(scenario: Scenario) -> Scenario:
+    """The scenario with tolerances that take any number."""
+    steps = [
+        replace(step, tolerances=dict.fromkeys(step.tolerances, np.inf))
+        for step in scenario.golden.steps
+    ]
+    return replace(scenario, golden=replace(scenario.golden, steps=tuple(steps)))
 
 
 def test_the_reference_says_what_is_refused_and_what_builds_on_it_goes(box: Sandbox) -> None:

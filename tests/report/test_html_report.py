@@ -11,6 +11,7 @@ from made_traces import trace, unmasked
 from markupsafe import escape
 
 from grader.content import load_challenge
+from grader.content.planting import plant
 from grader.judge.focus import Focus
 from grader.judge.result import BugStatus, CaseResult, Cause, RandomOutcome, Result, Where
 from grader.report.html_report import result_page
@@ -241,3 +242,43 @@ def test_below_the_highest_level_only_the_case_in_focus_shows_the_inside(challen
         assert page.count("First divergence:") == inside
         assert page.index(f'id="case-{cases[1].id}"') < page.index(f'id="case-{cases[0].id}"')
         assert page.count("<code>output</code>") >= 2
+
+
+def test_a_file_of_which_no_case_can_be_judged_is_told_so_once(challenge) -> None:
+    result = Result.unjudged(challenge, "f.py", "0" * 64, "the archive is damaged.")
+    page = result_page(challenge, result, None)
+    assert "Every case, for the same reason" in page
+    assert page.count("the archive is damaged.") == 1
+    assert f"{len(challenge.cases)} not judged" in page
+    assert "--case" not in page
+    assert "points</span>" not in page
+    assert "Changes against" not in page
+
+
+def test_the_names_of_many_cases_with_one_cause_are_folded(challenge) -> None:
+    lost = Cause("raised", "NameError was raised.", raised_at="f.py:3")
+    cases = tuple(CaseResult(f"c-{n}", "T", "failed", 0, 1, 0.1, lost) for n in range(40))
+    good = CaseResult("good", "Good", "passed", 1, 1, 0.1)
+    page = result_page(challenge, replace(made(challenge), cases=(*cases, good)), "x = 1\n")
+    assert "The same happened in 39 more cases</summary>" in page
+    assert page.count("NameError was raised.") == 1
+
+
+def test_a_file_that_began_as_another_variant_is_not_compared_with_the_default_starter(
+    challenge,
+) -> None:
+    """The lines in which the two differ are those of the variant's bugs."""
+    usual = challenge.presets["default"].bugs
+    other = next(b.id for b in challenge.bugs.values() if b.kind == "bug" and b.id not in usual)
+    source = plant(challenge, [other])
+    line = challenge.bugs[other].edits[0].replace.strip().splitlines()[0].strip()
+
+    def page(*states: tuple[str, str], **told: str) -> str:
+        bugs = tuple(BugStatus(n, challenge.bugs[n].title, state) for n, state in states)
+        return result_page(challenge, made(challenge, bugs=bugs), source, **told)
+
+    fixed = [(name, "fixed") for name in usual]
+    assert str(escape(line)) not in page(*fixed, (other, "present"), level="pattern")
+    assert str(escape(line)) not in page(*fixed, level="symptom")  # as bugs that nobody wrote show
+    assert str(escape(line)) in page((usual[0], "present"), *fixed[1:], level="symptom")
+    assert str(escape(line)) in page(*fixed, (other, "present"), starter="x = 1\n", level="symptom")

@@ -63,6 +63,22 @@ def test_trace_on_the_command_line(graded, tmp_path, capsys) -> None:
     assert main(["trace", CHALLENGE, str(path), "--case", "no-such-case"]) == 2
 
 
+def test_a_first_difference_that_the_case_does_not_depend_on_is_told_as_that(
+    tmp_path, capsys
+) -> None:
+    """The case sees a bias and a rotation; the map of the heads, which is made first, is another bug's."""
+    challenge = load_challenge("decode_positions")
+    path = tmp_path / challenge.file
+    path.write_bytes(challenge.starter.read_bytes())
+    assert main(["trace", challenge.id, str(path), "--case", "unit-project-at-zero"]) == 1
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.startswith("creation, `kv head of each query head`")
+    assert "The answer of `unit-project-at-zero` does not depend on that." in text
+    told = text.split("Where it first goes wrong: ")[1]
+    assert told.startswith("step 1 (project), ")
+    assert "expected" in told
+
+
 def test_how_a_step_ends_is_told_once() -> None:
     text = "It ends with ValueError; the reference returns."
     checkpoint = Checkpoint(

@@ -161,6 +161,14 @@ def test_every_success_fits_the_terminal(columns: int, capsys) -> None:
             assert any("explain" in row for row in rows)
 
 
+def test_both_sides_of_a_long_comparison_are_told() -> None:
+    made = Comparison(201, ("mine = " + "a" * 90,), ("right = " + "b" * 90, "more"))
+    said = in_short(made, 76)
+    assert len(said) <= 76
+    assert "mine = aaaaa" in said
+    assert "reference: right = bbbbb" in said
+
+
 def test_stories_with_little_room_are_counted() -> None:
     challenge = Catalogue().load("conversation_prefix")
     bugs = challenge.presets["contest"].bugs

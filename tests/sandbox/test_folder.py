@@ -198,7 +198,7 @@ def test_the_folders_go_with_the_sandbox(how) -> None:
 
 
 def test_without_room_for_a_folder_the_user_is_told(monkeypatch) -> None:
-    monkeypatch.setattr("grader.sandbox.process.BOOT", _without_temporary_folders())
+    monkeypatch.setattr("grader.sandbox.spawn.BOOT", _without_temporary_folders())
     with Sandbox.start() as box:
         box.ready()
         if not box.isolated:
@@ -213,7 +213,7 @@ def test_without_room_for_a_folder_the_user_is_told(monkeypatch) -> None:
 
 
 def _without_temporary_folders() -> str:
-    from grader.sandbox.process import BOOT
+    from grader.sandbox.spawn import BOOT
 
     return BOOT.replace(
         "main()", "import tempfile; tempfile._candidate_tempdir_list = lambda: ['/proc']; main()"

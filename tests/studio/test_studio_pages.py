@@ -7,6 +7,7 @@ from studio.made_studio import HERE, NAME, NoSandbox, Studio, until
 
 from grader.diagnose.trace_model import Trace
 from grader.judge.result import Result
+from grader.learner.question import Question
 from grader.studio.editable_file import digest_of
 
 
@@ -276,3 +277,22 @@ def test_another_attempt_can_be_chosen_and_nothing_else(studio: Studio) -> None:
     wish = {"folder": str(studio.file.parent)}
     assert studio.client.post(f"/challenge/{NAME}/use", data=wish, headers=HERE).status_code == 200
     assert studio.attempts.opened(NAME).work.folder == studio.file.parent
+
+
+def test_a_question_after_a_fix_is_asked_and_answered(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = studio.begin()
+    asked = Question(
+        "x", "Why did `one` not show it?", ("first", "second", "third", "fourth"), 2, "So."
+    )
+    object.__setattr__(live.options, "question", lambda _: asked)
+    object.__setattr__(live.options, "answer", lambda question, number: question.reply(number))
+    studio.state("✗ failed")
+    studio.client.post(f"/attempt/{NAME}/press/1", headers=HERE)
+    studio.file.write_text("x = 1\n")
+    html = studio.state("Why did <code>one</code> not show it?")
+    assert html.count("/press/4") == 1
+    studio.client.post(f"/attempt/{NAME}/press/2", headers=HERE)
+    html = studio.state("Right. So.")
+    assert "Why did" not in html

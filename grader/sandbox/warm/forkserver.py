@@ -2,7 +2,7 @@
 
 It speaks JSON with the grader over a socket, one message each:
 
-    grader       {"preload": [...]}                                 what to import
+    grader       {"preload": [...], "env": {...}}                   what to import besides torch, and for whom
     fork server  {"python": ..., "layers": {"landlock": 7, ...}}    versions, and what the kernel offers
     grader       {"landlock": "Nw==", ...}                          the layers to enter, with their parts
     fork server  ready
@@ -70,8 +70,9 @@ class Child:
 def main() -> None:
     """Warm up, tell what this machine offers, prepare the layers that the grader chose, then fork on demand."""
     control = socket.socket(fileno=CONTROL)
-    preload = _hear(control)["preload"]
-    hello = warmup.warm_up(preload)
+    told = _hear(control)
+    os.environ.update(told["env"])
+    hello = warmup.warm_up(told["preload"])
     hello["layers"] = {layer.name: layer.available() for layer in LAYERS}
     folders = Folders()
     hello["folders"] = {"root": folders.root, "why": folders.why}

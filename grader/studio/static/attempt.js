@@ -62,7 +62,7 @@
       theme,
       cm.EditorState.readOnly.of(fixed),
       cm.EditorView.domEventHandlers({ beforeinput: typed }),
-      cm.EditorView.contentAttributes.of({ "aria-label": $("text").getAttribute("aria-label"), "aria-describedby": "" }),
+      cm.EditorView.contentAttributes.of({ "aria-label": $("text").getAttribute("aria-label"), tabindex: "0" }),
       cm.EditorView.updateListener.of((update) => {
         if (update.docChanged || update.selectionSet) changed();
       }),
@@ -285,12 +285,54 @@
   window.addEventListener("beforeunload", (event) => {
     if (dirty()) event.preventDefault();
   });
-  document.body.addEventListener("htmx:sse:after:message", () => {
-    $("lost").hidden = true;
+  // The newest state comes as it changes; of several that come while one is put in, the last is. A page that nobody
+  // looks at does not listen, for a browser opens only six connections.
+  let stream = null;
+  let newest = null;
+  let putting = false;
+  let ended = false;
+  function listen() {
+    if (stream || ended || document.hidden) return;
+    stream = new EventSource(url + "/events");
+    stream.onmessage = (event) => {
+      $("lost").hidden = true;
+      newest = event.data;
+      put();
+    };
+    stream.onerror = () => {
+      $("lost").hidden = false;
+      if (stream.readyState === EventSource.CLOSED) again();
+    };
+    stream.addEventListener("ended", () => {
+      ended = true;
+      stream.close();
+      stream = null;
+    });
+  }
+  function again() {
+    stream = null;
+    setTimeout(listen, 3000);
+  }
+  async function put() {
+    if (putting) return;
+    putting = true;
+    while (newest !== null) {
+      const text = newest;
+      newest = null;
+      await window.htmx.swap({ text, target: "#state", swap: "outerMorph", sourceElement: $("live") });
+    }
+    putting = false;
     look();
     step();
+  }
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) {
+      stream?.close();
+      stream = null;
+    } else {
+      listen();
+    }
   });
-  document.body.addEventListener("htmx:sse:error", () => { $("lost").hidden = false; });
   document.body.addEventListener("htmx:after:swap", (event) => {
     if (event.target === $("suspicion")) {
       $("said").className = "";
@@ -302,6 +344,7 @@
     }
   });
   $("steps-box").addEventListener("toggle", step);
+  listen();
   changed();
   step();
 })();
