@@ -45,7 +45,8 @@ class WatchScreen:
         top = console.render_lines(Group(*self._top(marks)), loose, pad=False)
         keys = console.render_lines(_keys(self.without), loose, pad=False)
         room = max(0, height - len(top) - len(keys))
-        body = console.render_lines(Group(*self._body(marks, room)), loose, pad=False)
+        parts = Group(*self._body(marks, room, console.width))
+        body = console.render_lines(parts, loose, pad=False)
         if len(body) > room:
             more = Text(f"... {len(body) - room + 1} more lines: make the window taller", "dim")
             body = body[: max(0, room - 1)] + console.render_lines(more, loose, pad=False)[:room]
@@ -69,7 +70,7 @@ class WatchScreen:
             yield Text(summary_line(view.result, view.planted, marks.dash), "dim" if stale else "")
         yield _doing(view)
 
-    def _body(self, marks: Symbols, room: int) -> Iterator[RenderableType]:
+    def _body(self, marks: Symbols, room: int, width: int) -> Iterator[RenderableType]:
         view = self.view
         for text in view.moved:
             yield line(escape_for_display(text), 2, "bold" if text.startswith("fixed") else "")
@@ -95,7 +96,7 @@ class WatchScreen:
         elif view.result is not None and view.result.verdict == "passed":
             yield Text("All cases pass.", "bold green")
             if view.success is not None:
-                yield from self._success(view.success, marks, room)
+                yield from self._success(view.success, marks, room, width)
         if view.typing is not None:
             yield Text("")
             yield Text(
@@ -112,11 +113,13 @@ class WatchScreen:
             yield Text("printed by your file", "dim")
             yield from (line(t, 2) for t in escape_lines(view.result.log, lines=LOG_LINES))
 
-    def _success(self, success: Success, marks: Symbols, room: int) -> Iterator[RenderableType]:
+    def _success(
+        self, success: Success, marks: Symbols, room: int, width: int
+    ) -> Iterator[RenderableType]:
         """Yield the end of the attempt in `room` lines, of which the others of the body take a few."""
         asks = self.view.question is not None
         others = len(self.view.moved) + len(success.suggestions) + 4 + asks
-        yield from story_lines(success, marks, room - others)
+        yield from story_lines(success, marks, room - others, width)
         yield line(what_it_took(success), 2)
         for text in suggestion_lines(success):
             yield line(text, 2, "dim")

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -18,35 +18,51 @@ from grader.ground.symbols import Symbols, count
 from grader.report.stories import Comparison, Story, Success
 
 WIDEST_CODE = 60
+USUAL_WIDTH = 80
 
 
-def story_lines(success: Success, marks: Symbols, room: int) -> Iterator[RenderableType]:
-    """Yield the head, and the stories in as many lines each as there is room for, none of them folded."""
+def story_lines(
+    success: Success, marks: Symbols, room: int, width: int = USUAL_WIDTH
+) -> Iterator[RenderableType]:
+    """Yield the head, and the stories in as many lines each as there is room for, none wider than `width`.
+
+    A source stands behind the title where the whole of it fits.  Where a second line is not for all, it is for those
+    that were mended in other words than the reference's.
+    """
     told = success.stories
     yield Text(f"Planted bugs: {len(told)} of {len(told)} fixed", "bold")
     each = max(1, room // len(told)) if told else 0
+    beside_it = _in_own_words(told)[: max(0, room - len(told))] if each == 1 else []
     for number, story in enumerate(told):
         if each == 1 and number == room - 1 and len(told) > room:
             yield _row((f"{marks.passed} and {len(told) - number} more", "green"))
             return
         happened = story.happened
         beside = f" {marks.dash} {happened.short}" if happened and each < 3 else ""
+        if len(story.title) + len(beside) + 4 > width:
+            beside = ""
         yield _row((f"{marks.passed} {story.title}", "green"), (beside, "dim"))
-        if each >= 2 and story.lines:
-            yield _row(f"  {in_short(story.lines[0])}")
+        if story.lines and (each >= 2 or story.number in beside_it):
+            yield _row(f"  {in_short(story.lines[0], width - 4)}")
         if each >= 3 and happened:
             title = "" if happened.short == happened.title else f": {happened.title}"
             yield _row((f"  happened in {happened.short}{title}", "dim"))
 
 
-def in_short(compared: Comparison) -> str:
-    """Return a comparison in one line."""
-    right = _code(compared.reference)
+def _in_own_words(told: Sequence[Story]) -> list[int]:
+    """Return the numbers of the stories whose lines are not the reference's."""
+    return [story.number for story in told if story.lines and not story.lines[0].is_same]
+
+
+def in_short(compared: Comparison, width: int = USUAL_WIDTH) -> str:
+    """Return a comparison in one line; where both sides are told, each has half of the width."""
+    half = max(12, (width - len(f"line {compared.first}:   reference: ")) // 2)
+    right = _code(compared.reference, half)
     if not compared.mine:
         return "taken away, as in the reference" if compared.is_same else f"reference: {right}"
     if compared.is_same:
         return f"line {compared.first}, as the reference: {_code(compared.mine)}"
-    return f"line {compared.first}: {_code(compared.mine)}  reference: {right or 'nothing'}"
+    return f"line {compared.first}: {_code(compared.mine, half)}  reference: {right or 'nothing'}"
 
 
 def what_it_took(success: Success) -> str:
@@ -89,12 +105,13 @@ def _lines(code: tuple[str, ...], nothing: str) -> tuple[str, ...]:
     return tuple(escape_for_display(text) for text in code) or (nothing,)
 
 
-def _code(lines: tuple[str, ...]) -> str:
-    """Return some lines of code as the first of them, its comment left out."""
+def _code(lines: tuple[str, ...], columns: int = WIDEST_CODE) -> str:
+    """Return some lines of code as the first of them, its comment left out, in so many columns."""
     if not lines:
         return ""
     first = lines[0].split("  #")[0].strip()
-    return escape_for_display(first, columns=WIDEST_CODE) + (" ..." if len(lines) > 1 else "")
+    more = " ..." if len(lines) > 1 else ""
+    return escape_for_display(first, columns=columns - len(more)) + more
 
 
 def _row(*parts: str | tuple[str, str]) -> RenderableType:

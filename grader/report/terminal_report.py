@@ -64,7 +64,8 @@ class About:
 
 def render(result: Result, console: Console, about: About) -> None:
     """Print `result` as far as the level tells it."""
-    page = _Page(told(result, about.level), about, PLAIN if console.options.ascii_only else UNICODE)
+    marks = PLAIN if console.options.ascii_only else UNICODE
+    page = _Page(told(result, about.level), about, marks, console.width)
     body, end = (
         lines_without_blanks(console, page.body()),
         lines_without_blanks(console, page.end()),
@@ -97,11 +98,12 @@ def _stripped(segments: Sequence[Segment]) -> list[Segment]:
 
 @dataclass(frozen=True)
 class _Page:
-    """The parts of the report, each a few lines; `result` is what is told."""
+    """The parts of the report, each a few lines; `result` is what is told, on `width` columns."""
 
     result: Result
     about: About
     marks: Symbols
+    width: int
 
     @property
     def all_of_it(self) -> str:
@@ -125,7 +127,8 @@ class _Page:
         story = list(about.story)[-MOST_STORY:]
         if about.success is not None:
             room = ROWS - AROUND_STORIES - len(story) - len(decoys) - len(about.success.suggestions)
-            yield from story_lines(about.success, self.marks, 99 if about.everything else room)
+            room = 99 if about.everything else room
+            yield from story_lines(about.success, self.marks, room, self.width)
             for part in decoys:
                 yield line(part.text, part.indent, part.style)
         elif about.total is None:

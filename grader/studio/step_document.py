@@ -7,8 +7,8 @@
     pattern   and how the numbers differ, in words
     cause     and which known mistake looks like this
 
-Of a unit case nothing is told below `place`, where it is only counted.  What is left out here is in no page: the
-browser is given nothing that it would have to hide.
+Of a unit case nothing is told below `place`, where it is only counted, and its name and title not below `pattern`.
+What is left out here is in no page: the browser is given nothing that it would have to hide.
 
 A document (`kvdojo/steps/v1`) takes at most `LIMIT` bytes.  Numbers are rounded to six digits.  Where a trace has
 more, parts around the first difference are kept, and `cut` says what is missing:
@@ -186,9 +186,11 @@ def _document(trace: Trace, case: Case, level: str, plan: _Plan, alone: bool) ->
             }
         made["steps"].append(_step(step, case, level, [reader.point(step, n) for n in points]))
     ended = escape_for_display(trace.ended, columns=LINE) if trace.ended else None
+    named = case.kind != "unit" or tells(level, PATTERN)
     return {
         **made,
-        "title": escape_for_display(case.title, columns=TEXT),
+        "case": trace.case if named else "",
+        "title": escape_for_display(case.title, columns=TEXT) if named else "",
         "cut": reader.cut(len(trace.steps) - len(steps)),
         "ended": ended,
         "first": pinned,

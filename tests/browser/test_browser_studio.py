@@ -139,6 +139,11 @@ def test_attempt_from_the_list_to_the_stories_by_clicks(
     assert served.file.read_text() == text
     assert page.locator("#unsaved").is_hidden()
     page.get_by_text("Your suspicion of line 12 was not it").wait_for()
+    story = page.locator("#state details", has_text="What was wrong with the ones you fixed")
+    story.locator("summary").click()
+    page.get_by_role("button", name="Run again").click()
+    page.get_by_text("graded 3 times").wait_for()
+    assert story.get_attribute("open") is not None, "what is open stays so"
     served.file.write_text(challenge.reference_text)  # another editor saves
     page.get_by_text("All cases pass").wait_for()
     page.get_by_text("The file was saved elsewhere").wait_for()

@@ -120,7 +120,11 @@ def test_a_unit_case_is_only_counted_at_the_symptom(wrong: Trace) -> None:
     assert counted["steps"] == []
     assert "scores-square" not in json.dumps(counted)
     assert "divided" not in json.dumps(counted)
-    assert made(wrong, "place", unit)["steps"]
+    place = made(replace(wrong, case=unit.id), "place", unit)
+    assert place["steps"]
+    assert "scores-square" not in json.dumps(place)
+    assert "divided" not in json.dumps(place)
+    assert made(wrong, "pattern", unit)["title"] == unit.title
 
 
 def test_how_a_step_ends_is_told_at_the_symptom() -> None:

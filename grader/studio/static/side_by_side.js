@@ -19,7 +19,7 @@
   });
   const extensions = (name) => [
     cm.lineNumbers(), cm.python(), theme, cm.EditorView.lineWrapping, cm.EditorState.readOnly.of(true),
-    cm.EditorView.contentAttributes.of({ "aria-label": name }),
+    cm.EditorView.contentAttributes.of({ "aria-label": name, tabindex: "0" }),
   ];
   const collapse = { margin: 3, minSize: 6 };
   if (window.matchMedia("(min-width: 60rem)").matches) {

@@ -206,7 +206,7 @@
       const wrong = step.points.some((point) => point.status !== "same");
       const first = this.found.first && this.found.first.step === place;
       const word = first ? ", first difference" : wrong ? ", differs" : "";
-      return make("button", { type: "button", class: first ? "first" : wrong ? "wrong" : "", "aria-label": `Step ${step.number}, ${step.title}${word}`, title: step.title, text: `${step.number || "start"}${first ? " ✗" : wrong ? " ·" : ""}`, onclick: () => this.go(place) });
+      return make("button", { type: "button", class: first ? "first" : wrong ? "wrong" : "", "aria-label": `${step.number ? `step ${step.number}` : "start"}, ${step.title}${word}`, title: step.title, text: `${step.number || "start"}${first ? " ✗" : wrong ? " ·" : ""}`, onclick: () => this.go(place) });
     }
 
     notes() {
