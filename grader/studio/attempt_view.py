@@ -67,6 +67,9 @@ class ShownCase:
     line: int | None
 
 
+FIRST_TIME = "grading; the first time takes longer, for PyTorch is loaded first"
+
+
 def state_fragment(view: WatchView, options: WatchOptions, told: Told, number: int) -> str:
     """Return the piece of the page that shows the state; `number` tells one state from the next."""
     return render_page("studio/state.html.j2", **_values(view, options, told, number))
@@ -139,7 +142,9 @@ def _doing(view: WatchView) -> str:
         return f"{view.trouble}; waiting for the next save"
     if view.busy is not None:
         done, total = view.busy
-        return f"grading {done} of {total} cases" if total else "grading"
+        if total:
+            return f"grading {done} of {total} cases"
+        return "grading" if view.result else FIRST_TIME
     if view.result is None:
         return "starting"
     return f"graded {count(view.saves, 'time')}, the last in {view.seconds:.2f} s"

@@ -23,6 +23,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
 ]
 NAME = "multi_head_attention"
+SCROLLED = "document.getElementById('mirror').shadowRoot.querySelector('.cm-scroller').scrollTop"
 PATIENCE = 120_000  # ms; the first grading imports torch
 
 
@@ -144,9 +145,13 @@ def test_attempt_from_the_list_to_the_stories_by_clicks(
     page.get_by_role("button", name="Run again").click()
     page.get_by_text("graded 3 times").wait_for()
     assert story.get_attribute("open") is not None, "what is open stays so"
+    page.locator(".cm-content").click()
+    page.keyboard.press("Control+End")
+    page.wait_for_function(f"{SCROLLED} > 300")
     served.file.write_text(challenge.reference_text)  # another editor saves
     page.get_by_text("All cases pass").wait_for()
     page.get_by_text("The file was saved elsewhere").wait_for()
+    assert page.evaluate(SCROLLED) > 300, "what is looked at stays in sight"
     page.get_by_text("This attempt so far").click()
     page.locator("#log pre").wait_for()
     assert "<script>alert(1)</script>" in page.locator("#log pre").inner_text()

@@ -8,6 +8,10 @@ from studio.made_studio import HERE, NAME, NoSandbox, Studio, until
 from grader.diagnose.trace_model import Trace
 from grader.judge.result import Result
 from grader.learner.question import Question
+from grader.learner.watch_view import WatchView
+from grader.report.page_template import _environment
+from grader.report.stories import Comparison, Story
+from grader.studio.attempt_view import Told, state_fragment
 from grader.studio.editable_file import digest_of
 
 
@@ -88,6 +92,31 @@ def test_success_tells_the_stories_and_fills_the_museum(studio: Studio) -> None:
         assert title in html
         assert title in museum
     assert "6 so far" in museum
+
+
+def test_the_first_grading_says_why_it_takes_longer(studio: Studio) -> None:
+    live = studio.begin()
+    studio.state("✗ failed")
+    begins = WatchView("file.py", busy=(0, 0))
+    html = state_fragment(begins, live.options, Told(), 1)
+    assert "grading; the first time takes longer" in html
+    begins.result = live._view.result
+    html = state_fragment(begins, live.options, Told(), 2)
+    assert ">grading<" in html
+
+
+def test_lines_that_are_taken_away_are_told_in_words() -> None:
+    gone, kept = Comparison(85, (), ()), Comparison(45, ("x = 1",), ("x = 1",))
+    story = Story(1, "bug", "A title", "How", "What", (), (gone, kept))
+    page = (
+        "{% from 'studio/bug_story.html.j2' import bug_story %}"
+        "{% for story in stories %}{{ bug_story(story, 'file.py') }}{% endfor %}"
+    )
+    html = _environment().from_string(page).render(stories=[story])
+    assert "Taken away, as in the reference." in html
+    assert "Line 85" not in html
+    assert "Line 45, as the reference has it:" in html
+    assert html.count("<pre") == 1
 
 
 def test_a_suspicion_is_noted_judged_and_in_the_log(studio: Studio) -> None:

@@ -74,8 +74,13 @@
     return {
       get: () => view.state.doc.toString(),
       set(text) {
-        const at = Math.min(view.state.selection.main.head, text.length);
-        view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text }, selection: { anchor: at } });
+        // only what differs is put in, so that the place somebody looks at and the cursor stay
+        const old = view.state.doc.toString();
+        let from = 0;
+        while (from < Math.min(old.length, text.length) && old[from] === text[from]) from++;
+        let [to, end] = [old.length, text.length];
+        while (to > from && end > from && old[to - 1] === text[end - 1]) [to, end] = [to - 1, end - 1];
+        view.dispatch({ changes: { from, to, insert: text.slice(from, end) } });
       },
       line: () => view.state.doc.lineAt(view.state.selection.main.head).number,
       go(number) {
