@@ -24,7 +24,9 @@ from grader.judge.bug_status import NO_ANSWER, UNSURE
 from grader.judge.grading import Grading
 from grader.judge.result import BugStatus, CaseResult
 
-MOST_LINES = 3000  # of a file that is compared line by line, which takes long where thousands are alike
+MOST_LINES = (
+    3000  # of a file that is compared line by line, which takes long where thousands are alike
+)
 MOST_BUGS = 4  # of one grading, the first that are left
 MOST_CASES = {
     "unit": 8,
@@ -118,7 +120,8 @@ def _asked(grading: Grading, text: str, cases: list[Case]) -> list[CaseResult]:
         _stopped=False,
         _loaded=False,
     )
-    return again.run(cases)[0]
+    with again:
+        return again.run(cases)[0]
 
 
 def _quiet(_done: int, _total: int) -> None:
