@@ -395,15 +395,32 @@ def shares(case, answer):
 
 
 @verb(told=shares)
-def drop(module, weights: revealing, query: revealing, key: revealing, value: revealing):
+def drop(
+    module, weights: revealing, query: revealing, key: revealing, value: revealing,
+    one_by_one: switch("Each token comes alone, with a cache of all the others.") = False,
+):  # fmt: skip
     """Call the module in training mode with layers that make its output its weights; the answer is what these tell."""
     keep = module.keep
     called = with_weights(keep.instances[0], weights, keep.dtype)
+    turns = [(query, key, value, None)]
+    if (
+        one_by_one
+    ):  # the keys are 0 whatever the token, and the values those of the cache but for the last one
+        others = {"key": key[:, 1:] * 0, "value": value[:, :-1]}
+        turns = [
+            (query[:, t : t + 1], key[:, :1], value[:, -1:], others) for t in range(query.shape[1])
+        ]
+    found = []
     with in_mode(called, True):
-        found = [called(query, key, value, use_causal_mask=False) for _ in range(CALLS)]
+        for _ in range(CALLS):
+            answers = [
+                called(*tokens, cache=cache, use_causal_mask=False) for *tokens, cache in turns
+            ]
+            found.append(
+                keep.torch.cat([parts(answer, "output", "new_cache")[0] for answer in answers], 1)
+            )
     with_weights(called, keep.weights, keep.dtype)
-    outputs = [parts(answer, "output", "new_cache")[0] for answer in found]
-    return {"weights": keep.torch.stack(outputs)}
+    return {"weights": keep.torch.stack(found)}
 
 
 @verb

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -26,11 +26,13 @@ def story_lines(
 ) -> Iterator[RenderableType]:
     """Yield the head, and the stories in as many lines each as there is room for, none wider than `width`.
 
-    A source stands behind the title where the whole of it fits.
+    A source stands behind the title where the whole of it fits.  Where a second line is not for all, it is for those
+    that were mended in other words than the reference's.
     """
     told = success.stories
     yield Text(f"Planted bugs: {len(told)} of {len(told)} fixed", "bold")
     each = max(1, room // len(told)) if told else 0
+    beside_it = _in_own_words(told)[: max(0, room - len(told))] if each == 1 else []
     for number, story in enumerate(told):
         if each == 1 and number == room - 1 and len(told) > room:
             yield _row((f"{marks.passed} and {len(told) - number} more", "green"))
@@ -40,11 +42,16 @@ def story_lines(
         if len(story.title) + len(beside) + 4 > width:
             beside = ""
         yield _row((f"{marks.passed} {story.title}", "green"), (beside, "dim"))
-        if each >= 2 and story.lines:
+        if story.lines and (each >= 2 or story.number in beside_it):
             yield _row(f"  {in_short(story.lines[0], width - 4)}")
         if each >= 3 and happened:
             title = "" if happened.short == happened.title else f": {happened.title}"
             yield _row((f"  happened in {happened.short}{title}", "dim"))
+
+
+def _in_own_words(told: Sequence[Story]) -> list[int]:
+    """Return the numbers of the stories whose lines are not the reference's."""
+    return [story.number for story in told if story.lines and not story.lines[0].is_same]
 
 
 def in_short(compared: Comparison, width: int = USUAL_WIDTH) -> str:

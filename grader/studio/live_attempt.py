@@ -32,7 +32,9 @@ from grader.sandbox import Sandbox
 from grader.studio.attempt_view import Told, state_fragment
 from grader.studio.editable_file import digest_of
 
-PROGRESS_SECONDS = 0.15  # between two pieces that only count cases
+PROGRESS_SECONDS = (
+    0.5  # between two pieces that only count cases: drawing them takes time from the grading
+)
 MOST_LISTENERS = 16
 KEYS = ("n", "m", "r")  # those of the terminal's watch that the page has buttons for
 ANSWERS = ("1", "2", "3", "4")  # to the question after a fix

@@ -161,6 +161,18 @@ def test_every_success_fits_the_terminal(columns: int, capsys) -> None:
             assert any("explain" in row for row in rows)
 
 
+def test_where_room_is_short_fixes_in_other_words_are_shown() -> None:
+    challenge = Catalogue().load(MHA)
+    bugs = challenge.presets["contest"].bugs
+    text = challenge.reference_text.replace("        offset = cache_len\n", "        offset = 0\n")
+    told = stories(challenge, bugs, bugs, text)
+    assert sum(not story.lines[0].is_same for story in told) == 1
+    rows = list(story_lines(Success(told, 1, 1, 0, 9), UNICODE, len(told) + 3))
+    assert len(rows) == 1 + len(told) + 1
+    rows = list(story_lines(Success(told, 1, 1, 0, 9), UNICODE, len(told)))
+    assert len(rows) == 1 + len(told)
+
+
 def test_both_sides_of_a_long_comparison_are_told() -> None:
     made = Comparison(201, ("mine = " + "a" * 90,), ("right = " + "b" * 90, "more"))
     said = in_short(made, 76)
