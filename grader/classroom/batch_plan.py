@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from grader.classroom.class_variants import ClassVariants
 from grader.classroom.find_submissions import FoundSubmission, learner_slug
 from grader.ground.errors import Exit, KvdojoError
 from grader.ground.files import write_atomically
@@ -51,7 +52,8 @@ class PlannedSubmission:
 class BatchPlan:
     """The whole batch; `fingerprint` is that of the challenge and the engine it began with.
 
-    `seed` is what the secret inputs of the whole class follow from; only the instructor may know it.
+    `seed` is what the secret inputs of the whole class follow from; only the instructor may know it.  `variants` are
+    the bugs that each learner began with, None where all began with the catalogue's.
     """
 
     challenge: str
@@ -59,6 +61,7 @@ class BatchPlan:
     fingerprint: str
     seed: int
     entries: tuple[PlannedSubmission, ...]
+    variants: ClassVariants | None = None
 
 
 def planned(found: FoundSubmission, taken: set[str]) -> PlannedSubmission:
@@ -110,8 +113,10 @@ def _plan(document: Any) -> BatchPlan:
     entries = tuple(PlannedSubmission(**entry) for entry in document["entries"])
     if not all(_is_plain_name(entry.id) for entry in entries):
         raise ValueError("an id is not a plain name")
-    rest = {key: document[key] for key in document if key not in ("schema", "entries")}
-    return BatchPlan(**rest, entries=entries)
+    rest = {key: document[key] for key in document if key not in ("schema", "entries", "variants")}
+    found = document.get("variants")
+    variants = None if found is None else ClassVariants.from_document(found)
+    return BatchPlan(**rest, entries=entries, variants=variants)
 
 
 def _is_plain_name(name: object) -> bool:

@@ -21,6 +21,7 @@ from grader.classroom.batch_plan import (
     load_plan,
     save_plan,
 )
+from grader.classroom.class_variants import ClassVariants
 from grader.classroom.journal import Journal, read_journal
 from grader.content.handed_in import NOTEBOOK
 from grader.ground.files import sync_folder, write_atomically
@@ -77,8 +78,17 @@ class BatchStore:
         """Write the plan of a new batch, whose sources are there."""
         save_plan(self.plan_path, plan)
 
-    def load_plan(self, challenge: str, searched: str, fingerprint: str) -> BatchPlan:
-        """Read the plan of a batch to go on with; raises BatchError when it was another's."""
+    def load_plan(
+        self,
+        challenge: str,
+        searched: str,
+        fingerprint: str,
+        variants: ClassVariants | None = None,
+    ) -> BatchPlan:
+        """Read the plan of a batch to go on with; raises BatchError when it was another's.
+
+        Without `variants` those that the batch began with hold.
+        """
         plan = load_plan(self.plan_path)
         if plan.challenge != challenge:
             raise BatchError(
@@ -92,6 +102,11 @@ class BatchStore:
             raise BatchError(
                 f"{challenge!r} or kvdojo has changed since this batch began, and one measure must"
                 " hold for all: grade anew with another --out"
+            )
+        if variants is not None and plan.variants != variants:
+            began = "other" if plan.variants else "no"
+            raise BatchError(
+                f"{self.folder} holds a batch that began with {began} variants; choose another --out"
             )
         return plan
 

@@ -6,8 +6,8 @@ Read from the result documents, one at a time, so that a large class needs littl
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from sys import intern
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from grader.classroom.batch_plan import BatchPlan, PlannedSubmission
 from grader.classroom.batch_store import BatchStore
 from grader.classroom.bug_difficulty import Difficulty, difficulties
+from grader.classroom.class_variants import ClassVariants, began_as, class_challenge
 from grader.classroom.similarity import SimilarGroup, similar_groups
 from grader.content import Challenge
 from grader.content.handed_in import source_of
@@ -36,6 +37,7 @@ class SubmissionRow:
     why: str
     cases: tuple[str, ...]
     bugs: tuple[str, ...]
+    tracked: bool = True  # False where it is not known which bugs the file began with
 
     @property
     def judged(self) -> bool:
@@ -59,7 +61,7 @@ class BugCounts:
     """How many learners mended a bug, and how many still have it, as planted or changed.
 
     `difficulty` is how hard it was for this class, None where too few learners tell; `declared` is what its author
-    says, from 1 on.
+    says, from 1 on.  `planted` counts the learners with a verdict whose file began with it, as far as is known.
     """
 
     id: str
@@ -70,6 +72,7 @@ class BugCounts:
     unknown: int
     declared: int = 0
     difficulty: Difficulty | None = None
+    planted: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,10 @@ class CaseCounts:
 
 @dataclass(frozen=True)
 class ClassSummary:
-    """Everything the class report shows."""
+    """Everything the class report shows.
+
+    Where the learners began with generated bugs of their own (`variants`), `challenge` holds those of all of them.
+    """
 
     challenge: Challenge
     rows: tuple[SubmissionRow, ...]
@@ -94,6 +100,12 @@ class ClassSummary:
     bugs: tuple[BugCounts, ...]
     cases: tuple[CaseCounts, ...]
     alike: tuple[SimilarGroup, ...]
+    variants: ClassVariants | None = None
+
+    @property
+    def untracked(self) -> list[SubmissionRow]:
+        """The submissions of which nothing can be told of bugs, since they are not in the table of variants."""
+        return [row for row in self.rows if not row.tracked]
 
     @property
     def judged(self) -> list[SubmissionRow]:
@@ -108,9 +120,12 @@ class ClassSummary:
 
 
 def summarise_class(challenge: Challenge, plan: BatchPlan, store: BatchStore) -> ClassSummary:
-    """Read all results of a batch."""
-    begun = store.interrupted()
+    """Read all results of a batch; raises UserError where its variants cannot be told any more."""
+    begun, variants = store.interrupted(), plan.variants
+    challenge = class_challenge(challenge, variants)
     rows = tuple(_row(challenge, entry, store, begun) for entry in plan.entries)
+    if variants is not None:
+        rows = tuple(replace(row, tracked=row.entry.id in variants.learners) for row in rows)
     judged = [row for row in rows if row.judged]
     sources = {row.entry.id: row.entry for row in judged}
 
@@ -122,10 +137,16 @@ def summarise_class(challenge: Challenge, plan: BatchPlan, store: BatchStore) ->
         rows=rows,
         counts=dict(Counter(row.state for row in rows)),
         bins=_bins(judged),
-        bugs=_bugs(challenge, judged),
+        bugs=_bugs(challenge, judged, variants),
         cases=_cases(challenge, judged),
-        alike=tuple(similar_groups(challenge, sources, source)),
+        alike=tuple(similar_groups(challenge, sources, source, _given(challenge, variants))),
+        variants=variants,
     )
+
+
+def _given(challenge: Challenge, variants: ClassVariants | None) -> set[str]:
+    """Return the texts that learners began with beside the starter."""
+    return {began_as(challenge, one) for one in variants.learners.values()} if variants else set()
 
 
 def _row(
@@ -161,13 +182,22 @@ def _bins(judged: Sequence[SubmissionRow]) -> tuple[int, ...]:
     return tuple(found[at] for at in range(BINS))
 
 
-def _bugs(challenge: Challenge, judged: Sequence[SubmissionRow]) -> tuple[BugCounts, ...]:
-    """Count the bugs that this class can have met: the starter's, and all that stand in some file."""
-    usual = usual_bugs(challenge)
+def _bugs(
+    challenge: Challenge, judged: Sequence[SubmissionRow], variants: ClassVariants | None
+) -> tuple[BugCounts, ...]:
+    """Count the bugs that this class can have met: the starter's, and all that stand in some file.
+
+    Where the learners began with bugs of their own, it is those, and a bug is counted only for who began with it.
+    """
+    usual: Collection[str] = usual_bugs(challenge) if variants is None else ()
+    given = Counter(
+        name for row in judged for name in (variants.bugs_of(row.entry.id) if variants else ())
+    )
     met = []
     for at, bug in enumerate(challenge.bugs.values()):
         states = Counter(row.bugs[at] for row in judged)
-        if bug.kind == "bug" and (bug.id in usual or states["present"] or states["changed"]):
+        there = bug.id in usual or given[bug.id] or states["present"] or states["changed"]
+        if bug.kind == "bug" and there:
             met.append((at, bug, states))
     mended = [[_mended(row, at) for at, _, _ in met] for row in judged]
     hard = difficulties(np.array(mended, np.float64).reshape(len(judged), len(met)))
@@ -177,10 +207,11 @@ def _bugs(challenge: Challenge, judged: Sequence[SubmissionRow]) -> tuple[BugCou
             *(states["fixed"], states["present"], states["changed"], states["unknown"]),
             declared=bug.difficulty,
             difficulty=difficulty,
+            planted=len(judged) if variants is None else given[bug.id],
         )
         for (_, bug, states), difficulty in zip(met, hard, strict=True)
     ]
-    return tuple(sorted(lines, key=lambda line: (line.fixed, line.id)))
+    return tuple(sorted(lines, key=lambda line: (line.fixed / max(1, line.planted), line.id)))
 
 
 def usual_bugs(challenge: Challenge) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from typing import Any
 
 from grader.classroom.batch_plan import PlannedSubmission
 from grader.classroom.batch_store import BatchStore
+from grader.classroom.class_variants import ClassVariants
 from grader.classroom.grading_worker import GradingJob, JobAnswer, grade
 from grader.classroom.journal import Journal
 from grader.classroom.pool import Pool, WorkerLost
@@ -49,6 +50,7 @@ class JobDispatcher:
     finished: Callable[[PlannedSubmission, dict[str, Any]], None]
     isolate: bool = True
     inside: bool = False
+    variants: ClassVariants | None = None
     _waiting: deque[PlannedSubmission] = field(default_factory=deque)
     _suspects: deque[PlannedSubmission] = field(default_factory=deque)
     _running: dict[Future[JobAnswer], PlannedSubmission] = field(default_factory=dict)
@@ -92,6 +94,7 @@ class JobDispatcher:
             seed=self.seed,
             isolate=self.isolate,
             inside=self.inside,
+            own_bugs=None if self.variants is None else self.variants.bugs_of(entry.id),
         )
         self._running[self.pool.submit(grade, job)] = entry
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import gc
 import sys
 import threading
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 from grader.classroom.fingerprint import fingerprint
 from grader.content import Challenge, ContentError, load_challenge
+from grader.content.generated_bugs import GeneratedBugs, read_generated, with_generated
 from grader.content.handed_in import source_of
 from grader.judge import GraderError, grade_source, start_sandbox
 from grader.judge.focus import choose_focus
@@ -36,7 +37,8 @@ class GradingJob:
     """One submission on its way; `fingerprint` is that of the content it must be judged by.
 
     `seed` is that of the batch: the secret inputs of the whole class follow from it.  `inside` asks where a file that
-    fails departs from the reference.
+    fails departs from the reference.  `own_bugs` are the generated bugs that the file began with, by id; empty where
+    that is not known, and None where it began with bugs of the catalogue.
     """
 
     id: str
@@ -47,6 +49,7 @@ class GradingJob:
     seed: int
     isolate: bool = True
     inside: bool = False
+    own_bugs: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,17 @@ class WorkerState:
     sandbox: Sandbox
     secret_inputs: SecretInputs
     scenarios: RandomScenarios
+
+    @cached_property
+    def generated(self) -> GeneratedBugs:
+        """The generated bugs, read when the first file that has some is graded."""
+        return read_generated(self.challenge)
+
+    def challenge_with(self, own_bugs: tuple[str, ...] | None) -> Challenge:
+        """Return the challenge as the learner who began with these generated bugs knows it."""
+        if not own_bugs:
+            return self.challenge
+        return with_generated(self.challenge, [self.generated.bugs[name].bug for name in own_bugs])
 
     def close(self) -> None:
         """End the sandbox."""
@@ -118,8 +132,9 @@ def close_worker() -> None:
 
 
 def _judge(state: WorkerState, job: GradingJob) -> Result:
-    return grade_source(
-        state.challenge,
+    challenge = state.challenge_with(job.own_bugs)
+    result = grade_source(
+        challenge,
         job.source,
         filename=job.file,
         sandbox=state.sandbox,
@@ -127,12 +142,20 @@ def _judge(state: WorkerState, job: GradingJob) -> Result:
         secret_inputs=state.secret_inputs,
         scenarios=state.scenarios,
         parallel=1,  # files are graded side by side, which needs no second worker for each
-        afterwards=partial(_with_first_divergence, state, job) if job.inside else None,
+        afterwards=partial(_with_first_divergence, challenge, job) if job.inside else None,
     )
+    return _with_own_bugs(result, job)
+
+
+def _with_own_bugs(result: Result, job: GradingJob) -> Result:
+    """Return the result with no word of bugs that the file did not begin with, where that is known."""
+    if job.own_bugs is None:
+        return result
+    return replace(result, bugs=tuple(bug for bug in result.bugs if bug.id in job.own_bugs))
 
 
 def _with_first_divergence(
-    state: WorkerState, job: GradingJob, sandbox: Sandbox, golden: Golden, result: Result
+    challenge: Challenge, job: GradingJob, sandbox: Sandbox, golden: Golden, result: Result
 ) -> Result:
     """Add to the case in focus of a file that failed where the run departs from the reference."""
     if result.verdict != "failed":
@@ -140,9 +163,8 @@ def _with_first_divergence(
     # most batches do not even read the code that traces
     from grader.diagnose.explain_failures import with_first_divergence
 
-    challenge = state.challenge
     text = source_of(job.source, job.file, challenge.file)
-    focus = choose_focus(challenge, result)
+    focus = choose_focus(challenge, result, job.own_bugs)
     return with_first_divergence(sandbox, challenge, golden, text, result, focus)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,6 +12,7 @@ from typing import Any, TypeAlias
 from grader.classroom.archive_entries import SubmissionRefused
 from grader.classroom.batch_plan import BatchError, BatchPlan, PlannedSubmission, planned
 from grader.classroom.batch_store import BatchStore
+from grader.classroom.class_variants import ClassVariants, check_ids, read_variants
 from grader.classroom.dispatch import JobDispatcher
 from grader.classroom.find_submissions import find_submissions, kind_of_file
 from grader.classroom.fingerprint import fingerprint
@@ -28,7 +30,8 @@ class BatchOptions:
 
     `searched` is a folder or a zip archive of submissions and `out` the batch folder.  `jobs` is how many files are
     graded side by side, None for one per processor.  `executor` is the address of a cluster, None for this machine.
-    `inside` asks where each file that fails departs from the reference, which takes about a case more.
+    `inside` asks where each file that fails departs from the reference, which takes about a case more.  `variants` is
+    the table of the bugs that each learner began with, None where all began with the catalogue's.
     """
 
     challenge: Challenge
@@ -39,6 +42,7 @@ class BatchOptions:
     resume: bool = False
     isolate: bool = True
     inside: bool = False
+    variants: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def run_batch(
     *,
     pool_opener: PoolOpener = open_pool,
 ) -> tuple[BatchPlan, BatchStore]:
-    """Grade what is left to grade; raises BatchError where that cannot begin or go on.
+    """Grade what is left to grade; raises BatchError, or UserError for a wrong table, where that cannot begin or go on.
 
     KeyboardInterrupt passes through once the workers have ended and the journal says what was cut off.  A pool is
     opened only where something is left to grade.
@@ -97,14 +101,17 @@ def run_batch(
     prepare(options.challenge)  # content that cannot be used is reported before anything is written
     store = BatchStore(options.out, Path(options.challenge.file).suffix)
     resumed = store.holds_plan(resume=options.resume)
+    variants = _variants(options, resumed=resumed)
     with store.open_journal() as journal:
         begun = store.interrupted()
         mark, searched = fingerprint(options.challenge), str(options.searched.resolve())
         if resumed:
-            plan = store.load_plan(options.challenge.id, searched, mark)
+            plan = store.load_plan(options.challenge.id, searched, mark, variants)
         else:
             entries = _copy_submissions(options, store, observer)
-            plan = BatchPlan(options.challenge.id, searched, mark, secrets.randbits(BITS), entries)
+            plan = BatchPlan(
+                *(options.challenge.id, searched, mark, secrets.randbits(BITS), entries, variants)
+            )
             store.save_plan(plan)
         finished = {e.id: str(r["verdict"]) for e in plan.entries if (r := store.result(e))}
         for name in sorted(finished.keys() & begun):
@@ -124,6 +131,22 @@ def run_batch(
             if pool is not None:
                 pool.close()
     return plan, store
+
+
+def _variants(options: BatchOptions, *, resumed: bool) -> ClassVariants | None:
+    """Read the table, if one was given; what is wrong with it is reported before anything is written."""
+    if options.variants is None:
+        return None
+    variants = read_variants(options.challenge, options.variants)
+    if not resumed:
+        taken: set[str] = set()
+        file, out = options.challenge.file, options.out.resolve()
+        with suppress(SubmissionRefused):  # it is refused again when its submissions are copied
+            found = find_submissions(options.searched, file, out)
+            ids = {planned(one, taken).id for one in found}
+            if ids:
+                check_ids(variants, options.variants, ids)
+    return variants
 
 
 def _copy_submissions(
@@ -168,6 +191,7 @@ def _grade(
         *(options.challenge, plan.fingerprint, plan.seed, store, journal, pool, finished),
         isolate=options.isolate,
         inside=options.inside,
+        variants=plan.variants,
     )
     try:
         dispatcher.grade(left)

@@ -79,10 +79,16 @@ class Alphabet:
 
 
 def similar_groups(
-    challenge: Challenge, ids: Iterable[str], source_of: Callable[[str], bytes]
+    challenge: Challenge,
+    ids: Iterable[str],
+    source_of: Callable[[str], bytes],
+    given: Iterable[str] = (),
 ) -> list[SimilarGroup]:
-    """Return the groups, largest first; every id is in at most one."""
-    own = _own(challenge, ids, source_of)
+    """Return the groups, largest first; every id is in at most one.
+
+    `given` are texts that learners began with beside the starter.
+    """
+    own = _own(challenge, ids, source_of, given)
     pairs = []
     for one, other in _candidates(own):
         likeness = Indel.normalized_similarity(own[one][0], own[other][0], score_cutoff=ALIKE)
@@ -92,14 +98,17 @@ def similar_groups(
 
 
 def _own(
-    challenge: Challenge, ids: Iterable[str], source_of: Callable[[str], bytes]
+    challenge: Challenge,
+    ids: Iterable[str],
+    source_of: Callable[[str], bytes],
+    given: Iterable[str],
 ) -> dict[str, tuple[str, frozenset[str]]]:
     """Return for each file its own tokens, and its own windows."""
     alphabet = Alphabet()
     spelt = {name: alphabet.spell(source_of(name)) for name in ids}
     seen = Counter(window for text in spelt.values() for window in set(_windows(text)))
     most = max(FEW, COMMON * len(spelt))
-    common = _given(challenge, alphabet) | {w for w, times in seen.items() if times > most}
+    common = _given(challenge, alphabet, given) | {w for w, times in seen.items() if times > most}
     own = {}
     for name, text in spelt.items():
         mine = [at for at, window in enumerate(_windows(text)) if window not in common]
@@ -110,9 +119,9 @@ def _own(
     return own
 
 
-def _given(challenge: Challenge, alphabet: Alphabet) -> set[str]:
+def _given(challenge: Challenge, alphabet: Alphabet, given: Iterable[str]) -> set[str]:
     """Return the windows of what every learner was given or is meant to arrive at."""
-    texts = [challenge.reference_text, challenge.starter.read_text("utf-8")]
+    texts = [challenge.reference_text, challenge.starter.read_text("utf-8"), *given]
     texts += [plant(challenge, [name]) for name in challenge.bugs]
     return {window for text in texts for window in _windows(alphabet.spell(text.encode()))}
 

@@ -41,6 +41,12 @@ if TYPE_CHECKING:
 @tell_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON document.")
 @click.option("--executor", metavar="dask://HOST:PORT", help="Grade on a Dask cluster.")
+@click.option(
+    "--variants",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A table of the `start --fresh` number of each learner.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the batch in --out.")
 @click.option("--no-isolation", is_flag=True, help="Run the files unconfined: only for your own.")
 @click.pass_context
@@ -53,13 +59,15 @@ def command(
     tell: str | None,
     as_json: bool,
     executor: str | None,
+    variants: Path | None,
     resume: bool,
     no_isolation: bool,
 ) -> None:
     """Grade all submissions in DIR: files, a folder per learner, or the archive of a course system.
 
     \b
-    Example: kvdojo batch CHALLENGE submissions.zip --out results
+    Examples: kvdojo batch CHALLENGE submissions.zip --out results
+              kvdojo batch CHALLENGE submissions.zip --out results --variants numbers.csv
     """
     found = catalogue().load(challenge)
     level = level_of(found, tell)
@@ -72,6 +80,7 @@ def command(
         *(found, folder, out, jobs, executor, resume),
         isolate=not no_isolation,
         inside=tells(level, PLACE),
+        variants=variants,
     )
     meter = BatchMeter(again=_again(ctx))
     try:
@@ -140,7 +149,7 @@ def _again(ctx: click.Context) -> str:
     """Return the command that goes on with this batch."""
     given = {name: value for name, value in ctx.params.items() if value not in (None, False)}
     words = ["batch", given["challenge"], str(given["folder"]), "--out", str(given["out"])]
-    for name in ("jobs", "tell", "executor"):
+    for name in ("jobs", "tell", "executor", "variants"):
         if name in given:
             words += [f"--{name}", str(given[name])]
     return command_line(*words, "--resume")

@@ -14,7 +14,7 @@ from hashlib import sha256
 from grader.content import Challenge, ContentError, UnknownName
 from grader.content.generated_bugs import (
     GeneratedBugs,
-    draw_generated,
+    draw_fresh,
     read_generated,
     with_generated,
 )
@@ -68,16 +68,11 @@ def by_fresh(
     when the challenge has no generated bugs.
     """
     known = read_generated(challenge)
-    most = len(challenge.presets["default"].bugs)
-    counts = [count] if count is not None else range(most, 0, -1)
-    for number in counts:
-        try:
-            bugs, decoys = draw_generated(challenge, known, seed, number, level)
-        except PlantError as error:
-            problem = str(error)
-        else:
-            return Variant(tuple(bugs), tuple(decoys)), known
-    raise UserError(problem)
+    try:
+        bugs, decoys = draw_fresh(challenge, known, seed, count, level)
+    except PlantError as error:
+        raise UserError(str(error)) from None
+    return Variant(tuple(bugs), tuple(decoys)), known
 
 
 def by_family(

@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
 from grader.content.alpha_rename import Vocabulary, alpha_rename, vocabulary_of
@@ -183,7 +184,7 @@ class Variants:
         """Return the statements of one variant."""
         key = frozenset(ids)
         if key not in self._parsed:
-            self._parsed[key] = statements(plant(self.challenge, ids)) or {}
+            self._parsed[key] = _parsed(plant(self.challenge, ids))
         return self._parsed[key]
 
     def vocabularies(self) -> dict[Scope, Vocabulary]:
@@ -205,6 +206,12 @@ class Variants:
             if len(found) > MAX_SETS:
                 return None
         return sorted(found, key=len)
+
+
+@lru_cache(maxsize=128)
+def _parsed(text: str) -> Statements:
+    """Parse a variant; where each of a class has generated bugs of their own, most variants are the same for all."""
+    return statements(text) or {}
 
 
 def _conflict_groups(variants: Variants, reference: Statements) -> Iterable[ConflictGroup]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -163,6 +164,25 @@ def draw_generated(
             extra.append(decoy)
             taken |= mine
     return sorted(bug.id for bug in picked), sorted(decoy.id for decoy in extra)
+
+
+def draw_fresh(
+    challenge: Challenge,
+    generated: GeneratedBugs,
+    seed: int,
+    count: int | None = None,
+    level: str | None = None,
+) -> tuple[list[str], list[str]]:
+    """Return what `draw_generated` does; without `count` as many bugs as the default preset has, or as go together.
+
+    Raises PlantError where there are too few.
+    """
+    if count is not None:
+        return draw_generated(challenge, generated, seed, count, level)
+    for number in range(len(challenge.presets["default"].bugs), 1, -1):
+        with suppress(PlantError):
+            return draw_generated(challenge, generated, seed, number, level)
+    return draw_generated(challenge, generated, seed, 1, level)
 
 
 def _lines(challenge: Challenge, bug: Bug) -> set[int]:

@@ -133,13 +133,15 @@ def grade_source(
                 seconds=time.monotonic() - began,
             )
         asked = {name for case in [*chosen, *telling] for name in golden.cases[case.id].needs}
-        grading = Grading(
-            *(box, challenge, golden, secret_inputs, source, progress or _quiet),
-            parallel=parallel,
-            secret=secret,
-            secret_only=secret_only,
-            foreign=frozenset(foreign_helpers(challenge, text, asked)),
-            unnamed=frozenset(name for name in asked if name not in text),
+        grading = stack.enter_context(
+            Grading(
+                *(box, challenge, golden, secret_inputs, source, progress or _quiet),
+                parallel=parallel,
+                secret=secret,
+                secret_only=secret_only,
+                foreign=frozenset(foreign_helpers(challenge, text, asked)),
+                unnamed=frozenset(name for name in asked if name not in text),
+            )
         )
         results, log = grading.run(chosen)
         more = grading.run(telling)[0] if telling and grading.loaded else []
@@ -150,7 +152,7 @@ def grade_source(
                 scenarios = stack.enter_context(
                     closing(RandomScenarios(box, challenge, seed, quick=True))
                 )
-            random = _random(scenarios, box, challenge, source, results)
+            random = _random(scenarios, grading.runners[0], results)
         known = bug_statuses(challenge, states, [*results, *more]) if states else ()
         apart = mended_apart(grading, text, states, known, [*results, *more])
         result = _judged(
@@ -218,19 +220,14 @@ def _telling(challenge: Challenge, states: Mapping[str, str], chosen: Sequence[C
 
 
 def _random(
-    scenarios: RandomScenarios,
-    sandbox: Sandbox,
-    challenge: Challenge,
-    source: bytes,
-    results: Sequence[CaseResult],
+    scenarios: RandomScenarios, runner: SubmissionRunner, results: Sequence[CaseResult]
 ) -> RandomOutcome:
     """Ask random scenarios of a file that passed everything else; an error of ours is no failure of the file."""
     if not scenarios.there:
         return RandomOutcome()
     seconds = SHARE * sum(result.seconds for result in results)
     try:
-        with SubmissionRunner(sandbox, challenge, source) as runner:
-            return judge_scenarios(scenarios, runner, seconds)
+        return judge_scenarios(scenarios, runner.without_budget(), seconds)
     except Exception as error:
         return RandomOutcome(unjudged_because=f"{type(error).__name__}: {error}")
 

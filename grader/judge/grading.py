@@ -25,7 +25,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import repeat
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Self
 
 from grader.content import Case, Challenge, ContentError
 from grader.ground.errors import KvdojoError
@@ -64,7 +64,7 @@ class Outcome:
 
 @dataclass
 class Grading:
-    """A run over cases of one submission, within one time for all of them.
+    """A run over cases of one submission, within one time for all of them; leaving the `with` block ends its workers.
 
     With `secret` a file that passes is judged on secret inputs, too, and with `secret_only` on these alone.  `foreign`
     are helpers whose names the file uses for functions of its own, `unnamed` those that its text does not mention at
@@ -89,6 +89,26 @@ class Grading:
     def __post_init__(self) -> None:
         """Begin the time that the file has for all cases."""
         self._budget = TimeBudget(self.challenge.total_seconds)
+        self._runners: list[SubmissionRunner] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with ExitStack() as stack:
+            for runner in self._runners:
+                stack.push(runner)
+            self._runners = []
+
+    @property
+    def runners(self) -> list[SubmissionRunner]:
+        """One for each thread, kept until the `with` block ends: a file may take long to execute."""
+        if not self._runners:
+            self._runners = [
+                SubmissionRunner(self.sandbox, self.challenge, self.source, self._budget)
+                for _ in range(self.parallel)
+            ]
+        return self._runners
 
     @property
     def loaded(self) -> bool:
@@ -101,44 +121,38 @@ class Grading:
         Printed text is that of the first case that failed, else that of the first case.
         """
         probe = next((case for case in cases if not self._helpers(case)), cases[0])
-        with ExitStack() as stack:
-            # one for each thread, kept from the published inputs to the secret ones: a file may take long to execute
-            runners = [stack.enter_context(self._runner()) for _ in range(self.parallel)]
-            judge = self._judge_secret if self.secret_only else self._judge
-            first, info = judge(runners[0], probe)
-            self.progress(1, len(cases))
-            if not info.loaded and first.status == "failed":
-                return [CaseResult.judged(case, first.cause) for case in cases], info.log
-            self._loaded = True
-            judged = {probe.id: first}
-            logs = [info.log] if info.log else []
-            jobs = [Job(case, self.secret_only) for case in cases if case is not probe]
-            for outcome in self._outcomes(runners, jobs):
-                case, result, log = outcome.job.case, outcome.result, outcome.info.log
-                judged[case.id] = result
-                if log and (not logs or result.status == "failed"):
-                    logs.insert(0, log)
-                self.progress(len(judged), len(cases))
-            if self.secret and not self.secret_only and passed(judged.values()):
-                again = [Job(case, True) for case in cases if judged[case.id].status == "passed"]
-                for outcome in self._outcomes(runners, again):
-                    case = outcome.job.case
-                    judged[case.id] = self._both(judged[case.id], outcome.result)
+        judge = self._judge_secret if self.secret_only else self._judge
+        first, info = judge(self.runners[0], probe)
+        self.progress(1, len(cases))
+        if not info.loaded and first.status == "failed":
+            return [CaseResult.judged(case, first.cause) for case in cases], info.log
+        self._loaded = True
+        judged = {probe.id: first}
+        logs = [info.log] if info.log else []
+        jobs = [Job(case, self.secret_only) for case in cases if case is not probe]
+        for outcome in self._outcomes(jobs):
+            case, result, log = outcome.job.case, outcome.result, outcome.info.log
+            judged[case.id] = result
+            if log and (not logs or result.status == "failed"):
+                logs.insert(0, log)
+            self.progress(len(judged), len(cases))
+        if self.secret and not self.secret_only and passed(judged.values()):
+            again = [Job(case, True) for case in cases if judged[case.id].status == "passed"]
+            for outcome in self._outcomes(again):
+                case = outcome.job.case
+                judged[case.id] = self._both(judged[case.id], outcome.result)
         return [judged[case.id] for case in cases], logs[0] if logs else ""
 
     def _helpers(self, case: Case) -> set[str]:
         """Return the helpers the case asks for that a correct file may leave out."""
         return {n for n in self.golden.cases[case.id].needs if self.challenge.may_lack(n)}
 
-    def _runner(self) -> SubmissionRunner:
-        return SubmissionRunner(self.sandbox, self.challenge, self.source, self._budget)
-
-    def _outcomes(self, runners: list[SubmissionRunner], jobs: list[Job]) -> Iterator[Outcome]:
+    def _outcomes(self, jobs: list[Job]) -> Iterator[Outcome]:
         """Yield each job with its outcome, as the threads finish them, each with a runner of its own."""
         shares = [jobs[start :: self.parallel] for start in range(self.parallel)]
         if len(shares) == 1:
             # files are graded side by side: a thread for this one's cases would only cost
-            yield from self._work_through(shares[0], runners[0])
+            yield from self._work_through(shares[0], self.runners[0])
             return
         done: SimpleQueue[Outcome] = SimpleQueue()
         self._stopped = False
@@ -148,7 +162,7 @@ class Grading:
                 done.put(outcome)
 
         with _threads() as pool:
-            threads = list(map(pool.submit, repeat(work), shares, runners))
+            threads = list(map(pool.submit, repeat(work), shares, self.runners))
             try:
                 for _ in jobs:
                     yield done.get()

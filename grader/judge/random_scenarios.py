@@ -16,7 +16,7 @@ import json
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
@@ -97,6 +97,14 @@ class RandomScenarios:
             while len(self._made) <= index:
                 self._made.append(self._settled(len(self._made), self.quick))
             return self._made[index]
+
+    def coming(self, index: int, ahead: Executor) -> Future[Scenario]:
+        """Return scenario `index` as a future, made by `ahead` unless it is there already."""
+        if index >= len(self._made):
+            return ahead.submit(self.__getitem__, index)
+        made: Future[Scenario] = Future()
+        made.set_result(self._made[index])
+        return made
 
     def certain(self, index: int) -> Scenario:
         """Return scenario `index` as it is where `quick` was not asked for."""
@@ -197,10 +205,9 @@ def judge_scenarios(
             return spent < SLOW_SECONDS
         return spent < seconds and waited < WAIT_SECONDS and run < MOST
 
-    with ThreadPoolExecutor(
-        1
-    ) as ahead:  # the reference settles the next one while the file is asked
-        coming = ahead.submit(scenarios.__getitem__, 0)
+    # the reference settles the next one while the file is asked
+    with ThreadPoolExecutor(1) as ahead:
+        coming = scenarios.coming(0, ahead)
         while in_time():
             asked = time.monotonic()
             try:
@@ -208,7 +215,7 @@ def judge_scenarios(
             except IndexError:
                 break
             waited += time.monotonic() - asked
-            coming = ahead.submit(scenarios.__getitem__, run + 1)
+            coming = scenarios.coming(run + 1, ahead)
             result = runner.run(scenario.case, scenario.golden)
             run, spent = run + 1, spent + result.seconds
             if result.status == "failed" and scenarios.quick:

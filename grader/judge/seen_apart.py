@@ -24,6 +24,9 @@ from grader.judge.bug_status import NO_ANSWER, UNSURE
 from grader.judge.grading import Grading
 from grader.judge.result import BugStatus, CaseResult
 
+MOST_LINES = (
+    3000  # of a file that is compared line by line, which takes long where thousands are alike
+)
 MOST_BUGS = 4  # of one grading, the first that are left
 MOST_CASES = {
     "unit": 8,
@@ -67,9 +70,14 @@ def undone(challenge: Challenge, states: Mapping[str, str], text: str) -> str:
 
 
 def apart(challenge: Challenge, bug: Bug, text: str) -> str | None:
-    """Return the reference with what a file has in place of a bug; None where the file has the reference's lines."""
+    """Return the reference with what a file has in place of a bug.
+
+    None where the file has the reference's lines, or more lines than anybody writes.
+    """
     reference = challenge.reference_text
     theirs, mine = reference.splitlines(keepends=True), text.splitlines(keepends=True)
+    if len(mine) > MOST_LINES:
+        return None
     spans = [changed_lines(reference, edit) for edit in bug.edits]
     matcher = SequenceMatcher(
         None, [line.rstrip() for line in theirs], [line.rstrip() for line in mine], autojunk=False
@@ -112,7 +120,8 @@ def _asked(grading: Grading, text: str, cases: list[Case]) -> list[CaseResult]:
         _stopped=False,
         _loaded=False,
     )
-    return again.run(cases)[0]
+    with again:
+        return again.run(cases)[0]
 
 
 def _quiet(_done: int, _total: int) -> None:

@@ -135,6 +135,11 @@ class SubmissionRunner:
         self._turn_to(hidden=not self._hidden)
         self.close()
 
+    def without_budget(self) -> SubmissionRunner:
+        """Let nothing count from now on but the limits of a single worker."""
+        self._budget = TimeBudget(math.inf)
+        return self
+
     def close(self) -> None:
         """End the worker, if there is one; the next case gets a new one."""
         session, self._session = self._session, None

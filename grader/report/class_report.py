@@ -47,6 +47,8 @@ def render(summary: ClassSummary, console: Console) -> None:
         _bugs(summary, console)
         _cases(summary, console)
     _alike(summary, console)
+    if line := untracked(summary):
+        console.print(line)
     parts = [f"{n} {WORDS[state]}" for state in WORDS if (n := summary.counts.get(state, 0))]
     median = f"; median {summary.median:.0%} of the marks" if summary.median is not None else ""
     console.print(
@@ -76,13 +78,24 @@ def _learners(summary: ClassSummary, console: Console) -> None:
 
 def still_wrong(row: SubmissionRow) -> str:
     """Return how many bugs a file still has, or "unclear" for one that is not Python or was written anew."""
-    if not row.judged:
+    if not row.judged or not row.tracked:
         return "-"
     return (
         "unclear"
         if not row.left and row.state == "failed" and ("unknown" in row.bugs or not any(row.bugs))
         else str(row.left)
     )
+
+
+def untracked(summary: ClassSummary) -> str:
+    """Say of whom nothing is told of bugs, in a line; empty where there is nobody."""
+    rows = summary.untracked
+    if not rows:
+        return ""
+    names = ", ".join(escape_for_display(row.entry.id, columns=48) for row in rows[:MOST_LINES])
+    more = f" and {len(rows) - MOST_LINES} more" if len(rows) > MOST_LINES else ""
+    who, told = count(len(rows), "submission"), "of its bugs" if len(rows) == 1 else "of their bugs"
+    return f"{who} not in the table of variants, so nothing is told {told}: {names}{more}"
 
 
 def _unjudged(summary: ClassSummary, console: Console) -> None:
@@ -122,7 +135,7 @@ def _bugs(summary: ClassSummary, console: Console) -> None:
     console.print("Bugs that fewest learners fixed, and how hard that makes them", style="bold")
     for bug in summary.bugs[:MOST_LINES]:
         hard = f"{difficulty(bug)}  " if any(line.difficulty for line in summary.bugs) else ""
-        console.print(f"  {bug.fixed:>5} of {len(summary.judged)}  {hard}{bug.title}")
+        console.print(f"  {bug.fixed:>5} of {bug.planted}  {hard}{bug.title}")
     _more(console, len(summary.bugs))
 
 
@@ -181,6 +194,7 @@ def class_page(summary: ClassSummary, level: str | None = None) -> str:
         judged=summary.judged,
         pages=finished if level is not None else set(),
         level=level,
+        untracked=untracked(summary),
         words=WORDS,
         still_wrong=still_wrong,
         marks={**MARKS, "interrupted": "–", "waiting": "–"},
@@ -209,12 +223,33 @@ def class_document(summary: ClassSummary) -> dict[str, Any]:
                 "state": row.state,
                 "score": row.score if row.judged else None,
                 "max_score": row.max_score if row.judged else None,
+                **_variant(summary, row),
             }
             for row in summary.rows
         ],
         "bugs": [asdict(bug) for bug in summary.bugs],
         "cases": [asdict(case) for case in summary.cases],
         "alike": [asdict(group) for group in summary.alike],
+    }
+
+
+def _variant(summary: ClassSummary, row: SubmissionRow) -> dict[str, Any]:
+    """Return what a learner's file began with, and what became of it; nothing where all began with the same."""
+    if summary.variants is None:
+        return {}
+    variant = summary.variants.learners.get(row.entry.id)
+    if variant is None:
+        return {"variant": None}
+    states = dict(zip(summary.challenge.bugs, row.bugs, strict=False))
+    planted = {name: states.get(name) or None for name in variant.bugs}
+    return {
+        "variant": {
+            "fresh": variant.fresh,
+            "bugs": variant.count,
+            "level": variant.level,
+            "planted": planted,
+            "decoys": list(variant.decoys),
+        }
     }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from grader.classroom.batch_plan import BatchPlan, PlannedSubmission
 from grader.classroom.batch_store import BatchStore
 from grader.classroom.class_summary import usual_bugs
+from grader.classroom.class_variants import LearnerVariant, began_as, class_challenge
 from grader.content import Challenge
 from grader.content.handed_in import source_of
 from grader.judge.focus import choose_focus
@@ -26,6 +27,7 @@ def learner_pages(
     challenge: Challenge, plan: BatchPlan, store: BatchStore, level: str
 ) -> Iterator[tuple[Path, str]]:
     """Yield where the page of each finished submission belongs, and its text."""
+    whole, variants = class_challenge(challenge, plan.variants), plan.variants
     for entry in plan.entries:
         document = store.result(entry)
         if document is not None:
@@ -33,7 +35,11 @@ def learner_pages(
             if entry.refusal is None:
                 with contextlib.suppress(OSError):  # a copy that is gone: the document says so
                     source = store.source(entry)
-            yield store.page_path(entry), learner_page(challenge, entry, document, source, level)
+            variant = variants.learners.get(entry.id) if variants else None
+            if variants and variant is None:
+                source = None  # it is not known what it began as, so it is compared with nothing
+            text = learner_page(whole, entry, document, source, level, variant)
+            yield store.page_path(entry), text
 
 
 def learner_page(
@@ -42,8 +48,13 @@ def learner_page(
     document: dict[str, Any],
     source: bytes | None,
     level: str,
+    variant: LearnerVariant | None = None,
 ) -> str:
-    """Return the page of one submission; `source` are its bytes, None where none were taken."""
+    """Return the page of one submission; `source` are its bytes, None where none were taken.
+
+    `variant` are the generated bugs of its own that it began with; None where it began with bugs of the catalogue, or
+    that is not known.
+    """
     found = Result.from_document(document)
     result = replace(found, cases=tuple(_as_graded(challenge, case) for case in found.cases))
     text = None
@@ -55,9 +66,20 @@ def learner_page(
         text,
         level=level,
         focus=choose_focus(challenge, result) if result.verdict == "failed" else None,
-        planted=usual_bugs(challenge) if began_as_usual(challenge, result) else None,
         learner=entry.learner,
+        **_began(challenge, result, variant),
     )
+
+
+def _began(challenge: Challenge, result: Result, variant: LearnerVariant | None) -> dict[str, Any]:
+    """Return what is known of how a file began, as `result_page` takes it."""
+    if variant is None:
+        return {"planted": usual_bugs(challenge) if began_as_usual(challenge, result) else None}
+    return {
+        "planted": variant.bugs,
+        "decoys": variant.decoys,
+        "starter": began_as(challenge, variant),
+    }
 
 
 def _as_graded(challenge: Challenge, case: CaseResult) -> CaseResult:

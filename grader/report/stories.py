@@ -20,6 +20,7 @@ from grader.content.content_errors import ContentError
 from grader.content.entries import Bug, Preset
 from grader.content.planting import changed_lines, plant
 
+MOST_COMPARED = 3000  # lines of a file
 MOST_LINES = 8  # of one comparison; who rewrote a whole function sees its beginning
 MOST_SUGGESTIONS = 3
 GITHUB = re.compile(r"https://github\.com/([\w.-]+/[\w.-]+)/(?:pull|issues|discussions)/(\d+)\b.*")
@@ -221,8 +222,11 @@ def _reference(challenge: Challenge, decoys: Collection[str]) -> str:
 
 
 def _same_lines(theirs: Sequence[str], mine: Sequence[str]) -> list[tuple[int, int]]:
-    """Return the pairs of lines, from 0, that are the same in both texts, in order."""
-    one, other = ([line.rstrip() for line in text] for text in (theirs, mine))
+    """Return the pairs of lines, from 0, that are the same in both texts, in order.
+
+    Lines behind the first few thousand count as other ones: to compare many that are alike takes long.
+    """
+    one, other = ([line.rstrip() for line in text[:MOST_COMPARED]] for text in (theirs, mine))
     blocks = SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks()
     return [(block.a + n, block.b + n) for block in blocks for n in range(block.size)]
 

@@ -96,6 +96,9 @@ def test_a_slow_reference_is_waited_for_only_so_long(monkeypatch: Any) -> None:
             time.sleep(0.02)
             return SimpleNamespace(case=None, golden=None)
 
+        def coming(self, index: int, ahead: Any) -> Any:
+            return ahead.submit(self.__getitem__, index)
+
     def run(_case: Any, _golden: Any) -> Any:
         return SimpleNamespace(status="passed", seconds=0.001)
 

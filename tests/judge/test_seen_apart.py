@@ -77,3 +77,9 @@ def test_what_is_asked_apart_changes_no_case(challenge, sandbox, monkeypatch) ->
             *(other.id, other.status, other.points, other.cause),
         )
     assert {bug.status for bug in without.bugs if bug.id == BUG} == {"changed"}
+
+
+def test_a_file_of_very_many_lines_is_not_compared(challenge) -> None:
+    """Thousands of lines that are alike would take a minute."""
+    text = file_with(challenge, "        offset = [cache_len].pop()\n") + "\n" * 100_000
+    assert apart(challenge, challenge.bugs[BUG], text) is None
