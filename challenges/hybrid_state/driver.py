@@ -171,6 +171,11 @@ class Story:
         less = self.choose.between(0, 2)
         count = max(0, self.lengths[slot] - less)
         self.steps.append({"do": "share", "source": slot, "target": "c", "count": count})
+        if self.choose.one_in(3):
+            more = {"slots": ["c"], "tokens": 2, "draft": True}
+            self.steps.append({"do": "forward", **more})
+            back = {"slot": "c", "count": self.choose.between(1, 2)}
+            self.steps.append({"do": "rollback", **back})
 
 
 SIZES = (
@@ -325,7 +330,7 @@ def rollback(file, count: Count, slot: Slot = "a", on: Cache = "p"):
 @verb
 def snapshot(file, to: Kept, slot: Slot = "a", on: Cache = "p"):
     """Take a snapshot of a slot."""
-    file.keep.snapshots[on, to] = given(cache_named(file, on).snapshot(number(file, slot)))
+    file.keep.snapshots[on, to] = cache_named(file, on).snapshot(number(file, slot))
     return {"taken": True}
 
 
@@ -334,7 +339,7 @@ def restore(file, kept: Kept, slot: Slot = "a", on: Cache = "p"):
     """Let a slot hold what a snapshot holds, or what it holds itself where none of the name was taken."""
     cache = cache_named(file, on)
     if (on, kept) not in file.keep.snapshots:
-        file.keep.snapshots[on, kept] = given(cache.snapshot(number(file, slot)))
+        file.keep.snapshots[on, kept] = cache.snapshot(number(file, slot))
     cache.restore(number(file, slot), file.keep.snapshots[on, kept])
     return {"lengths": lengths(cache)}
 
