@@ -27,7 +27,7 @@ Slot = choice(("a", "b", "c"), "Name of the slot.")
 Slots = choices(Slot, "Names of the slots, one a row; a unless given.", length=(1, 3))
 Cache = choice(("p", "q"), "Name of the cache.")
 Kept = choice(("m", "n"), "Name of the snapshot.")
-Tokens = whole(1, 64, "New tokens S; 1 unless given.", usual=(1, 7), refused=(0,))
+Tokens = whole(1, 128, "New tokens S; 1 unless given.", usual=(1, 7), refused=(0,))
 Loud = real(0, 1000, "Standard deviation of the channels before the convolution, 3.", usual=(3.0, 1.0))  # fmt: skip
 Fade = real(0, 30, "Scale of the decays, 0.3.", usual=(0.3, 0.05, 2.0))
 Spread = real(0, 100, "Standard deviation of queries and keys, 1.", usual=(1.0, 2.0))
@@ -275,6 +275,10 @@ BAD_TENSORS = {
     "a_key_head_less": spoil("key", lambda x: x[:, :-1]),
     "half_value": spoil("value", lambda x: x.half() if x.element_size() > 2 else x.float()),
     "wider_value": spoil("value", lambda x: x.repeat(1, 1, 1, 2)),
+    "all_of_another_dtype": spoil(
+        "mixed decay beta query key value",
+        lambda x: x.double() if x.element_size() < 8 else x.float(),
+    ),
 }
 NAMES = ("mixed", "decay", "beta", "query", "key", "value", "query key value")
 
