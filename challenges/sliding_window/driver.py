@@ -1,8 +1,12 @@
 """Verbs of the sliding_window challenge: caches of one layer, stacks of three layers, and the file's helpers alone.
 
-A step names the cache that it is about. `a`, `b` and `c` have the sizes of the setup, `x` another window and no sinks;
-a cache is made where it is first named, empty, unless a fork made it before. `s` and `t` are stacks.
+A step names the cache that it is about. `a`, `b` and `c` have the sizes of the setup, `x` another window and no sinks,
+`y` another theta; a cache is made where it is first named, empty, unless a fork made it before. `s` and `t` are stacks.
 """
+
+from contextlib import contextmanager
+
+import numpy as np
 
 from grader.kit import (
     both_sides,
@@ -22,12 +26,17 @@ from grader.kit import (
     whole,
 )  # fmt: skip
 
-Tokens = whole(0, 96, "New tokens S; 1 unless given.", usual=(1, 6))
+Tokens = whole(0, 4096, "New tokens S; 1 unless given.", usual=(1, 6))
 Spread = real(0, 1000, "Standard deviation of drawn queries and keys.")
 Contrast = real(
     0, 100, "Every query and every key has this number in the last dimension, so that rotation decides who meets whom."
 )  # fmt: skip
-Cache = choice(("a", "b", "c", "x"), "Name of the cache; `x` has the other window, and no sinks.")
+Cache = choice(
+    ("a", "b", "c", "x", "y"), "Name of the cache; `x` has the other window and no sinks, `y` another theta."
+)  # fmt: skip
+Reused = switch(
+    "The caller writes other numbers into its tensors as soon as the call has returned."
+)
 Stack = choice(("s", "t"), "Name of the stack.")
 Count = whole(0, 128, "Tokens to take back.", usual=(0, 5), refused=(-1, -3))
 Length = whole(0, 4096, "Tokens so far.")
@@ -70,6 +79,10 @@ class RandomScenarios:
     verbs = ("attend", "append", "trim", "can_trim", "fork", "held", "run", "trim_all", "fork_all")
     steps = (2, 9)
 
+    def asked(case):
+        """What infinite values do where they are seen is left open."""
+        return not any(step.get("endless") for step in case["steps"])
+
 
 @made("sizes")
 def sizes(case):
@@ -86,9 +99,14 @@ def heads(case, count, tokens, scale=1.0, lead=()):
 
 
 @drawn(key="Key [B, Hkv, S, D]", value="Value [B, Hkv, S, D]")
-def new(case, tokens: Tokens = 1, spread: Spread = 1.0, contrast: Contrast = 0.0):
+def new(
+    case, tokens: Tokens = 1, spread: Spread = 1.0, contrast: Contrast = 0.0,
+    endless: switch("Every value is infinite.") = False,
+):  # fmt: skip
     """The new tokens."""
     keys, values = heads(case, case.kv_heads, tokens, spread), heads(case, case.kv_heads, tokens)
+    if endless:
+        values[...] = np.inf
     if contrast:
         keys[..., -1] = contrast
     return keys, values
@@ -142,7 +160,22 @@ def made_for(file, name):
         )
     if name == "x":
         window, sinks = other, 0
+    if name == "y":
+        named["theta"] = 4 * named.get("theta", 10000.0)
     return need(file, "WindowCache")(batch, kv_heads, window, sinks, head_dim, **named)
+
+
+@contextmanager
+def callers_memory(*tensors, reused):
+    """The tensors of a call or, where the caller reuses its memory, copies that it writes into afterwards."""
+    if not reused:
+        yield tensors
+        return
+    copies = [x.clone() if hasattr(x, "clone") else x for x in tensors]
+    yield copies
+    for x in copies:
+        if hasattr(x, "fill_"):
+            x.fill_(3)
 
 
 def other(x):
@@ -186,18 +219,22 @@ BAD_QUERIES = {
     recalled=True,
     often=3,
 )
-def attend(file, query: queries, key: new, value: new, on: Cache = "a"):
+def attend(
+    file, query: queries, key: new, value: new, on: Cache = "a", reused: Reused = False
+):  # fmt: skip
     """Append tokens and attend; returns the output and the length after."""
     cache = cache_named(file, on)
-    output, length = given(cache.attend(query, key, value)), int(cache.length)
+    with callers_memory(query, key, value, reused=reused) as tokens:
+        output, length = given(cache.attend(*tokens)), int(cache.length)
     return lambda: {"output": output, "length": length}
 
 
 @verb(spoils=BAD_TOKENS | ways("key", "value", "key value"))
-def append(file, key: new, value: new, on: Cache = "a"):
+def append(file, key: new, value: new, on: Cache = "a", reused: Reused = False):
     """Append tokens; returns the length after."""
     cache = cache_named(file, on)
-    cache.append(key, value)
+    with callers_memory(key, value, reused=reused) as tokens:
+        cache.append(*tokens)
     return {"length": int(cache.length)}
 
 
