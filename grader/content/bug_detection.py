@@ -26,7 +26,7 @@ prints, the order of methods and the names of local variables play no part: see 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
@@ -112,7 +112,22 @@ def entry_status(challenge: Challenge, source: str) -> dict[str, str]:
         for name, state in _judge(group, found, known).items():
             states[name].add(state)
     order = ("present", "changed", "unknown", "fixed")
-    return {name: next((s for s in order if s in seen), "fixed") for name, seen in states.items()}
+    told = {name: next((s for s in order if s in seen), "fixed") for name, seen in states.items()}
+    for group in known.groups:
+        for name in group.ids if group.moves else ():
+            # what it would move is what an entry has changed that cannot be planted with it
+            if told[name] == "changed" and _excluded(challenge, name, told):
+                told[name] = "fixed"
+    return told
+
+
+def _excluded(challenge: Challenge, name: str, told: Mapping[str, str]) -> bool:
+    """Whether an entry that excludes this one, or that it excludes, stands in the file."""
+    return any(
+        state == "present"
+        and (name in challenge.bugs[other].excludes or other in challenge.bugs[name].excludes)
+        for other, state in told.items()
+    )
 
 
 def detector_of(challenge: Challenge) -> Detector:

@@ -26,6 +26,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from grader.ground.invocation import command_line
 from grader.ground.limits import MAX_SOURCE_BYTES
 
 POLICY = (
@@ -46,7 +47,7 @@ MOST_BODY = (
 )  # a file as JSON, each of whose characters may be written as an escape
 BODY_SECONDS = 10.0  # until a body must have come
 SAFE = ("GET", "HEAD")
-HOW_TO_OPEN = "The studio opens with the link that `kvdojo studio` printed in the terminal."
+HOW_TO_OPEN = "The studio opens with the link that `{}` printed in the terminal."
 
 
 class Refused(HTTPException):
@@ -94,7 +95,7 @@ class Gatekeeper:
         given = parse_qs(scope["query_string"].decode("latin-1")).get("key", [])
         if scope["method"] == "GET" and len(given) == 1 and _same(given[0], self.key):
             return self._welcome(scope["path"])
-        raise Refused(403, HOW_TO_OPEN)
+        raise Refused(403, HOW_TO_OPEN.format(command_line("studio")))
 
     def _knows(self, headers: Headers) -> bool:
         """Whether the request brings the cookie; a browser may send others beside it."""
