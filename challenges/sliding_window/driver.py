@@ -1,7 +1,8 @@
 """Verbs of the sliding_window challenge: caches of one layer, stacks of three layers, and the file's helpers alone.
 
 A step names the cache that it is about. `a`, `b` and `c` have the sizes of the setup, `x` another window and no sinks,
-`y` another theta; a cache is made where it is first named, empty, unless a fork made it before. `s` and `t` are stacks.
+`y` another theta and one sink more; a cache is made where it is first named, empty, unless a fork made it before. `s`
+and `t` are stacks.
 """
 
 from contextlib import contextmanager
@@ -32,7 +33,8 @@ Contrast = real(
     0, 100, "Every query and every key has this number in the last dimension, so that rotation decides who meets whom."
 )  # fmt: skip
 Cache = choice(
-    ("a", "b", "c", "x", "y"), "Name of the cache; `x` has the other window and no sinks, `y` another theta."
+    ("a", "b", "c", "x", "y"),
+    "Name of the cache; `x` has the other window and no sinks, `y` another theta and one sink more.",
 )  # fmt: skip
 Reused = switch(
     "The caller writes other numbers into its tensors as soon as the call has returned."
@@ -113,9 +115,15 @@ def new(
 
 
 @drawn(query="Query [B, Hq, S, D]")
-def queries(case, tokens: Tokens = 1, spread: Spread = 1.0, contrast: Contrast = 0.0):
+def queries(
+    case, tokens: Tokens = 1, spread: Spread = 1.0, contrast: Contrast = 0.0,
+    group: whole(
+        1, 6, "Query heads on each key/value head in this call; those of the setup unless given."
+    ) = None,
+):  # fmt: skip
     """Their queries."""
-    made = heads(case, case.query_heads, tokens, spread)
+    count = case.query_heads if group is None else group * case.kv_heads
+    made = heads(case, count, tokens, spread)
     if contrast:
         made[..., -1] = contrast
     return made
@@ -161,7 +169,7 @@ def made_for(file, name):
     if name == "x":
         window, sinks = other, 0
     if name == "y":
-        named["theta"] = 4 * named.get("theta", 10000.0)
+        named["theta"], sinks = 4 * named.get("theta", 10000.0), sinks + 1
     return need(file, "WindowCache")(batch, kv_heads, window, sinks, head_dim, **named)
 
 
