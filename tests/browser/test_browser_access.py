@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from access import AXE, CHROMIUM, FAULTS, OPTIONS
+from access import AXE, CHROMIUM, FAULTS
 from made_matrix import made_matrix
 from made_pages import HOSTILE, made_result, pages
 
@@ -31,16 +29,6 @@ BAD = """<!doctype html><html><head><meta name=viewport content="width=device-wi
 <div tabindex=3 role=group aria-label=y>first of all</div><span></span>
 <table><tr><th>no scope</th></tr><tr><td>1</td><td>2</td></tr></table>
 <ul><p>no item</p></ul><div style="width: 2000px">wide</div></main></body></html>"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        made = play.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield made
-        made.close()
 
 
 @pytest.fixture(scope="module")

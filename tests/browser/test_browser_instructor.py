@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from access import AXE, CHROMIUM, FAULTS, OPTIONS
+from access import AXE, CHROMIUM, FAULTS
 
 from grader.classroom.run_batch import BatchOptions, run_batch
 from grader.cli.studio_command import services_of
@@ -59,16 +59,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
     server.should_exit = True
     thread.join()
     attempts.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        made = play.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield made
-        made.close()
 
 
 @pytest.fixture

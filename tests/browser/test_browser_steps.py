@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from access import AXE, CHROMIUM, FAULTS, OPTIONS
+from access import AXE, CHROMIUM, FAULTS
 from made_pages import HOSTILE
 from made_traces import not_finite, trace, unmasked
 
@@ -69,16 +69,6 @@ def address() -> Iterator[str]:
     server.shutdown()
     thread.join()
     server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        made = play.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield made
-        made.close()
 
 
 @pytest.fixture

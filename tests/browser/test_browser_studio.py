@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from access import AXE, CHROMIUM, FAULTS, OPTIONS
+from access import AXE, CHROMIUM, FAULTS
 
 from grader.content import Challenge, load_challenge
 from grader.ground.paths import ROOT
@@ -57,16 +57,6 @@ class Served:
     def _asked(self, request: Any) -> None:
         if not request.url.startswith((self.home, "data:")):
             self.said.append(f"asked {request.url}")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        made = play.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield made
-        made.close()
 
 
 @pytest.fixture
