@@ -48,7 +48,7 @@ class Setup:
     key_dim: whole(1, 32, "Dimension K of its keys, 3.", usual=(2, 5)) = 3
     value_dim: whole(1, 32, "Dimension V of its values, 2.", usual=(1, 5)) = 2
     width: whole(1, 8, "Width W of the convolution, 4.", usual=(2, 5)) = 4
-    interval: whole(1, 64, "Tokens between two checkpoints, 4.", usual=(1, 5)) = 4
+    interval: whole(1, 128, "Tokens between two checkpoints, 4.", usual=(1, 5)) = 4
     block: whole(1, 64, "Tokens of a block of keys and values, 2.", usual=(1, 4)) = 2
     signs: switch(
         "Channels, weights and gates are drawn as signs of one size each, so that no rounding moves them."
