@@ -74,7 +74,7 @@ def _check(name: str, again: bool, generate: bool, sets: int) -> Report:
 
 
 def _record(challenge: Challenge) -> Challenge:
-    from grader.author.generate.generated_file import forget_stale
+    from grader.author.generate.generated_file import bring_up_to_date, forget_stale
     from grader.author.recording import record, reload
     from grader.content.cases_schema import validate_challenge
     from grader.ground.transaction import locked
@@ -85,6 +85,10 @@ def _record(challenge: Challenge) -> Challenge:
         validate_challenge(challenge)
         sandbox.ready()
         record(sandbox, challenge, lambda done, total: _say(challenge.id, f"record {done}/{total}"))
+        if gone := bring_up_to_date(challenge):
+            click.echo(
+                f"{challenge.id}: {gone} generated bugs are made no more and were removed", err=True
+            )
         if forget_stale(challenge):
             again = command_line("check", challenge.id, "--generate")
             text = f"{challenge.id}: its generated bugs fit no more and were removed; `{again}` makes new ones"
