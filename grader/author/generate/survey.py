@@ -32,7 +32,7 @@ from grader.sandbox import Sandbox
 
 SEEDS = 3  # times that fresh inputs are drawn; a bug must show on each
 SCENARIOS = 3  # scenarios that are asked for that
-LOUD_FROM = 4  # failed cases of which half raise: the mutant is judged no further
+LOUD_FROM = 3  # failed scenarios of which half raise: the mutant is judged no further
 STEADY = 6  # cases of each kind that are asked twice of a kernel
 PATIENCE = 8  # times the reference's own time that a mutant may take
 AHEAD = 2 * PARALLEL  # proposals that are judged before it is known what becomes of the one in turn
@@ -154,7 +154,8 @@ class Judge:
                 judged[case.id] = self._asked(runner, case)
                 if judged[case.id].result.status == "failed":
                     failed.append(judged[case.id])
-                    if _hopeless(failed, len(self._cases)):
+                    scenarios = [one for one in failed if one.result.kind != "unit"]
+                    if _hopeless(failed, scenarios, len(self._cases)):
                         return verdicts_of(judged), acceptance.CRASHES
         verdicts = verdicts_of({name: judged[name] for name in self._challenge.cases})
         return verdicts, acceptance.objection(self._challenge, verdicts)
@@ -211,15 +212,22 @@ class Judge:
             inputs.close()
 
 
-def _hopeless(failed: Sequence[Judged], cases: int) -> bool:
+def _hopeless(failed: Sequence[Judged], scenarios: Sequence[Judged], cases: int) -> bool:
     """Whether a mutant need be judged no further: it hangs or dies, or it is loud.
 
-    It is when half of some failed cases raise, or when so many do that all other cases could not make up for it.
+    It is when half of some failed scenarios raise, or when so many cases do that all others could not make up for it.
     """
-    kinds = [item.result.cause.kind or "" for item in failed if item.result.cause]
-    if not acceptance.STUCK.isdisjoint(kinds):
+    kinds = _kinds(failed)
+    if not acceptance.STUCK.isdisjoint(kinds) or _loud(kinds) > cases * (
+        1 - acceptance.SILENT_SHARE
+    ):
         return True
-    loud = sum(kind not in acceptance.SILENT for kind in kinds)
-    return loud > (1 - acceptance.SILENT_SHARE) * cases or (
-        len(kinds) >= LOUD_FROM and 2 * loud >= len(kinds)
-    )
+    return len(scenarios) >= LOUD_FROM and 2 * _loud(_kinds(scenarios)) >= len(scenarios)
+
+
+def _kinds(failed: Sequence[Judged]) -> list[str]:
+    return [item.result.cause.kind or "" for item in failed if item.result.cause]
+
+
+def _loud(kinds: Sequence[str]) -> int:
+    return sum(kind not in acceptance.SILENT for kind in kinds)
