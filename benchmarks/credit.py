@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from benchmarks.options import many, parser
 from benchmarks.own_words import in_own_words
 from grader.content import Challenge, ContentError, load_challenge
-from grader.content.entries import Bug
+from grader.content.entries import Bug, Edit
 from grader.content.generated_bugs import read_generated
 from grader.content.planting import apply_edits, changed_lines, goes_with, plant
 from grader.judge import grade_source, start_sandbox
@@ -138,7 +138,7 @@ def draw_try(challenge: Challenge, draw: random.Random, *, wrong: bool) -> Try |
 
 def new_mistake(
     challenge: Challenge, draw: random.Random, taken: set[int], others: list[Bug]
-) -> list[tuple[str, object]]:
+) -> list[tuple[str, Edit]]:
     """Return the edits of a mistake that nobody wrote, on lines of its own; none where there is no such."""
     if not challenge.generated.exists():
         return []

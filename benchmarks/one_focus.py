@@ -2,9 +2,9 @@
 
 An attempt is begun with bugs drawn at random, and its file is brought into one state after the other: some of the bugs
 mended as the reference has it, one mended or said once more in other words (`own_words`), a part of a bug mended, a
-mistake that nobody wrote beside them.  At each state the file is saved under a running `watch`, and `grade`, its page,
-`hint`, `trace` and `more` are asked in a random order by their command lines, as a learner would.  All must be about
-one bug, or none of them about any, and show one case.
+mistake that nobody wrote beside them.  At each state the file is saved under a running `watch`, and `grade` with its
+page, `hint`, `trace` and `more` are asked in a random order by their command lines, as a learner would.  All must be
+about one bug, or none of them about any, and show one case.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from typing import cast
 from unittest.mock import patch
 
 from benchmarks.credit import CHALLENGES, new_mistake, rewritten, spots
@@ -43,18 +44,17 @@ from grader.learner.work_folder import WorkFolder, load_work_folder
 from grader.sandbox import Sandbox
 
 SAVES = 10  # of an attempt
-COMMANDS = ("grade", "page", "hint", "trace", "more")
+COMMANDS = ("grade", "hint", "trace", "more")
 MOST_BUGS = 8
 
 
 @dataclass(frozen=True)
 class Named:
-    """What one command spoke of: a bug and a case, None where it named none; `told` is what it printed."""
+    """What one command spoke of: a bug and a case, None where it named none."""
 
     command: str
     bug: str | None
     case: str | None
-    told: str = ""
 
 
 class NeverClosed:
@@ -76,8 +76,8 @@ class Watch:
     def __init__(self, challenge: Challenge, work: WorkFolder, sandbox: Sandbox) -> None:
         self._options = watch_options(challenge, work.path, work, "symptom")
         self._view = WatchView(work.path.name, self._options.planted)
-        functions = GradingFunctions(lambda *_, **__: NeverClosed(sandbox), grade_source)
-        self._functions, self._done = functions, False
+        shared = cast(Sandbox, NeverClosed(sandbox))
+        self._functions = GradingFunctions(lambda *_, **__: shared, grade_source)
 
     def show(self, view: WatchView, event: events.WatchEvent) -> None:
         """End the loop as soon as there is a verdict."""
@@ -145,27 +145,24 @@ def run(*words: str) -> str:
     return out.getvalue()
 
 
-def ask(command: str, challenge: Challenge, work: WorkFolder) -> Named | None:
-    """Ask one command about an attempt; None where it has nothing to say any more."""
+def ask(command: str, challenge: Challenge, work: WorkFolder) -> list[Named]:
+    """Ask one command about an attempt; nothing comes where it has nothing to say any more."""
     if command == "grade":
-        return _graded(challenge, work, run("grade", challenge.id))
-    if command == "page":
         page = work.folder / "page.html"
-        run("grade", challenge.id, "--html", str(page))
-        text = page.read_text("utf-8")
-        found = re.search(r'id="case-([^"]+)"', text)
-        return Named("page", None, found and found[1], text)
+        report = _graded(challenge, work, run("grade", challenge.id, "--html", str(page)))
+        first = re.search(r'id="case-([^"]+)"', page.read_text("utf-8"))
+        return [report, Named("page", None, first and first[1])]
     if command == "trace":
         said = run("trace", challenge.id, "--json")
         case = None if said.startswith("Nothing failed") else json.loads(said)["case"]
-        return Named("trace", None, case, said)
+        return [Named("trace", None, case)]
     said = run(command, challenge.id)
-    first = said.split(maxsplit=1)[0] if said.strip() else ""
-    if command == "more" and first in ("✗", "!"):
-        return _graded(challenge, work, said)
-    shown = first if command == "more" and first in challenge.cases else None
+    word = said.split(maxsplit=1)[0] if said.strip() else ""
+    if command == "more" and word in ("✗", "!"):
+        return [_graded(challenge, work, said)]
+    shown = word if command == "more" and word in challenge.cases else None
     bug = _hinted(challenge, said)
-    return Named(command, bug, shown, said) if bug or shown else None
+    return [Named(command, bug, shown)] if bug or shown else []
 
 
 def _graded(challenge: Challenge, work: WorkFolder, said: str) -> Named:
@@ -173,7 +170,7 @@ def _graded(challenge: Challenge, work: WorkFolder, said: str) -> Named:
     found = re.search(r"^[✗!] (\S+)  ", said, re.MULTILINE)
     known = recall_grading(work, challenge, work.path.read_bytes())
     bug = known.focus.bug if known else None
-    return Named("grade", bug, found and found[1], said)
+    return Named("grade", bug, found and found[1])
 
 
 def _hinted(challenge: Challenge, said: str) -> str | None:
@@ -227,8 +224,10 @@ def measure(challenge: Challenge, wanted: int, seed: int) -> tuple[int, int, lis
                 work.path.write_text(text, "utf-8")
                 answers = []
                 for command in draw.sample(["watch", *COMMANDS], 1 + len(COMMANDS)):
-                    one = watch.save(text) if command == "watch" else ask(command, challenge, work)
-                    answers += [one] if one else []
+                    if command == "watch":
+                        answers.append(watch.save(text))
+                    else:
+                        answers += ask(command, challenge, work)
                 seen += 1
                 known = recall_grading(work, challenge, work.path.read_bytes())
                 focused += bool(known and known.focus.bug)
