@@ -188,12 +188,12 @@ def model(case, layers, width, likely):
     The first V features of a token say which it is, and attention leaves them alone, so that what is chosen never hangs
     on rounding.  The others are what attention mixes.
     """
-    v, scale = case.vocabulary, case.more**-0.5
+    v, scale = case.vocabulary, 0.6 * case.more**-0.5
     embed = np.concatenate((np.eye(v), case.draw(v, case.more)), axis=1)
     head = np.concatenate((np.zeros((v, v)), case.draw(v, case.more, scale=scale)), axis=1)
     for token, behind in enumerate(likely):
         for rank, other in enumerate(behind):
-            head[other, token] = 8.0 * (len(behind) - rank)
+            head[other, token] = 16.0 - 5.0 * rank
     if case.ties:
         alike = np.arange(v) % 2 == 0
         alike[0] = False
@@ -214,7 +214,7 @@ def models(case):
         rank = {"all": 0, "none": 3, "some": max(0, int(ranks[token]) - 2)}[case.agreement]
         others.insert(rank, int(first[token]))
         likely.append(others[:3])
-    target = model(case, case.layers, case.heads * case.head_dim, [[int(x)] * 2 for x in first])
+    target = model(case, case.layers, case.heads * case.head_dim, [[int(x)] for x in first])
     draft = model(case, case.draft_layers, case.draft_heads * case.draft_head_dim, likely)
     behind = [[2] * v] * 2 if case.ties else [[int(x) for x in first], [x[0] for x in likely]]
     theta = {} if case.defaults else {"theta": case.theta}
