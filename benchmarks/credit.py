@@ -119,12 +119,12 @@ def draw_try(challenge: Challenge, draw: random.Random, *, wrong: bool) -> Try |
         if len(others) < draw.randint(1, MOST_OTHERS) and fits:
             others.append(other)
     edits = [(other.id, edit) for other in others for edit in other.edits]
-    edits += _new_mistake(challenge, draw, taken, others)
+    edits += new_mistake(challenge, draw, taken, others)
     reference = challenge.reference_text
     if wrong and len(places) > 1:
         return None
     planted = plant(challenge, [target.id]) if wrong else reference
-    made = _rewritten(reference, planted, places, draw)
+    made = rewritten(reference, planted, places, draw)
     if made is None:
         return None
     form, mine = made
@@ -136,7 +136,7 @@ def draw_try(challenge: Challenge, draw: random.Random, *, wrong: bool) -> Try |
     return Try(target.id, form, names, text, mine)
 
 
-def _new_mistake(
+def new_mistake(
     challenge: Challenge, draw: random.Random, taken: set[int], others: list[Bug]
 ) -> list[tuple[str, object]]:
     """Return the edits of a mistake that nobody wrote, on lines of its own; none where there is no such."""
@@ -153,7 +153,7 @@ def _new_mistake(
     return []
 
 
-def _rewritten(
+def rewritten(
     reference: str, planted: str, places: list[tuple[int, int]], draw: random.Random
 ) -> tuple[str, str] | None:
     """Return the name of a form, and the reference in which the statements of `planted` at some lines have that form.

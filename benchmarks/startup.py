@@ -5,9 +5,11 @@ Whole processes, interleaved so that a busy machine slows all of them alike; the
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -22,6 +24,7 @@ COMMANDS = {
     "kvdojo grade (reference, cold)": [*KVDOJO, "grade", "multi_head_attention", REFERENCE],
     "kvdojo --help": [*KVDOJO, "--help"],
     "kvdojo list": [*KVDOJO, "list"],
+    "kvdojo start --fresh": [*KVDOJO, "start", "hybrid_state", "--fresh", "7", "--force"],
 }
 
 
@@ -29,11 +32,14 @@ def main() -> None:
     """Print the median of each command and the ratio to the bare import."""
     parser(__doc__).parse_args()
     times: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for _ in range(ROUNDS):
-        for name, command in COMMANDS.items():
-            began = time.monotonic()
-            subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
-            times[name].append(time.monotonic() - began)
+    with tempfile.TemporaryDirectory() as folder:
+        env = {**os.environ, "KVDOJO_STATE": folder}
+        for _ in range(ROUNDS):
+            for name, command in COMMANDS.items():
+                began = time.monotonic()
+                command = [*command, "--to", f"{folder}/work"] if "start" in command else command
+                subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=env)
+                times[name].append(time.monotonic() - began)
     base = statistics.median(times["python -c 'import torch'"])
     for name, seconds in times.items():
         median = statistics.median(seconds)

@@ -308,6 +308,8 @@ BAD_SIZES = {
     "no_window": {"window": 0},
     "negative_window": {"window": -2},
     "negative_sinks": {"sinks": -1},
+    "negative_sinks_without_a_window": {"window": None, "sinks": -1},
+    "negative_spare_without_a_window": {"window": None, "spare": -1},
     "negative_spare": {"spare": -1},
     "odd_head": {"head_dim": 5},
     "no_head": {"head_dim": 0},

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from grader.cli import terminal
 from grader.cli.arguments import catalogue, complete_challenge
-from grader.content import Challenge, ContentError, UnknownChallenge
+from grader.content import Catalogue, Challenge, ContentError, UnknownChallenge
 from grader.ground.errors import Exit
 from grader.ground.invocation import command_line
 
@@ -27,6 +30,13 @@ if TYPE_CHECKING:
     "--generate", is_flag=True, help="Survey the reference for generated bugs; takes minutes."
 )
 @click.option("--sets", default=60, show_default=True, help="Larger seeded sets of bugs to try.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=lambda: os.cpu_count() or 1,
+    show_default="one for each processor",
+    help="So many challenges at a time.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def command(
@@ -35,14 +45,16 @@ def command(
     again: bool,
     generate: bool,
     sets: int,
+    jobs: int,
     as_json: bool,
 ) -> None:
     """Check that a challenge (or every challenge) is fit for learners.
 
     Exit status 3 when anything is not.
     """
-    names = [challenge] if challenge else catalogue().ids()
-    reports = [_check(name, again, generate, sets) for name in names]
+    known = catalogue()
+    names = [challenge] if challenge else known.ids()
+    reports = _check_all(known, names, again, generate, sets, min(jobs, len(names)))
     if as_json:
         click.echo(
             json.dumps({"schema": "kvdojo/check/v1", "challenges": [_plain(r) for r in reports]})
@@ -52,14 +64,41 @@ def command(
     context.exit(Exit.CONTENT if any(r.violations for r in reports) else Exit.PASSED)
 
 
-def _check(name: str, again: bool, generate: bool, sets: int) -> Report:
+def _check_all(
+    known: Catalogue, names: list[str], again: bool, generate: bool, sets: int, jobs: int
+) -> list[Report]:
+    """Return the report of each challenge, in the order of the names."""
+    if jobs < 2:
+        return [_check(known, name, again, generate, sets) for name in names]
+    # spawned, since PyTorch does not survive a fork; the longest first, so that none is left for the end alone
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    with pool:
+        longest = sorted(names, key=lambda name: -_size(known, name))
+        asked = {name: pool.submit(_check, known, name, again, generate, sets) for name in longest}
+        try:
+            return [asked[name].result() for name in names]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _size(known: Catalogue, name: str) -> int:
+    """Return a number that grows with the time that a challenge takes; of one that cannot be read that is none."""
+    try:
+        challenge = known.load(name)
+        return len(challenge.cases) * len(challenge.bugs)
+    except ContentError:
+        return 0
+
+
+def _check(known: Catalogue, name: str, again: bool, generate: bool, sets: int) -> Report:
     from grader.author.gate import Report, check_challenge
     from grader.author.violation import Violation
     from grader.judge import GraderError
     from grader.sandbox import SandboxError
 
     try:
-        challenge = catalogue().load(name)
+        challenge = known.load(name)
         if again:
             challenge = _record(challenge)
         if generate:
@@ -74,7 +113,7 @@ def _check(name: str, again: bool, generate: bool, sets: int) -> Report:
 
 
 def _record(challenge: Challenge) -> Challenge:
-    from grader.author.generate.generated_file import forget_stale
+    from grader.author.generate.generated_file import bring_up_to_date, forget_stale
     from grader.author.recording import record, reload
     from grader.content.cases_schema import validate_challenge
     from grader.ground.transaction import locked
@@ -85,6 +124,10 @@ def _record(challenge: Challenge) -> Challenge:
         validate_challenge(challenge)
         sandbox.ready()
         record(sandbox, challenge, lambda done, total: _say(challenge.id, f"record {done}/{total}"))
+        if gone := bring_up_to_date(challenge):
+            click.echo(
+                f"{challenge.id}: {gone} generated bugs are made no more and were removed", err=True
+            )
         if forget_stale(challenge):
             again = command_line("check", challenge.id, "--generate")
             text = f"{challenge.id}: its generated bugs fit no more and were removed; `{again}` makes new ones"

@@ -6,10 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grader.cli.grade_command import Diagnosis, judge_file, planted_in, remember_result
+from grader.cli.grade_command import (
+    Diagnosis,
+    grading_of,
+    judge_file,
+    planted_in,
+    remember_result,
+)
 from grader.content import Challenge
 from grader.judge.focus import Focus
-from grader.learner.hints import recall_focus, recall_grading
+from grader.learner.hints import LastGrading, recall_focus, recall_grading
 from grader.learner.work_folder import WorkFolder
 
 if TYPE_CHECKING:
@@ -18,10 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Found:
-    """The focus of a file, and the result where the file had to be graded for it."""
+    """The grading of a file, and the result where the file had to be graded for it."""
 
-    focus: Focus
+    graded: LastGrading
     result: Result | None = None
+
+    @property
+    def focus(self) -> Focus:
+        """The focus of the grading."""
+        return self.graded.focus
 
 
 def focus_of_file(
@@ -36,7 +47,7 @@ def focus_of_file(
     """Return the focus that `grade` would name; `raw` is the file, `source` the text that is graded."""
     graded = recall_grading(work, challenge, raw) if work else None
     if graded is not None:
-        return Found(graded.focus)
+        return Found(graded)
     planted = planted_in(challenge, work)
     diagnosis = Diagnosis(
         *(challenge, source, planted.bugs if planted else None),
@@ -50,4 +61,4 @@ def focus_of_file(
             planted=planted.bugs if planted else None,
             challenge=challenge,
         )
-    return Found(diagnosis.focus, result)
+    return Found(grading_of(result, diagnosis.focus), result)

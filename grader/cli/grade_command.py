@@ -328,6 +328,15 @@ def _write_record(result: Result, record: Path) -> None:
     terminal.write_file(record, text)
 
 
+def grading_of(result: Result, focus: Focus) -> LastGrading:
+    """Return what is remembered of a grading."""
+    from grader.judge.result import most_informative_first
+
+    passed = tuple(case.id for case in result.cases if case.status == "passed")
+    failed = tuple(case.id for case in most_informative_first(result.cases))
+    return LastGrading(failed, passed, focus)
+
+
 def remember_result(
     work: WorkFolder,
     source: bytes,
@@ -339,11 +348,7 @@ def remember_result(
     challenge: Challenge | None = None,
 ) -> None:
     """Keep what failed and the focus beside the file, so that the next help is about it, and what was told of it."""
-    from grader.judge.result import most_informative_first
-
-    passed = tuple(case.id for case in result.cases if case.status == "passed")
-    failed = tuple(case.id for case in most_informative_first(result.cases))
-    remember_grading(work, source, LastGrading(failed, passed, focus))
+    remember_grading(work, source, grading_of(result, focus))
     with contextlib.suppress(WorkError):
         new = newly_fixed(read_history(work), result, planted or ())
         note_grading(work, source, result, planted)
@@ -443,6 +448,12 @@ def about(
 def command_target(challenge: Challenge, file: Path | None) -> str:
     """Return challenge and file as the learner named them, for the commands that are suggested."""
     return f"{challenge.id} {shlex.quote(str(file))}" if file else challenge.id
+
+
+def nothing_explains(focus: Focus, named: str) -> str:
+    """Return what is said where something fails and no bug is in focus; `named` is `command_target`."""
+    trace = command_line("trace", named, "--case", focus.case or "ID")
+    return f"No known bug explains what fails: `{trace}` shows where your file departs from the reference."
 
 
 def _show(result: Result, shown: About) -> None:

@@ -1,6 +1,7 @@
 """`kvdojo hint`: the next hint for a planted bug that is still in the file.
 
-Nothing is run: the file is only read, so a hint is there at once and a file that hangs can have one.
+A file that was changed since it was graded is graded first, so that the hint is about the bug that the other commands
+speak of.  Where it cannot be judged, the hint goes by its text alone.
 """
 
 from __future__ import annotations
@@ -18,26 +19,25 @@ from grader.cli.arguments import (
     complete_case,
     file_argument,
 )
-from grader.cli.grade_command import remember_rung
+from grader.cli.focus_of_file import focus_of_file
+from grader.cli.grade_command import command_target, nothing_explains, remember_rung
 from grader.cli.submission import locate, read, readable
 from grader.cli.variant import begun, of_work
 from grader.content import Challenge
 from grader.content.statements import statements
 from grader.ground.display import escape_for_display
-from grader.ground.errors import UserError
+from grader.ground.errors import KvdojoError, UserError
 from grader.ground.invocation import command_line
-from grader.judge.focus import Focus
 from grader.judge.telling import CAUSE, tells
 from grader.learner.hints import (
     Hint,
+    LastGrading,
     bug_states,
     next_hint,
     points_spent,
-    recall_focus,
-    recall_grading,
-    remember_focus,
+    unexplained,
 )
-from grader.learner.work_folder import HINTS_FROM
+from grader.learner.work_folder import HINTS_FROM, WorkFolder
 
 
 @click.command("hint")
@@ -54,7 +54,10 @@ from grader.learner.work_folder import HINTS_FROM
     shell_complete=complete_case,
     help="About a bug that this case finds.",
 )
-def command(challenge: str, file: Path | None, level: int | None, case: str | None) -> None:
+@click.option("--no-isolation", is_flag=True, help="Run FILE unconfined: only for your own code.")
+def command(
+    challenge: str, file: Path | None, level: int | None, case: str | None, no_isolation: bool
+) -> None:
     """Give a hint for the bug in focus, the one of which `grade` shows the symptom; ask again for a plainer one.
 
     `kvdojo more` begins further below: it tells the place first.
@@ -65,34 +68,47 @@ def command(challenge: str, file: Path | None, level: int | None, case: str | No
     check_cases(found, [case] if case else [])
     path, work = locate(found, file)
     found = begun(found, work)
-    source = readable(path, found).text
+    handed = readable(path, found)
+    source = handed.text
     if statements(source) is None:
         language = "JSON" if found.file.endswith(".json") else "Python"
         grade = command_line("grade", found.id)
         raise UserError(f"{path.name} is not valid {language} yet: `{grade}` shows the line.")
     planted = of_work(found, work).bugs if work else None
     seen = dict(work.hints) if work else {}
-    graded = recall_grading(work, found, read(path, found.id)) if work else None
-    before = recall_focus(work, found)
+    graded = _grading(found, path, work, handed.source, isolate=not no_isolation)
     hint = next_hint(
-        *(found, source),
-        planted=planted, seen=seen, graded=graded, before=before, case=case, level=level,
-    )  # fmt: skip
+        *(found, source), planted=planted, seen=seen, graded=graded, case=case, level=level
+    )
     if hint is None:
         states = bug_states(found, source, planted).values()
         passes = graded is not None and not graded.failed
-        terminal.out(_nothing_left(found, [] if passes else list(states), case))
+        if graded is not None and unexplained(graded) and case is None:
+            terminal.out(nothing_explains(graded.focus, command_target(found, file)))
+        else:
+            terminal.out(_nothing_left(found, [] if passes else list(states), case))
         return
     _print(
         f"{found.id} {escape_for_display(shlex.quote(str(file)))}" if file else found.id, hint, case
     )
-    if work and graded is None and case is None:
-        remember_focus(work, Focus(hint.bug.id, "changed" if hint.changed else "present"))
     if work and hint.level > seen.get(hint.bug.id, 0):
         remember_rung(work, hint.bug.id, HINTS_FROM + hint.level)
         seen[hint.bug.id] = hint.level
     if any(found.hint_costs):
         terminal.out(_cost(found, hint, seen))
+
+
+def _grading(
+    challenge: Challenge, path: Path, work: WorkFolder | None, source: bytes, *, isolate: bool
+) -> LastGrading | None:
+    """Return the grading of the file as it is, None where it cannot be judged."""
+    raw = read(path, challenge.id)
+    try:
+        known = focus_of_file(challenge, path, work, raw, source, isolate=isolate)
+    except KvdojoError:
+        return None
+    judged = known.result is None or known.result.verdict != "error"
+    return known.graded if judged else None
 
 
 def _nothing_left(challenge: Challenge, states: list[str], case: str | None) -> str:

@@ -9,14 +9,21 @@ import click
 from grader.cli import terminal
 from grader.cli.arguments import catalogue, challenge_argument, file_argument
 from grader.cli.focus_of_file import focus_of_file
-from grader.cli.grade_command import about, command_target, level_of, planted_in, remember_rung
+from grader.cli.grade_command import (
+    about,
+    command_target,
+    level_of,
+    nothing_explains,
+    planted_in,
+    remember_rung,
+)
 from grader.cli.submission import locate, read, readable
 from grader.cli.variant import begun
 from grader.content import Challenge
 from grader.ground.errors import Exit
 from grader.ground.invocation import command_line
 from grader.judge.focus import NO_FOCUS, Focus
-from grader.judge.telling import tells
+from grader.judge.telling import CAUSE, tells
 from grader.learner.ladder import LEVEL_OF, Rung, height, next_rung
 from grader.learner.work_folder import RUNGS
 
@@ -81,9 +88,7 @@ def _next(
 
 def _nothing_more(challenge: Challenge, focus: Focus, reached: int, named: str) -> str:
     if focus.bug is None:
-        case = focus.case or "ID"
-        trace = command_line("trace", named, "--case", case)
-        return f"No known bug explains what fails: `{trace}` shows where your file departs from the reference."
+        return nothing_explains(focus, named)
     if reached < len(RUNGS) and not tells(challenge.tell, LEVEL_OF[reached]):
         return f"{challenge.id!r} tells no more than this."
     return f"That was all. The answer: `{command_line('solution', named, '--diff')}`."
@@ -99,6 +104,9 @@ def _print(challenge: Challenge, focus: Focus, rung: Rung, named: str) -> None:
     screen.print(Text(rung.title, "bold"))
     for text in rung.lines:
         screen.print(Text(text))
+    if rung.case is not None:
+        run = command_line("grade", named, "--case", rung.case, "--tell", CAUSE)
+        screen.print(Text(f"`{run}` tells what it finds."))
     if rung.number < len(RUNGS):
         again = command_line("more", named)
         screen.print(Text(f"One thing more: `{again}`.", "dim"), soft_wrap=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,7 +100,7 @@ def watch_options(
         more=about.more if tells(challenge.tell, PLACE) else None,
         level=level,
         named=f"{work.folder.name}/{path.name}" if work else path.name,
-        before=recall_focus(work, challenge),
+        before=partial(recall_focus, work, challenge) if work else None,
         isolate=isolate,
         poll=poll,
     )
@@ -115,9 +117,11 @@ class _About:
             self.planted = None  # a stale state is no reason not to grade
         self._seen: dict[str, int] = dict(work.hints) if work else {}
         self._rungs: dict[str, int] = dict(work.rungs) if work else {}
+        self._cases: tuple[CaseResult, ...] = ()
 
     def remember(self, source: bytes, result: Result, focus: Focus) -> None:
         """Keep what failed, and the focus, beside the file."""
+        self._cases = result.cases
         if self.work:
             remember_result(
                 *(self.work, source, result, focus), planted=self.planted, challenge=self.challenge
@@ -201,7 +205,20 @@ class _About:
         if rung is None:
             return ("That was all there is to tell.",)
         self._keep(focus.bug, rung.number)
-        return (rung.title, *rung.lines)
+        return (rung.title, *rung.lines, *self._found_by(rung.case))
+
+    def _found_by(self, case: str | None) -> Iterator[str]:
+        """Yield what a case found in the last grading."""
+        from grader.judge.result import redacted
+        from grader.report.phrases import place
+
+        judged = next((one for one in self._cases if one.id == case), None)
+        if judged is None or judged.cause is None:
+            return
+        cause = redacted(judged)
+        yield escape_for_display(cause.rationale)
+        rows = (("where", place(cause.where)), ("expected", cause.expected), ("got", cause.actual))
+        yield from (escape_for_display(f"{name}  {text}") for name, text in rows if text)
 
     def _reached(self, bug: str) -> int:
         hints = self._seen.get(bug, 0)

@@ -52,7 +52,13 @@ def compare_outputs(
     if ends[0] != ends[1] and not (made.raised and ends[0] in made.raised.types):
         changes = ends[1] == "mutated_input"
         kind = "changes" if changes else "raises" if ends[1] else "returns"
-        ending = _ending(kind, wrong_ending(ends[0], ends[1], _message(made)))
+        if made.problem and not made.raised:
+            said = made.problem.message
+            rather = f"; the reference raises {ends[0]}" if ends[0] else ""
+            text = f"{said[:1].upper()}{said[1:]}{rather}."
+        else:
+            text = wrong_ending(ends[0], ends[1], _message(made))
+        ending = _ending(kind, text)
         yield ComparedCheckpoint(ending, ARGUMENT if changes else OUTPUT)
     yield from _outputs(checkpoints, right, made, context)
     for name, sent in submission.request.tensors.items():
@@ -118,7 +124,7 @@ def _message(reply: Reply) -> str:
     if reply.raised:
         line = f" (line {reply.raised.line})" if reply.raised.line else ""
         return f": {reply.raised.message}{line}"
-    return f": {reply.problem.message}" if reply.problem else ""
+    return ""
 
 
 def forgiven(item: ComparedCheckpoint) -> ComparedCheckpoint:

@@ -22,7 +22,7 @@ MAX_MARKS = 2  # combining marks on one character; more of them paint over the l
 
 def escape_for_display(text: str, *, columns: int = MAX_COLUMNS) -> str:
     """Return `text` as one line of at most `columns` characters."""
-    return _clip(_line(" ".join(text.split("\n"))), columns)
+    return _line(text[: columns + 1].replace("\n", " "), columns)
 
 
 def escape_lines(text: str, *, lines: int = MAX_LINES, columns: int = MAX_COLUMNS) -> list[str]:
@@ -32,7 +32,7 @@ def escape_lines(text: str, *, lines: int = MAX_LINES, columns: int = MAX_COLUMN
         head, tail = lines // 2, lines - lines // 2 - 1
         left_out = f"... {len(found) - head - tail} lines left out ..."
         found = [*found[:head], left_out, *found[len(found) - tail :]]
-    return [_clip(_line(line), columns) for line in found]
+    return [_line(line, columns) for line in found]
 
 
 def escape_characters(text: str) -> str:
@@ -50,9 +50,7 @@ def escape_characters(text: str) -> str:
     return "".join(shown)
 
 
-def _line(text: str) -> str:
-    return escape_characters(text).replace("\t", "    ")
-
-
-def _clip(text: str, columns: int) -> str:
-    return text if len(text) <= columns else f"{text[: columns - 4]} ..."
+def _line(text: str, columns: int) -> str:
+    # no character becomes shorter, so what lies behind these is not shown, and need not be looked at
+    shown = escape_characters(text[: columns + 1]).replace("\t", "    ")
+    return shown if len(shown) <= columns else f"{shown[: columns - 4]} ..."

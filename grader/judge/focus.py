@@ -11,7 +11,8 @@ Example: the bugs `scale` and `mask` are left; `prefill` fails for both of them 
     scale    prefill, decode    0                               yes, shown by `decode`
     mask     prefill            1
 
-Where no known bug explains what fails, there is no bug in focus, and the first failing scenario is shown.
+Where no known bug explains what fails, there is no bug in focus, and the first failing scenario is shown.  So it is
+where the bugs that are left show in unit cases alone, and some scenario fails for another reason.
 """
 
 from __future__ import annotations
@@ -127,6 +128,9 @@ def _best(
         ]
         if shows or failed is None:
             shown[name] = shows
+    if failed is not None and not any(_has_scenario(challenge, cases) for cases in shown.values()):
+        # of a bug that unit cases alone show, a scenario that fails for something else would tell a wrong symptom
+        shown = {} if _has_scenario(challenge, failed) else shown
     if not shown:
         return None
     crowd = {case: [n for n, cases in shown.items() if case in cases] for case in _all(shown)}
@@ -167,6 +171,12 @@ def _speaks(case: CaseResult, bug: Bug, challenge: Challenge, states: Mapping[st
     if raised and not bug.raises:
         return not any(other.raises and case.id in other.witnesses for other in others)
     return True
+
+
+def _has_scenario(challenge: Challenge, cases: Iterable[str]) -> bool:
+    """Whether one of these cases is a scenario that a learner may see."""
+    known = (challenge.cases[case] for case in cases if case in challenge.cases)
+    return any(case.kind == "scenario" and case.visibility == "public" for case in known)
 
 
 def _all(shown: Mapping[str, Sequence[str]]) -> Iterable[str]:

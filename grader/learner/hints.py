@@ -59,22 +59,21 @@ def next_hint(
     planted: Collection[str] | None,
     seen: Mapping[str, int],
     graded: LastGrading | None = None,
-    before: str | None = None,
     case: str | None = None,
     level: int | None = None,
 ) -> Hint | None:
     """Return the hint for a file's text, or None when no bug is left that can be spoken of.
 
     It is about the bug in focus: that of the grading of this very text, `graded`, else the one that follows from the
-    text, where `before` was in focus.  `planted` are the bugs the file came with, where that is known; `seen` the
+    text.  `planted` are the bugs the file came with, where that is known; `seen` the
     levels given so far; `case` asks for a bug that this case finds, the one that it isolates best.
     """
     states = bug_states(challenge, source, planted)
     name = graded.focus.bug if graded else None
-    if name is None:
+    if name is None and not unexplained(graded):
         remaining = {bug.id: states[bug.id] for bug in _bugs_left(challenge, states, graded)}
         failed = graded.failed if graded else None
-        name = focus_of_text(challenge, remaining, before, failed).bug
+        name = focus_of_text(challenge, remaining, failed=failed).bug
     if case is not None and (name is None or case not in challenge.bugs[name].witnesses):
         left = [bug for bug in _bugs_left(challenge, states, graded) if case in bug.witnesses]
         narrow = min(left, key=lambda bug: (len(bug.witnesses), bug.difficulty), default=None)
@@ -85,6 +84,11 @@ def next_hint(
     level = min(level or seen.get(bug.id, 0) + 1, len(bug.hints))
     cost = challenge.hint_costs[level - 1] if level > seen.get(bug.id, 0) else 0
     return Hint(bug, level, states.get(bug.id) != "present", cost)
+
+
+def unexplained(graded: LastGrading | None) -> bool:
+    """Whether a grading found that no known bug explains what fails."""
+    return graded is not None and graded.focus.bug is None and graded.focus.case is not None
 
 
 def bug_states(
@@ -149,11 +153,6 @@ def recall_grading(work: WorkFolder, challenge: Challenge, source: bytes) -> Las
         return None
     failed, passed = (tuple(str(name) for name in ids or ()) for ids in lists)
     return LastGrading(failed, passed, _focus(document, challenge))
-
-
-def remember_focus(work: WorkFolder, focus: Focus) -> None:
-    """Keep the focus of a file that was not graded since it was saved, so that the next grading speaks of it too."""
-    remember_grading(work, b"", LastGrading((), (), focus))
 
 
 def recall_focus(work: WorkFolder | None, challenge: Challenge) -> str | None:

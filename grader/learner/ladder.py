@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from grader.content import Challenge
 from grader.ground.display import escape_for_display
-from grader.ground.invocation import command_line
 from grader.judge.focus import Focus
 from grader.judge.result import HelpTaken
 from grader.judge.telling import CAUSE, PATTERN, PLACE, tells
@@ -30,10 +29,14 @@ LEVEL_OF = (PLACE, PATTERN, CAUSE, CAUSE, CAUSE, CAUSE)  # what a challenge must
 
 @dataclass(frozen=True)
 class Rung:
-    """What one rung tells: its number, and lines of text that are safe to show."""
+    """What one rung tells: its number, and lines of text that are safe to show.
+
+    `case` is the unit case that the rung names, if it does.
+    """
 
     number: int
     lines: tuple[str, ...]
+    case: str | None = None
 
     @property
     def title(self) -> str:
@@ -53,7 +56,7 @@ def next_rung(
         if not tells(challenge.tell, LEVEL_OF[number - 1]):
             return None
         if lines := _lines(challenge, focus, number, trace):
-            return Rung(number, tuple(lines))
+            return Rung(number, tuple(lines), focus.unit if number == HINTS_FROM else None)
     return None
 
 
@@ -69,8 +72,7 @@ def _lines(
         if focus.unit is None or focus.unit == focus.case:
             return []
         unit = challenge.cases[focus.unit]
-        run = command_line("grade", challenge.id, "--case", unit.id, "--tell", CAUSE)
-        return [f"{unit.id}  {unit.title}", unit.why, f"`{run}` tells what it finds."]
+        return [f"{unit.id}  {unit.title}", unit.why]
     first = trace(focus.case).divergence
     if first is None:
         return []

@@ -17,7 +17,7 @@ from rich.live import Live
 from grader.content.handed_in import UnusableFile, handed_in
 from grader.ground.display import WIDEST, escape_for_display
 from grader.ground.symbols import PLAIN, UNICODE
-from grader.judge.focus import Focus, choose_focus
+from grader.judge.focus import choose_focus
 from grader.judge.result import Result
 from grader.learner import watch_events as events
 from grader.learner.file_watcher import FileWatcher
@@ -88,9 +88,7 @@ def watch_file(
 ) -> Result | None:
     """Watch until the learner quits, and return the last result. KeyboardInterrupt passes through."""
     queue: events.EventQueue = SimpleQueue()
-    view = WatchView(
-        *(options.named or options.path.name, options.planted, options.level, Focus(options.before))
-    )
+    view = WatchView(options.named or options.path.name, options.planted, options.level)
     with ExitStack() as stack:
         regrader = stack.enter_context(Regrader(options, queue, functions))
         if is_interactive():
@@ -148,7 +146,7 @@ def handle_events(
                     view.busy = (done, total)
             case events.GradingFinished(source, result, seconds):
                 if view.trouble is None:
-                    before = view.focus.bug
+                    before = options.before() if options.before else view.focus.bug
                     focus = choose_focus(options.challenge, result, options.planted, before)
                     view.take_result(source, result, seconds, focus)
                     _ask_before_it_is_remembered(options, view, result)
@@ -188,7 +186,7 @@ def _take(
         view.stop(str(unusable))
         return
     if (error := syntax_error(handed)) is not None:
-        view.stop(error)
+        view.stop(*error)
         return
     view.begin()
     regrader.grade(saved)

@@ -24,12 +24,12 @@ class WatchOptions:
     """What to watch, and how.
 
     `named` is what the file is called on the screen, by default its own name.  `planted` are the bugs the file came
-    with, where that is known, `before` the one that was in focus, and `level` is the level of telling.  `hint`, `more`
-    and `trace` answer the keys h, m and t, and `graded` is called with every verdict and its focus; `success` gives the
-    end of the attempt for bytes that pass.  Before a verdict is remembered, `judged` gives what became of suspicions,
-    and `question` what is asked after a fix; `answer` replies to a number.  `suspect` notes what was typed after key p.
-     With `poll` the file is looked at regularly instead of waiting for
-    reported changes.
+    with, where that is known, and `level` is the level of telling; `before` gives the bug that was in focus last,
+    whichever command graded the file then.  `hint`, `more` and `trace` answer the keys h, m and t, and `graded` is
+    called with every verdict and its focus; `success` gives the end of the attempt for bytes that pass.  Before a
+    verdict is remembered, `judged` gives what became of suspicions, and `question` what is asked after a fix; `answer`
+    replies to a number.  `suspect` notes what was typed after key p.  With `poll` the file is looked at regularly
+    instead of waiting for reported changes.
     """
 
     challenge: Challenge
@@ -46,6 +46,6 @@ class WatchOptions:
     question: Callable[[Result], Question | None] | None = None
     answer: Callable[[Question, int], str] | None = None
     suspect: Callable[[str], tuple[str, ...]] | None = None
-    before: str | None = None
+    before: Callable[[], str | None] | None = None
     isolate: bool = True
     poll: bool = False

@@ -40,6 +40,7 @@ class WatchView:
     saves: int = 0
     busy: tuple[int, int] | None = None
     trouble: str | None = None
+    trouble_line: int | None = None
     moved: tuple[str, ...] = ()
     at: int = 0
     panel: tuple[str, tuple[str, ...]] | None = None
@@ -57,11 +58,11 @@ class WatchView:
 
     def begin(self) -> None:
         """A grading has started."""
-        self.busy, self.trouble = (0, 0), None
+        self.busy, self.trouble, self.trouble_line = (0, 0), None, None
 
-    def stop(self, trouble: str) -> None:
-        """Note why the newest save cannot be graded."""
-        self.busy, self.trouble = None, trouble
+    def stop(self, trouble: str, line: int | None = None) -> None:
+        """Note why the newest save cannot be graded, and the line of the file that says it, where there is one."""
+        self.busy, self.trouble, self.trouble_line = None, trouble, line
 
     def take_result(
         self, source: bytes, result: Result, seconds: float, focus: Focus = NO_FOCUS
@@ -142,15 +143,15 @@ def _names(names: list[str]) -> str:
     return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
 
 
-def syntax_error(handed: HandedIn) -> str | None:
-    """Return where a file that is being typed is not Python yet, or None."""
+def syntax_error(handed: HandedIn) -> tuple[str, int | None] | None:
+    """Return where a file that is being typed is not Python yet, in words and as a line of the file; None if it is."""
     try:
         with warnings.catch_warnings(action="ignore"):
             ast.parse(handed.text)
     except SyntaxError as error:
         line = error.lineno or 1
         place = handed.notebook.place(line) if handed.notebook else f"line {line}"
-        return f"not valid Python yet, {place}: {error.msg}"
+        return f"not valid Python yet, {place}: {error.msg}", None if handed.notebook else line
     except (ValueError, RecursionError, MemoryError) as error:
-        return f"not valid Python yet: {error}"
+        return f"not valid Python yet: {error}", None
     return None

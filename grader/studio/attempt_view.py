@@ -22,7 +22,7 @@ from grader.learner.watch_view import WatchView
 from grader.report.bug_status_lines import bug_lines
 from grader.report.page_template import render_page
 from grader.report.phrases import place
-from grader.report.stories import Story, stories
+from grader.report.stories import Story, Success, stories
 
 LOG_LINES = 20
 MORE = "More"  # the title of an answer that is a rung of the ladder
@@ -56,6 +56,18 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Next:
+    """Something to try next, as a button: its text, where it leads, and the fields of the form that begins it.
+
+    Without fields it is a link.
+    """
+
+    text: str
+    to: str
+    fields: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class ShownCase:
     """A failing case: its title and id, the promise it tests, what is wrong, more in rows, and the line that raised."""
 
@@ -67,6 +79,7 @@ class ShownCase:
     line: int | None
 
 
+START = (("preset", "default"),)
 FIRST_TIME = "grading; the first time takes longer, for PyTorch is loaded first"
 
 
@@ -92,6 +105,7 @@ def _values(view: WatchView, options: WatchOptions, told: Told, number: int) -> 
         "busy": view.busy,
         "trouble": view.trouble,
         "doing": _doing(view),
+        "broken_line": view.trouble_line,
         "summary": summary_line(result, view.planted, UNICODE.dash) if result else "",
         "cases_passed": sum(case.status == "passed" for case in judged),
         "cases": len(judged),
@@ -116,6 +130,7 @@ def _values(view: WatchView, options: WatchOptions, told: Told, number: int) -> 
         else [],
         "drawn": result.random.run if result else 0,
         "success": view.success if passed else None,
+        "next": _next(view.success) if passed and view.success else [],
         "fixed_bugs": _stories(challenge, view, fixed) if tells(view.level, SYMPTOM) else (),
         "file": options.path.name,
         "base": f"/attempt/{challenge.id}",
@@ -134,6 +149,26 @@ def _fixed(result: Result | None, planted: tuple[str, ...] | None) -> list[str]:
 def _stories(challenge: Challenge, view: WatchView, fixed: list[str]) -> tuple[Story, ...]:
     text = view.source.decode("utf-8", "replace")
     return stories(challenge, view.planted or (), fixed, text) if fixed else ()
+
+
+def _next(success: Success) -> list[Next]:
+    """Return what the end of an attempt suggests, by the words of its commands (`Suggestion`)."""
+    found = []
+    for one in success.suggestions:
+        match one.words:
+            case ("start", name, *options):
+                pairs = zip(options[::2], options[1::2], strict=True)
+                fields = tuple((option.removeprefix("--"), value) for option, value in pairs)
+                found.append(
+                    Next(f"{name}, {one.why}", f"/challenge/{name}/start", fields or START)
+                )
+            case ("grade", name):
+                found.append(Next(f"{name}, {one.why}", f"/attempt/{name}"))
+            case ("use", name, _):
+                found.append(Next(f"{name}, {one.why}", f"/challenge/{name}"))
+            case _:
+                continue  # an exercise of the day is begun in the terminal
+    return found
 
 
 def _doing(view: WatchView) -> str:

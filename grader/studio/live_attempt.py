@@ -100,9 +100,7 @@ class LiveAttempt:
         self._graded_last: tuple[bytes, Focus] | None = None
         self._steps: tuple[object, bytes] | None = None
         self._queue: events.EventQueue = SimpleQueue()
-        self._view = WatchView(
-            options.path.name, options.planted, options.level, Focus(options.before)
-        )
+        self._view = WatchView(options.path.name, options.planted, options.level)
         self._told = Told()
         self._stack = ExitStack()
         self._thread = threading.Thread(target=self._run, name="attempt", daemon=True)

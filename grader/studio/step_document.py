@@ -286,8 +286,17 @@ def _step(step: TracedStep, case: Case, level: str, points: list[dict[str, Any]]
 
 
 def _plain(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """Return what a step was told in a line; of an object its names and values, without JSON's marks."""
+    if isinstance(value, dict):
+        pairs = list(value.items())[:MOST_ASKED]
+        text = ", ".join(f"{key} {_as_text(inner)[:TEXT]}" for key, inner in pairs)
+    else:
+        text = _as_text(value)
     return escape_for_display(text, columns=TEXT)
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _pair(fact: FactPair) -> dict[str, str | None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import importlib
 import os
 import signal
 import socket
@@ -57,6 +58,7 @@ def run_studio(
 
     def ready() -> None:
         say(link)
+        threading.Thread(target=_read_ahead, name="read-ahead", daemon=True).start()
         if browse and can_browse():
             threading.Thread(target=_browse, args=(link,), daemon=True).start()
 
@@ -92,7 +94,8 @@ def bind(port: int | None) -> socket.socket:
     Raises UserError where a port was named and cannot be had.
     """
     for number in (PORT, 0) if port is None else (port,):
-        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # with the protocol named asyncio sends small packets at once; without, each waits 40 ms for an acknowledgement
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             if os.name == "posix":
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -195,6 +198,13 @@ class BoundedProtocol(H11Protocol):
     def _give_up(self) -> None:
         if not self.transport.is_closing():
             self.transport.abort()
+
+
+def _read_ahead() -> None:
+    """Import what the first attempt needs while the list of challenges is looked at: its page is there sooner then."""
+    with contextlib.suppress(Exception):  # whoever needs it says what is wrong with it
+        for name in ("markdown_it", "torch", "grader.judge.golden_check"):
+            importlib.import_module(name)
 
 
 def _browse(link: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,14 +11,15 @@ import pytest
 from grader.author.generate import acceptance, difficulty
 from grader.author.generate.acceptance import Choice, KnownFaults, Verdicts, objection, verdicts_of
 from grader.author.generate.generated_file import (
+    bring_up_to_date,
     document_of,
     file_bytes,
     forget_stale,
     generated_faults,
 )
 from grader.author.generate.proposals import Proposal, proposals
-from grader.author.generate.survey import Survey, survey
-from grader.author.generate.wording import texts
+from grader.author.generate.survey import Judge, Survey, survey
+from grader.author.generate.wording import symptom, texts
 from grader.author.kill_matrix import Judged
 from grader.author.wrong_variants import planted
 from grader.content import Catalogue, Challenge, load_challenge
@@ -108,9 +110,9 @@ def test_a_bug_that_is_there_already_is_not_made_again(
     }
     again = [p for p in made.values() if repr(statements(p.text)) in texts_of_bugs]
     assert again
-    assert all(known.holds(p, verdicts({UNIT: "wrong_value"})) for p in again)
+    assert all(known.holds(p) for p in again)
     other = made[("Q = self.q_proj(query)", "Q = self.k_proj(query)")]
-    assert not known.holds(other, verdicts({UNIT: "wrong_value"}))
+    assert not known.holds(other)
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +145,8 @@ def test_what_is_said_of_a_bug_names_its_place_and_gives_the_line_only_at_last(
     challenge: Challenge, surveyed: Survey
 ) -> None:
     for proposal, found in surveyed.kept:
-        said = texts(challenge, proposal, found)
-        for text in (said.title, said.symptom, said.hints[0], said.hints[1]):
+        said = texts(challenge, proposal)
+        for text in (said.title, symptom(challenge, found), said.hints[0], said.hints[1]):
             assert proposal.before not in text
             assert proposal.after not in text
         assert proposal.before in said.hints[2]
@@ -182,6 +184,43 @@ def test_bugs_of_another_reference_are_removed_by_recording(tmp_path: Path) -> N
     assert forget_stale(changed)
     assert not changed.generated.exists()
     assert not forget_stale(changed)
+
+
+def test_bugs_that_the_operators_make_no_more_are_removed_alone(tmp_path: Path) -> None:
+    source = ROOT / "challenges" / SMALL
+    shutil.copytree(source, tmp_path / "challenges" / SMALL)
+    shutil.copytree(ROOT / "reference", tmp_path / "reference")
+    challenge = Catalogue(tmp_path).load(SMALL)
+    document = json.loads(challenge.generated.read_text("utf-8"))
+    first, second = document["bugs"][:2]
+    other = {**first, "id": "g-00000000"}
+    document["bugs"].append(other)
+    worded = {**second, "hints": ["", "", ""]}
+    document["bugs"][1] = worded
+    document["apart"] = [[second["id"], other["id"]], [first["id"], second["id"]]]
+    challenge.generated.write_bytes(file_bytes(document))
+    assert [subject for subject, _ in generated_faults(challenge)] == [other["id"]]
+    assert bring_up_to_date(challenge) == 1
+    left = json.loads(challenge.generated.read_text("utf-8"))
+    assert left["bugs"] == [first, second, *document["bugs"][2:-1]]
+    assert left["apart"] == [[first["id"], second["id"]]]
+    assert sum(left["dropped"].values()) == sum(document["dropped"].values()) + 1
+    assert bring_up_to_date(challenge) == 0
+    assert not forget_stale(challenge)
+
+
+def test_a_place_that_is_full_is_judged_no_further(
+    challenge: Challenge, made: dict[tuple[str, str], Proposal]
+) -> None:
+    line = [p for p in made.values() if p.after.startswith("visible = key_pos")]
+    found = verdicts({UNIT: "wrong_value", SCENARIO: "wrong_value"})
+    choice = Choice([(proposal, found) for proposal in line[: acceptance.MOST_PER_LINE]])
+    assert choice.is_full(line[-1])
+    golden = usable_golden(challenge, challenge.cases.values())
+    with start_sandbox(challenge) as box:
+        box.ready()
+        judge = Judge(box, challenge, golden, choice, KnownFaults(challenge, golden, {}))
+        assert judge(line[-1]) == (verdicts_of({}), acceptance.CROWDED)
 
 
 def test_the_recorded_bugs_belong_to_their_references() -> None:

@@ -237,6 +237,33 @@ def test_two_tabs_agree_and_nothing_typed_is_lost(
     assert served.said == []
 
 
+def test_a_broken_line_is_marked_and_the_next_attempt_is_a_click_away(
+    browser: Any, served: Served, challenge: Challenge
+) -> None:
+    page = served.page(browser, viewport={"width": 1280, "height": 800})
+    page.get_by_role("button", name="Start KV-cached multi-head attention").click()
+    page.get_by_text("0 of 6 planted bugs fixed").wait_for()
+    replace_text(page, "one = 1\n\ndef two(:\n    pass\n" + "#\n" * 300)
+    page.keyboard.press("Control+End")
+    page.keyboard.type("on")
+    page.locator(".cm-tooltip-autocomplete").wait_for()
+    page.keyboard.press("Control+s")
+    page.get_by_text("not valid Python yet, line 3").first.wait_for()
+    assert page.locator(".cm-tooltip-autocomplete").count() == 0
+    page.locator("#state .to-line", has_text="go to line 3").click()
+    page.locator(".cm-lintRange-error", has_text="def two(:").wait_for()
+    assert faults(page) == []
+    replace_text(page, challenge.reference_text)
+    page.keyboard.press("Control+s")
+    page.get_by_text("All cases pass").wait_for()
+    assert page.locator(".cm-lintRange-error").count() == 0
+    page.get_by_role("button", name="Next: ").click()
+    page.get_by_text("0 of ").first.wait_for()
+    assert (served.work / f"{NAME}-contest").is_dir()
+    page.context.close()
+    assert served.said == []
+
+
 def test_page_works_with_a_plain_text_area(
     browser: Any, served: Served, challenge: Challenge
 ) -> None:

@@ -60,9 +60,10 @@ def test_the_ladder_and_every_other_command_speak_of_one_bug(attempt) -> None:
     assert state(attempt, GRADED)["focus"] == focus
 
 
-def test_a_hint_before_any_grading_decides_the_focus_of_the_grading(attempt) -> None:
-    attempt("hint", NAME)
+def test_a_hint_before_any_grading_grades_and_decides_the_focus(attempt) -> None:
+    said = attempt("hint", NAME)[1]
     first = state(attempt, GRADED)["focus"]["bug"]
+    assert CHALLENGE.bugs[first].hints[0] in " ".join(said.split())
     attempt("grade", NAME)
     assert state(attempt, GRADED)["focus"]["bug"] == first
     assert state(attempt, ".kvdojo.json")["rungs"] == {first: 4}

@@ -75,6 +75,20 @@ def test_without_a_known_bug_the_first_failing_scenario_is_shown() -> None:
     assert choose_focus(CHALLENGE, graded([]), STARTER) == NO_FOCUS
 
 
+def test_a_bug_that_unit_cases_alone_show_is_not_told_by_another_failing_scenario() -> None:
+    units = {
+        case for case in CHALLENGE.bugs[SCALE].witnesses if CHALLENGE.cases[case].kind == "unit"
+    }
+    assert choose_focus(CHALLENGE, graded([SCALE], failed=units), STARTER).bug == SCALE
+    beside = next(
+        case.id
+        for case in CHALLENGE.cases.values()
+        if case.kind == "scenario" and case.id not in CHALLENGE.bugs[SCALE].witnesses
+    )
+    focus = choose_focus(CHALLENGE, graded([SCALE], failed={*units, beside}), STARTER, SCALE)
+    assert (focus.bug, focus.case) == (None, beside)
+
+
 def test_a_bug_is_seen_alone_where_it_is_as_planted() -> None:
     source = plant(CHALLENGE, STARTER).encode()
     focus = Focus(SCALE, "present", "one-head")

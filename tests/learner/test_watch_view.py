@@ -121,7 +121,8 @@ def test_a_save_that_cannot_be_graded_keeps_the_last_result() -> None:
 )
 def test_a_file_that_is_being_typed_is_not_python_yet(source, told) -> None:
     said = syntax_error(handed_in(source, "kv_attention.py", "kv_attention.py"))
-    assert said is None if told is None else told in (said or "")
+    assert said is None if told is None else said is not None and told in said[0]
+    assert said is None or said[1] == {"line 1": 1, "line 2": 2}.get(told, said[1])
 
 
 def test_a_cell_that_is_being_typed_is_told_by_cell_and_line() -> None:
@@ -132,4 +133,6 @@ def test_a_cell_that_is_being_typed_is_told_by_cell_and_line() -> None:
     ]
     data = json.dumps({"nbformat": 4, "metadata": {}, "cells": cells}).encode()
     said = syntax_error(handed_in(data, "mine.ipynb", "kv_attention.py"))
-    assert (said or "").startswith("not valid Python yet, cell 3, line 2: ")
+    assert said is not None
+    assert said[0].startswith("not valid Python yet, cell 3, line 2: ")
+    assert said[1] is None, "a line of a cell is none of the file"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from studio.made_studio import HERE, NAME, NoSandbox, Studio, until
 
 from grader.diagnose.trace_model import Trace
-from grader.judge.result import Result
+from grader.judge.result import Cause, Result
 from grader.learner.question import Question
 from grader.learner.watch_view import WatchView
 from grader.report.page_template import _environment
@@ -86,6 +88,8 @@ def test_success_tells_the_stories_and_fills_the_museum(studio: Studio) -> None:
         assert challenge.bugs[name].title not in failing, "what is left is only counted"
     studio.file.write_text("# mended\n")
     html = studio.state("All cases pass")
+    assert f'<form method="post" action="/challenge/{NAME}/start">' in html
+    assert '<input type="hidden" name="preset" value="contest">' in html
     museum = studio.client.get("/museum").text
     for name in planted:
         title = challenge.bugs[name].title.replace("`", "").split(" ")[0]
@@ -153,6 +157,16 @@ def test_help_comes_one_rung_at_a_time(studio: Studio, monkeypatch: pytest.Monke
     assert "the first place" in html, "what was told stays"
     studio.file.write_text("x = 2\n")
     assert "the first place" in studio.state("graded 2 times")
+
+
+def test_the_unit_case_of_a_rung_tells_what_it_found(studio: Studio) -> None:
+    live = studio.begin()
+    studio.state("✗ failed")
+    about = live.options.more.__self__
+    case = replace(about._cases[0], cause=Cause("wrong_value", "<b> differs", None, "[1]", "[2]"))
+    about._cases = (case,)
+    assert list(about._found_by(case.id)) == ["<b> differs", "expected  [1]", "got  [2]"]
+    assert list(about._found_by(None)) == list(about._found_by("no-such")) == []
 
 
 def test_only_a_few_attempts_are_open(studio: Studio) -> None:

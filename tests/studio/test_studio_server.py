@@ -196,6 +196,8 @@ def test_only_this_machine_is_answered() -> None:
     with bind(0) as listening:
         assert listening.getsockname()[0] == "127.0.0.1"
         assert not listening.get_inheritable()
+        # what asyncio looks for before it sends small packets at once
+        assert listening.proto == socket.IPPROTO_TCP
 
 
 def scratch_of(processes: list[psutil.Process]) -> set[Path]:

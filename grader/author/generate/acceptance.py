@@ -7,9 +7,10 @@ scenario, by a clear margin and on other inputs too; and it is not a bug that is
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import TypeVar
 
 from grader.author.generate.proposals import Proposal
 from grader.author.kill_matrix import Judged
@@ -18,6 +19,7 @@ from grader.content.statements import Scope, Statements, statements
 from grader.judge.fault_dictionary import OutputSketch, nearly_equal
 from grader.judge.golden import Golden
 
+Said = TypeVar("Said")
 SILENT = frozenset({"wrong_value", "not_finite", "mutated_input", "did_not_raise"})
 STUCK = frozenset({"timeout", "memory", "crashed", "blocked"})
 SILENT_SHARE = 0.8  # of the failed cases
@@ -33,6 +35,7 @@ NARROW = "misses by less than ten tolerances on fresh inputs"
 KNOWN = "is a bug or decoy that is there already"
 SAME = "behaves like another one that is kept"
 CROWDED = "stands in a line or function that has enough of its kind"
+UNSTEADY = "fails other cases, or otherwise, when it is run again"
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,22 @@ class Verdicts:
     def witnesses(self) -> tuple[str, ...]:
         """The cases that refuse the mutant, in their order."""
         return tuple(self.kinds)
+
+    def of(self, cases: Collection[str]) -> Verdicts:
+        """Return what some of the cases said."""
+
+        def part(whole: Mapping[str, Said]) -> dict[str, Said]:
+            return {name: value for name, value in whole.items() if name in cases}
+
+        return Verdicts(
+            part(self.kinds),
+            part(self.excess),
+            part(self.sketches),
+            part(self.outputs),
+            part(self.shown),
+            part(self.steps),
+            self.judged,
+        )
 
     @property
     def median_excess(self) -> float:
@@ -117,11 +136,13 @@ class KnownFaults:
         self._reference = statements(challenge.reference_text) or {}
         self._changes = [_changes(self._reference, text) for text in planted.values()]
 
-    def holds(self, proposal: Proposal, verdicts: Verdicts) -> bool:
-        """Whether a mutant is one of them, or a part of one: by its statements, or by all its wrong outputs."""
+    def holds(self, proposal: Proposal) -> bool:
+        """Whether a mutant is one of them, or a part of one, by its statements."""
         mine = _changes(self._reference, proposal.text)
-        if mine and any(mine <= known for known in self._changes):
-            return True
+        return bool(mine) and any(mine <= known for known in self._changes)
+
+    def behaves(self, verdicts: Verdicts) -> bool:
+        """Whether a mutant is one of the bugs by all its wrong outputs."""
         bugs = [bug for bug in self._challenge.bugs.values() if bug.kind == "bug"]
         return any(self._alike(bug.id, bug.witnesses, verdicts) for bug in bugs)
 
@@ -143,19 +164,32 @@ class Choice:
 
     kept: list[tuple[Proposal, Verdicts]]
 
-    def objection(self, proposal: Proposal, verdicts: Verdicts) -> str | None:
-        """Return what speaks against a further mutant."""
-        if any(_behave_alike(other, verdicts) for _, other in self.kept):
+    def objection(
+        self, proposal: Proposal, verdicts: Verdicts, against: str | None = None
+    ) -> str | None:
+        """Return what speaks against a further mutant; `against` is what its verdicts alone say.
+
+        A place that is full comes first, since nothing more need be known then.
+        """
+        if self.is_full(proposal):
+            return CROWDED
+        if against is None and any(behave_alike(other, verdicts) for _, other in self.kept):
             return SAME
-        here = sum(other.line == proposal.line for other, _ in self.kept)
+        return against
+
+    def is_full(self, proposal: Proposal) -> bool:
+        """Whether the line or the function of a mutant has enough of its kind; once it has, it stays so."""
+        kept = list(self.kept)  # another thread may be adding to it
+        here = sum(other.line == proposal.line for other, _ in kept)
         alike = sum(
             (other.function, other.operators) == (proposal.function, proposal.operators)
-            for other, _ in self.kept
+            for other, _ in kept
         )
-        return CROWDED if here >= MOST_PER_LINE or alike >= MOST_OF_A_KIND else None
+        return here >= MOST_PER_LINE or alike >= MOST_OF_A_KIND
 
 
-def _behave_alike(one: Verdicts, other: Verdicts) -> bool:
+def behave_alike(one: Verdicts, other: Verdicts) -> bool:
+    """Whether two mutants fail the same cases, at the same steps, in the same way."""
     if (one.kinds, one.steps) != (other.kinds, other.steps):
         return False
     return all(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -12,9 +13,9 @@ from typing import Any
 
 from grader.author.generate import difficulty
 from grader.author.generate.acceptance import Verdicts
-from grader.author.generate.proposals import Proposal
+from grader.author.generate.proposals import Proposal, proposals
 from grader.author.generate.survey import Survey, survey
-from grader.author.generate.wording import texts
+from grader.author.generate.wording import symptom, texts
 from grader.author.kill_matrix import first_kill
 from grader.author.wrong_variants import planted
 from grader.content import Bug, Challenge, ContentError
@@ -27,6 +28,7 @@ from grader.judge.grading import PARALLEL
 from grader.sandbox import Sandbox
 
 PAIRS = 200  # pairs of generated bugs that are tried together
+OUTGROWN = "is nothing that the operators make today"
 Progress = Callable[[str], None]
 
 
@@ -116,10 +118,37 @@ def generated_faults(challenge: Challenge) -> Iterator[tuple[str, str]]:
     except ContentError as error:
         yield "generated.json", str(error)
         return
+    made = {proposal.id for proposal in proposals(challenge.reference_text)}
     for name, entry in generated.bugs.items():
+        if name not in made:
+            yield name, f"{OUTGROWN}; record again"
         gone = [case for case in entry.bug.witnesses if case not in challenge.cases]
         if gone:
             yield name, f"is caught by {gone[0]!r}, which is no case; generate again"
+
+
+def bring_up_to_date(challenge: Challenge) -> int:
+    """Remove the bugs that the operators make no more, as when one has learned restraint; return their number.
+
+    The others get the words of today, and keep what the survey found: nothing that it depends on has changed.
+    """
+    try:
+        read_generated(challenge)
+    except ContentError:
+        return 0  # there are none, or none that fit
+    document = read_json(challenge.generated)
+    made = {proposal.id: proposal for proposal in proposals(challenge.reference_text)}
+    kept = [bug for bug in document["bugs"] if bug["id"] in made]
+    gone = len(document["bugs"]) - len(kept)
+    if gone:
+        dropped = Counter(document["dropped"])
+        dropped[OUTGROWN] += gone
+        document["dropped"] = dict(sorted(dropped.items()))
+        document["apart"] = [pair for pair in document["apart"] if made.keys() >= set(pair)]
+    document["bugs"] = [{**bug, **_said(challenge, made[bug["id"]])} for bug in kept]
+    path = challenge.generated.relative_to(challenge.folder).as_posix()
+    replace_files(challenge.folder, {path: file_bytes(document)})
+    return gone
 
 
 def forget_stale(challenge: Challenge) -> bool:
@@ -136,7 +165,7 @@ def _bug(proposal: Proposal, verdicts: Verdicts) -> Bug:
 
 
 def _entry(challenge: Challenge, proposal: Proposal, verdicts: Verdicts) -> dict[str, Any]:
-    said = texts(challenge, proposal, verdicts)
+    said = _said(challenge, proposal)
     families = _families(challenge)
     own = proposal.function.rpartition(".")[2]
     number = difficulty.score(challenge, proposal.group, verdicts, traced=own in families)
@@ -148,13 +177,18 @@ def _entry(challenge: Challenge, proposal: Proposal, verdicts: Verdicts) -> dict
         "score": number,
         "level": difficulty.level(number),
         "difficulty": difficulty.grade(number),
-        "title": said.title,
+        "title": said["title"],
         "edits": [{"find": edit.find, "replace": edit.replace} for edit in proposal.edits],
-        "symptom": said.symptom,
-        "explanation": said.explanation,
-        "hints": list(said.hints),
+        "symptom": symptom(challenge, verdicts),
+        "explanation": said["explanation"],
+        "hints": said["hints"],
         "witnesses": list(verdicts.witnesses),
     }
+
+
+def _said(challenge: Challenge, proposal: Proposal) -> dict[str, Any]:
+    said = texts(challenge, proposal)
+    return {"title": said.title, "explanation": said.explanation, "hints": list(said.hints)}
 
 
 def _families(challenge: Challenge) -> dict[str, str]:

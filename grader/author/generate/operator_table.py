@@ -84,3 +84,24 @@ def swapped(left: ast.AST, right: ast.AST, source: SourceText) -> Replacement:
     (start, left_end), (right_start, end) = source.span(left), source.span(right)
     middle = source.text[left_end:right_start]
     return Replacement(start, end, source.of(right) + middle + source.of(left))
+
+
+def line_gone(node: ast.stmt, source: SourceText) -> Made:
+    """Yield the change that takes a statement's line away, where another statement stays beside it."""
+    parent = source.parents.get(node)
+    block = next(
+        (b for name in ("body", "orelse") if node in (b := getattr(parent, name, []) or [])), []
+    )
+    start, end = source.span(node)
+    begin = source.text.rfind("\n", 0, start) + 1
+    stop = source.text.find("\n", end) + 1 or len(source.text)
+    alone = (
+        not source.text[begin:start].strip() and ";" not in source.text[end:stop].partition("#")[0]
+    )
+    if len(block) > 1 and alone and not _only_docstring_left(block, node):
+        yield Replacement(begin, stop, "")
+
+
+def _only_docstring_left(block: list[ast.stmt], node: ast.stmt) -> bool:
+    left = [s for s in block if s is not node]
+    return all(isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant) for s in left)

@@ -7,6 +7,7 @@ import ast
 from grader.author.generate.operator_table import (
     Made,
     called,
+    line_gone,
     operator,
     plain,
     rewritten,  # noqa: F401  the examples use it
@@ -18,8 +19,6 @@ OPPOSITES: dict[type[ast.cmpop], tuple[str, str]] = {
     ast.Lt: ("<", ">"),
     ast.GtE: (">=", "<="),
     ast.Gt: (">", "<"),
-    ast.Eq: ("==", "!="),
-    ast.NotEq: ("!=", "=="),
 }
 PAIRS = (
     ("k", "v"), ("key", "value"), ("keys", "values"), ("K", "V"), ("q", "k"), ("query", "key"), ("queries", "keys"),
@@ -44,6 +43,8 @@ def comparison_turned(node: ast.Compare, source: SourceText) -> Made:
     parent = source.statement_of(node)
     if isinstance(parent, ast.If) and isinstance(parent.body[0], ast.Raise):
         return  # every call would be refused
+    if isinstance(parent, ast.While):
+        return  # the loop would do nothing, or go on for ever
     sides = [node.left, *node.comparators]
     for left, sign, right in zip(sides, node.ops, sides[1:], strict=False):
         if type(sign) in OPPOSITES:
@@ -129,6 +130,19 @@ def none_test_turned(node: ast.Compare, source: SourceText) -> Made:
         yield from source.between(node.left, node.comparators[0], "is not", "is")
 
 
+@operator("condition", ast.Call)
+def any_for_all(node: ast.Call, source: SourceText) -> Made:
+    """Ask whether one is so where all must be, or the reverse.
+
+    >>> rewritten(any_for_all, "if not all(ready): pass")
+    ['if not any(ready): pass']
+    """
+    name = called(node)
+    if name in ("any", "all"):
+        end = source.span(node.func)[1]
+        yield Replacement(end - 3, end, "all" if name == "any" else "any")
+
+
 @operator("condition", ast.BoolOp)
 def and_for_or(node: ast.BoolOp, source: SourceText) -> Made:
     """Let one condition suffice where both are needed, or the reverse.
@@ -168,6 +182,31 @@ def switch_turned(node: ast.Constant, source: SourceText) -> Made:
         yield source.replaced(node, str(not node.value))
 
 
+@operator("condition", ast.IfExp)
+def case_left_out(node: ast.IfExp, source: SourceText) -> Made:
+    """Answer both of two cases as one of them should be.
+
+    >>> rewritten(case_left_out, "factor = head_dim**-0.5 if scale is None else scale")
+    ['factor = head_dim**-0.5', 'factor = scale']
+    """
+    for kept in (node.body, node.orelse):
+        if not isinstance(kept, ast.Constant):
+            yield source.replaced(node, source.of(kept))
+
+
+@operator("condition", ast.If)
+def check_dropped(node: ast.If, source: SourceText) -> Made:
+    """Forget a check that refuses, or answers at once.
+
+    >>> rewritten(check_dropped, "def f(n):\\n    if n > 4:\\n        raise ValueError(n)\\n    return n\\n")
+    ['def f(n):\\n    return n\\n']
+    """
+    ends = isinstance(node.body[0], ast.Raise | ast.Return | ast.Continue)
+    parent = source.parents.get(node)
+    if ends and len(node.body) == 1 and not node.orelse and node in getattr(parent, "body", ()):
+        yield from line_gone(node, source)
+
+
 @operator("twin", ast.Name)
 def twin_name(node: ast.Name, source: SourceText) -> Made:
     """Take the name that looks alike.
@@ -176,9 +215,9 @@ def twin_name(node: ast.Name, source: SourceText) -> Made:
     ['def f(k_new, v_new):\\n    return g(v_new)']
     """
     if isinstance(node.ctx, ast.Load):
-        known = source.names_at(node)
+        known, beside = source.names_at(node), _items_beside(node, source)
         for twin in twins(node.id):
-            if twin in known:
+            if twin in known and twin not in beside:
                 yield source.replaced(node, twin)
 
 
@@ -223,6 +262,17 @@ def stride_of_other_axis(node: ast.Name, source: SourceText) -> Made:
             for mine, theirs in ((one, other), (other, one)):
                 if node.id[2] == mine and f"{node.id[:2]}{theirs}" in known:
                     yield source.replaced(node, f"{node.id[:2]}{theirs}")
+
+
+def _items_beside(node: ast.Name, source: SourceText) -> set[str]:
+    """Return the names that stand beside one in a list, or in what is gone through: nobody writes `[new, new]`."""
+    parent = source.parents.get(node)
+    around = source.parents.get(parent) if parent is not None else None
+    if isinstance(parent, ast.List) or (
+        isinstance(parent, ast.Tuple) and isinstance(around, ast.comprehension | ast.For)
+    ):
+        return {item.id for item in parent.elts if isinstance(item, ast.Name)}
+    return set()
 
 
 def twins(name: str) -> list[str]:

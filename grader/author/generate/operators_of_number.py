@@ -21,13 +21,13 @@ BORDERS: dict[type[ast.cmpop], tuple[str, str]] = {
     ast.GtE: (">=", ">"),
     ast.Gt: (">", ">="),
 }
+COUNTED = re.compile(r"arange|position|step|slot|index")  # what goes up from where it begins
 EXTREMES = {
     "min": "max", "max": "min", "minimum": "maximum", "maximum": "minimum",
     "amax": "amin", "amin": "amax", "ceil": "floor", "floor": "ceil",
 }  # fmt: skip
-FRACTION = re.compile(
-    r"scale|factor|decay|sqrt|norm|exp|theta|freq|weight|score|product|total|prob", re.IGNORECASE
-)
+# names of factors that somebody may take for their inverse
+FRACTION = re.compile(r"scale|factor|r?sqrt|freq|theta|inv|ratio", re.IGNORECASE)
 NARROWER = {"torch.float32": "torch.float16", "torch.int64": "torch.int32", "tl.int64": "tl.int32"}
 
 
@@ -46,12 +46,15 @@ def border_moved(node: ast.Compare, source: SourceText) -> Made:
 
 @operator("off by one", ast.Constant)
 def number_one_up(node: ast.Constant, source: SourceText) -> Made:
-    """Take one more than is right.
+    """Take one more than is right; nobody divides by 3 what is to be halved.
 
-    >>> rewritten(number_one_up, "half = head_dim // 2")
-    ['half = head_dim // 3']
+    >>> rewritten(number_one_up, "tokens = size + 1")
+    ['tokens = size + 2']
     """
-    if whole(node) in (1, 2) and not isinstance(source.parents.get(node), ast.UnaryOp):
+    parent = source.parents.get(node)
+    factor = isinstance(parent, ast.BinOp) and not isinstance(parent.op, ast.Add | ast.Sub)
+    counted = isinstance(parent, ast.UnaryOp | ast.AugAssign)
+    if whole(node) in (1, 2) and not counted and not factor:
         yield source.replaced(node, str((whole(node) or 0) + 1))
 
 
@@ -63,8 +66,7 @@ def number_one_down(node: ast.Constant, source: SourceText) -> Made:
     ['start = 0']
     """
     parent = source.parents.get(node)
-    factor = isinstance(parent, ast.BinOp) and not isinstance(parent.op, ast.Pow)
-    if whole(node) in (1, 2) and not isinstance(parent, ast.UnaryOp) and not factor:
+    if whole(node) in (1, 2) and not isinstance(parent, ast.UnaryOp | ast.BinOp):
         yield source.replaced(node, str((whole(node) or 0) - 1))
 
 
@@ -116,15 +118,70 @@ def other_side_of_slice(node: ast.Slice, source: SourceText) -> Made:
         yield source.replaced(node, f"{source.of(node.upper)}:")
 
 
+@operator("off by one", ast.Call)
+def counted_from_one(node: ast.Call, source: SourceText) -> Made:
+    """Number things from 1 that are numbered from 0.
+
+    >>> rewritten(counted_from_one, "slots = torch.arange(size, device=x.device)")
+    ['slots = torch.arange(1, size + 1, device=x.device)']
+    """
+    if source.of(node.func) == "torch.arange" and len(node.args) == 1 and plain(node.args[0]):
+        yield source.replaced(node.args[0], f"1, {source.of(node.args[0])} + 1")
+
+
+@operator("offset", ast.Call)
+def loop_from_zero(node: ast.Call, source: SourceText) -> Made:
+    """Let a loop begin at 0 that should go on behind what is done.
+
+    >>> rewritten(loop_from_zero, "for i in range(done, count): pass")
+    ['for i in range(count): pass']
+    """
+    if called(node) == "range" and len(node.args) == 2 and whole(node.args[0]) != 0:
+        yield Replacement(source.span(node.args[0])[0], source.span(node.args[1])[0], "")
+
+
+@operator("off by one", ast.Call)
+def loop_ends_early(node: ast.Call, source: SourceText) -> Made:
+    """Leave out the last round of a loop, or the first.
+
+    >>> rewritten(loop_ends_early, "for step in range(count): pass")
+    ['for step in range(count - 1): pass', 'for step in range(1, count): pass']
+    """
+    if called(node) == "range" and len(node.args) == 1 and plain(node.args[0]):
+        count = source.of(node.args[0])
+        yield source.replaced(node.args[0], f"{count} - 1")
+        yield source.replaced(node.args[0], f"1, {count}")
+
+
+@operator("offset", ast.UnaryOp)
+def minus_dropped(node: ast.UnaryOp, source: SourceText) -> Made:
+    """Forget a minus.
+
+    >>> rewritten(minus_dropped, "torch.cat((-second, first), dim=-1)")
+    ['torch.cat((second, first), dim=-1)']
+    """
+    if isinstance(node.op, ast.USub) and not isinstance(node.operand, ast.Constant):
+        infinite = source.of(node.operand) in ("math.inf", "torch.inf")
+        if not infinite:
+            yield Replacement(source.span(node)[0], source.span(node)[0] + 1, "")
+
+
 @operator("offset", ast.BinOp)
 def sign_flipped(node: ast.BinOp, source: SourceText) -> Made:
     """Add where the difference is meant, or the reverse.
 
+    Nobody takes away what a sum grows by, counts down, or takes a small number from what is to stay above 0.
+
     >>> rewritten(sign_flipped, "before = kv_len - queries")
     ['before = kv_len + queries']
+    >>> rewritten(sign_flipped, "total = total + weights")
+    []
     """
-    if isinstance(node.op, ast.Add) and not is_pointer(node.left):
-        yield from source.between(node.left, node.right, "+", "-")
+    if isinstance(node.op, ast.Add):
+        counted = COUNTED.search(source.of(node.right))
+        tiny = isinstance(node.right, ast.Constant) and isinstance(node.right.value, float)
+        if not (is_pointer(node.left) or counted or tiny or grows(node, source)):
+            yield from source.between(node.left, node.right, "+", "-")
     elif isinstance(node.op, ast.Sub):
         yield from source.between(node.left, node.right, "-", "+")
 
@@ -136,7 +193,7 @@ def term_dropped(node: ast.BinOp, source: SourceText) -> Made:
     >>> rewritten(term_dropped, "query_pos = torch.arange(n) + offset")
     ['query_pos = torch.arange(n)']
     """
-    if isinstance(node.op, ast.Add | ast.Sub):
+    if isinstance(node.op, ast.Add | ast.Sub) and not grows(node, source):
         yield without_right(node, source)
 
 
@@ -172,13 +229,18 @@ def counted_from_zero(node: ast.Call, source: SourceText) -> Made:
 
 @operator("scale", ast.BinOp)
 def factor_dropped(node: ast.BinOp, source: SourceText) -> Made:
-    """Forget a factor or a divisor.
+    """Forget a factor or a divisor; nobody forgets the product itself that is to be scaled.
 
     >>> rewritten(factor_dropped, "return scores / self.scale")
     ['return scores']
+    >>> rewritten(factor_dropped, "return scale * (query @ keys)")
+    []
     """
-    if isinstance(node.op, ast.Mult | ast.Div):
-        yield without_right(node, source)
+    repeated = isinstance(node.left, ast.Constant | ast.List)
+    if isinstance(node.op, ast.Mult | ast.Div) and not repeated and not scales(node, source):
+        bulky = isinstance(node.right, ast.BinOp) and not isinstance(node.right.op, ast.Pow)
+        if not bulky and not holds_product(node.right):
+            yield without_right(node, source)
 
 
 @operator("scale", ast.BinOp)
@@ -188,9 +250,12 @@ def factor_inverted(node: ast.BinOp, source: SourceText) -> Made:
     >>> rewritten(factor_inverted, "scores = products * scale")
     ['scores = products / scale']
     """
-    if isinstance(node.op, ast.Mult) and FRACTION.search(source.of(node)):
+    if holds_product(node.right):
+        return
+    if isinstance(node.op, ast.Mult) and FRACTION.search(source.of(node.right)):
         yield from source.between(node.left, node.right, "*", "/")
-    elif isinstance(node.op, ast.Div):
+    bounded = called(node.right) in EXTREMES
+    if isinstance(node.op, ast.Div) and not isinstance(node.left, ast.Constant) and not bounded:
         yield from source.between(node.left, node.right, "/", "*")
 
 
@@ -226,6 +291,28 @@ def extreme_swapped(node: ast.Call, source: SourceText) -> Made:
     if (name := called(node)) in EXTREMES:
         end = source.span(node.func)[1]
         yield Replacement(end - len(name), end, EXTREMES[name])
+
+
+@operator("reduction", ast.Call)
+def bound_dropped(node: ast.Call, source: SourceText) -> Made:
+    """Forget that a number must not grow too large, or too small.
+
+    >>> rewritten(bound_dropped, "missing = max(size - capacity, 0)")
+    ['missing = size - capacity']
+    >>> rewritten(bound_dropped, "entry = (token // page).clamp(max=last)")
+    ['entry = (token // page)']
+    """
+    name = called(node)
+    if name in ("clamp", "clip") and isinstance(node.func, ast.Attribute):
+        dot = source.span(node.func)[1] - len(name) - 1
+        yield Replacement(dot, source.span(node)[1], "")
+    between = name in ("minimum", "maximum") or source.of(node.func) in ("min", "max")
+    if between and len(node.args) == 2 and not node.keywords:
+        part = isinstance(source.parents.get(node), ast.BinOp | ast.UnaryOp | ast.Attribute)
+        for kept in node.args:
+            simple = plain(kept) or isinstance(kept, ast.Call)
+            if simple or not (part or isinstance(kept, ast.Constant | ast.Starred)):
+                yield source.replaced(node, source.of(kept))
 
 
 @operator("reduction", ast.BinOp)
@@ -282,6 +369,28 @@ def without_right(node: ast.BinOp, source: SourceText) -> Replacement:
     closing = re.match(r"[ \t]*\)*", source.text[start : source.span(node.right)[0]])
     start += len(closing[0].rstrip()) if closing else 0
     return Replacement(start, source.span(node)[1], "")
+
+
+def holds_product(node: ast.expr) -> bool:
+    """Whether an operand holds a product of matrices, which is what is scaled and no scale itself."""
+    return any(isinstance(n, ast.BinOp) and isinstance(n.op, ast.MatMult) for n in ast.walk(node))
+
+
+def scales(node: ast.BinOp, source: SourceText) -> bool:
+    """Whether a statement scales what it assigns to: `state = decay * state`."""
+    statement = source.statement_of(node)
+    if not isinstance(statement, ast.Assign) or statement.value is not node:
+        return False
+    return source.of(node.right) in {source.of(target) for target in statement.targets}
+
+
+def grows(node: ast.BinOp, source: SourceText) -> bool:
+    """Whether a statement adds to what it assigns to: `total = total * decay + new`."""
+    statement = source.statement_of(node)
+    if not isinstance(statement, ast.Assign) or statement.value is not node:
+        return False
+    targets = {source.of(target) for target in statement.targets}
+    return any(plain(n) and source.of(n) in targets for n in ast.walk(node.left))
 
 
 def is_pointer(node: ast.expr) -> bool:

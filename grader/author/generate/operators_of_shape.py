@@ -16,6 +16,7 @@ from grader.author.generate.operator_table import (
 from grader.author.generate.source_text import Replacement, SourceText
 
 NEXT_AXIS = {-1: (-2,), -2: (-1,), -3: (-2,), 0: (1,), 1: (0, 2), 2: (1, 3), 3: (2,)}
+REDUCTIONS = ("softmax", "sum", "mean", "amax", "amin", "argmax", "cumsum", "max", "min")
 RESHAPES = ("view", "reshape", "expand", "new_zeros", "new_empty", "unflatten")
 ORDERLESS = ("isinstance", "transpose", "zip", "max", "min", "maximum", "minimum", *RESHAPES)
 
@@ -32,6 +33,32 @@ def dim_of_call(node: ast.Call, source: SourceText) -> Made:
             for axis in NEXT_AXIS.get(whole(keyword.value) or 0, ()):
                 if whole(keyword.value) is not None:
                     yield source.replaced(keyword.value, str(axis))
+
+
+@operator("axis", ast.Call)
+def axis_of_method(node: ast.Call, source: SourceText) -> Made:
+    """The same where the axis has no name.
+
+    >>> rewritten(axis_of_method, "weights = scores.softmax(-1)")
+    ['weights = scores.softmax(-2)']
+    """
+    if called(node) in REDUCTIONS and isinstance(node.func, ast.Attribute) and node.args:
+        axis = whole(node.args[0])
+        if axis is not None and isinstance(node.args[0], ast.UnaryOp):
+            for other in NEXT_AXIS.get(axis, ()):
+                yield source.replaced(node.args[0], str(other))
+
+
+@operator("order", ast.Subscript)
+def other_end(node: ast.Subscript, source: SourceText) -> Made:
+    """Take the first of several where the last is meant, or the reverse.
+
+    >>> rewritten(other_end, "newest = history[-1]")
+    ['newest = history[0]']
+    """
+    shape = isinstance(node.value, ast.Attribute) and node.value.attr in ("shape", "stride")
+    if isinstance(node.ctx, ast.Load) and not shape and whole(node.slice) in (0, -1):
+        yield source.replaced(node.slice, "0" if whole(node.slice) else "-1")
 
 
 @operator("axis", ast.Subscript)

@@ -7,6 +7,7 @@ import ast
 from grader.author.generate.operator_table import (
     Made,
     called,
+    line_gone,
     operator,
     plain,
     rewritten,  # noqa: F401  the examples use it
@@ -24,7 +25,7 @@ def effect_dropped(node: ast.Expr, source: SourceText) -> Made:
     ['for layer in layers:\\n    count += 1\\n']
     """
     if isinstance(node.value, ast.Call) and called(node.value) not in ("__init__", "print"):
-        yield from _line_gone(node, source)
+        yield from line_gone(node, source)
 
 
 @operator("state", ast.Assign, ast.AugAssign)
@@ -38,7 +39,7 @@ def store_dropped(node: ast.Assign | ast.AugAssign, source: SourceText) -> Made:
     if isinstance(target, ast.Attribute | ast.Subscript):
         function = source.function_of(node)
         if function is not None and function.name != "__init__":
-            yield from _line_gone(node, source)
+            yield from line_gone(node, source)
 
 
 @operator("state", ast.Assign)
@@ -52,7 +53,7 @@ def update_dropped(node: ast.Assign, source: SourceText) -> Made:
     if isinstance(target, ast.Name) and target.id in source.names_at(node):
         used = {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)}
         if target.id in used:
-            yield from _line_gone(node, source)
+            yield from line_gone(node, source)
 
 
 @operator("state", ast.AugAssign)
@@ -246,27 +247,6 @@ def halves_swapped(node: ast.Assign, source: SourceText) -> Made:
         return
     if called(node.value) in ("chunk", "split", "unbind"):
         yield swapped(target.elts[0], target.elts[1], source)
-
-
-def _line_gone(node: ast.stmt, source: SourceText) -> Made:
-    """Yield the change that takes a statement's line away, where another statement stays beside it."""
-    parent = source.parents.get(node)
-    block = next(
-        (b for name in ("body", "orelse") if node in (b := getattr(parent, name, []) or [])), []
-    )
-    start, end = source.span(node)
-    begin = source.text.rfind("\n", 0, start) + 1
-    stop = source.text.find("\n", end) + 1 or len(source.text)
-    alone = (
-        not source.text[begin:start].strip() and ";" not in source.text[end:stop].partition("#")[0]
-    )
-    if len(block) > 1 and alone and not _only_docstring_left(block, node):
-        yield Replacement(begin, stop, "")
-
-
-def _only_docstring_left(block: list[ast.stmt], node: ast.stmt) -> bool:
-    left = [s for s in block if s is not node]
-    return all(isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant) for s in left)
 
 
 def _next(node: ast.stmt, source: SourceText) -> ast.stmt | None:

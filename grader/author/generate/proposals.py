@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ast
 import io
+import keyword
 import re
 import tokenize
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -32,17 +33,15 @@ WIDTH = 100  # a line may be so long, or as long as the longest line of the refe
 SECOND_ORDER = 24  # pairs of mistakes in one statement that are proposed for one file
 CLUMSY = re.compile(
     r"~~|not not|--|\+ -|- -|\(\(\w+\)\)|~\(~"
-    r"|\+ 0\b|\* 1\b(?!\.)|\b0 \+|// 0\b|% 0\b|% 1\b|// 1\b|\[:0\]"
+    r"|\+ 0\b|\* 1\b(?!\.)|\b0 \+|// 0\b|% 0\b|% 1\b|// 1\b|\[:0\]|\b1\.0 \*"
 )
 # x op x, and a comparison with itself, are no mistakes that anybody makes
 _SAME = re.compile(r"(?<![\w.\])])([\w.\[\]]+) (?:==|!=|<=?|>=?|-|/|is) \1(?![\w.(\[])")
-_BRACKETS = (
-    re.compile(r"(?<![\w\])])\(([\w.]+)\)"),
-    re.compile(r"(?<== )\(([^()]*)\)(?=\s*(?:#|$))"),
-)
+_IDLE = re.compile(r"^\s*(\w[\w.]*) = \1\s*(?:#.*)?$", re.MULTILINE)  # x = x
 SECOND = "two mistakes"
-# groups whose mistakes, made together, still read like one person's
-PAIRED = ("offset", "scale", "off by one", "mask", "reduction", "condition", "cache")
+# groups whose mistakes, made together, still read like one person's, and operators that are never paired
+PAIRED = ("offset", "off by one", "reduction")
+ALONE = ("number_one_up", "number_one_down", "switch_turned")
 
 
 @dataclass(frozen=True)
@@ -124,6 +123,7 @@ def _second_order(
             for i, a in enumerate(single)
             for b in single[i + 1 :]
             if a[0].group != b[0].group and {a[0].group, b[0].group} <= set(PAIRED)
+            if a[0].name not in ALONE and b[0].name not in ALONE
             if a[1].end <= b[1].start or b[1].end <= a[1].start
         ]
         pairs.sort(key=lambda pair: sha256(repr((pair[0][1], pair[1][1])).encode()).digest())
@@ -144,9 +144,7 @@ def _proposal(
     known: set[str],
 ) -> Proposal | None:
     """Return a proposal, or None when the text is no Python, is known already, or reads badly."""
-    text = source.text
-    for replacement in sorted(changes, key=lambda change: -change.start):
-        text = _tidied(text, replacement)
+    text = _tidied(source.text, changes)
     change = _changed_lines(source.text, text)
     if change is None or text in known or not _reads_well(source.text, change):
         return None
@@ -181,26 +179,68 @@ def _alike(one: list[str], other: list[str]) -> int:
     return same.index(False) if False in same else len(same)
 
 
-def _tidied(text: str, change: Replacement) -> str:
-    """Return the text with one change, without brackets that it made needless, and comments that tell what went.
+def _tidied(text: str, changes: Sequence[Replacement]) -> str:
+    """Return the text with some changes, without brackets that they made needless, and comments that tell what went.
 
-    A comment goes when it names what stands no longer beside it.
+    A comment goes when it names what stands no longer beside it.  Where whole lines go, their neighbours stay.
     """
-    made = change.apply(text)
-    line_start = made.rfind("\n", 0, change.start) + 1
-    line_end = made.find("\n", change.start + len(change.text))
-    line_end = len(made) if line_end < 0 else line_end
-    line = made[line_start:line_end]
-    for pattern in _BRACKETS:
-        bare = pattern.sub(r"\1", line)
-        if bare != line and _same_tree(_alone(bare), _alone(line)):
-            line = bare
-    code, comment = _comment_of(line)
-    was = text[text.rfind("\n", 0, change.start) + 1 :].partition("\n")[0]
+    made = text
+    for replacement in sorted(changes, key=lambda change: -change.start):
+        made = replacement.apply(made)
+    change = _changed_lines(text, made)
+    if change is None:
+        return made
+    old, new = text.splitlines(keepends=True), made.splitlines(keepends=True)
+    for at, (was, line) in enumerate(
+        zip(old[change.start : change.end], change.lines, strict=False), change.start
+    ):
+        new[at] = _tidied_line(line, was)
+    return "".join(new)
+
+
+def _tidied_line(line: str, was: str) -> str:
+    bare, end = line.rstrip("\n"), line[len(line.rstrip("\n")) :]
+    code, comment = _comment_of(_without_needless_brackets(bare, was.rstrip("\n")))
     gone = _words(_comment_of(was)[0]) - _words(code)
-    if comment and gone & _words(comment):
-        line = code.rstrip()
-    return made[:line_start] + line + made[line_end:]
+    told = comment and gone & _words(comment)
+    return (code.rstrip() if told else code + comment) + end
+
+
+def _without_needless_brackets(line: str, was: str) -> str:
+    """Return a line without brackets that a change made needless; those that were needless before it stay.
+
+    >>> _without_needless_brackets("y = (a + b)", "y = (a + b) * c")
+    'y = a + b'
+    """
+    before = [was[first:last] for first, last in _needless_brackets(was)]
+    while len(needless := _needless_brackets(line)) > len(before):
+        new = [(first, last) for first, last in needless if line[first:last] not in before]
+        first, last = (new or needless)[-1]
+        line = line[:first] + line[first + 1 : last] + line[last + 1 :]
+    return line
+
+
+def _needless_brackets(line: str) -> list[tuple[int, int]]:
+    """Return where brackets open and close that change nothing of what a line says."""
+    code = _comment_of(line)[0]
+    found: list[tuple[int, int]] = []
+    opened: list[int] = []
+    for at, character in enumerate(code):
+        if character == "(":
+            opened.append(at)
+        elif character == ")" and opened:
+            first = opened.pop()
+            bare = f"{code[:first]}{code[first + 1 : at]}{code[at + 1 :]}"
+            if _groups(code, first) and _same_tree(_alone(bare), _alone(code)):
+                found.append((first, at))
+    return sorted(found)
+
+
+def _groups(code: str, at: int) -> bool:
+    """Whether a bracket holds an expression together, and does not call what stands before it."""
+    before = re.search(r"([\w\])]*)\s*$", code[:at])
+    word = before[1] if before else ""
+    return not word or keyword.iskeyword(word)
 
 
 def _alone(line: str) -> str:
@@ -276,7 +316,7 @@ def _reads_well(before: str, change: Change) -> bool:
     old = "".join(before.splitlines(keepends=True)[change.start : change.end])
     if any(len(line) > limit for line in new.splitlines()):
         return False
-    if (same := _SAME.search(new)) and same[0] not in old:
+    if _IDLE.search(new) or ((same := _SAME.search(new)) and same[0] not in old):
         return False
     return not any(match[0] not in old for match in CLUMSY.finditer(new))
 

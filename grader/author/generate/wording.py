@@ -33,6 +33,12 @@ TABLE: dict[str, Words] = {
         "A tensor has several axes that could be meant here, and only one of them is: along another one the numbers of "
         "different tokens, heads or rows are mixed.",
     ),
+    "axis_of_method": Words(
+        "A step along the wrong axis",
+        "Write down the shape at this place, and say in words which axis is to be worked along.",
+        "A tensor has several axes that could be meant here, and only one of them is: along another one the numbers of "
+        "different tokens, heads or rows are mixed.",
+    ),
     "size_of_other_axis": Words(
         "A size is read off the wrong axis",
         "Which axis holds the count that is needed here? Use sizes that all differ.",
@@ -74,6 +80,11 @@ TABLE: dict[str, Words] = {
         "Two arguments are handed over in the wrong order",
         "Read the call beside the signature of what it calls.",
         "Both arguments are accepted in either place, so nothing complains; each takes the other's part.",
+    ),
+    "other_end": Words(
+        "The item at the wrong end is taken",
+        "Which of the items is meant here, the oldest or the newest?",
+        "The first item is taken for the last, or the reverse; with a single item nothing shows.",
     ),
     "pieces_swapped": Words(
         "Two pieces are joined in the wrong order",
@@ -131,11 +142,31 @@ TABLE: dict[str, Words] = {
         "Which part should stay: the one before the border or the one behind it?",
         "Both parts have a length that may fit, and only one holds what is needed.",
     ),
+    "counted_from_one": Words(
+        "Numbers begin at 1 that should begin at 0",
+        "Which number has the first item here, and which one is expected of it?",
+        "All numbers are one too large; where only their differences count nothing shows.",
+    ),
+    "loop_ends_early": Words(
+        "A loop leaves out one round",
+        "Write down which rounds the loop goes through for a count of 1 and of 2.",
+        "One of the rounds is left out, so one item stays as it was.",
+    ),
     # offset
+    "loop_from_zero": Words(
+        "A loop begins at 0",
+        "Where should the loop go on, when a part is done already?",
+        "The loop begins at 0 instead of behind what is done; with nothing done that is right.",
+    ),
+    "minus_dropped": Words(
+        "A minus is missing",
+        "Check the sign of each part with numbers for which you know the result.",
+        "The part comes in with the wrong sign; where it is 0 nothing shows.",
+    ),
     "sign_flipped": Words(
-        "An offset is counted in the wrong direction",
+        "A part is added that should be taken away, or the reverse",
         "Put small numbers in and see whether the result should grow or shrink.",
-        "The offset moves the result the wrong way; where it is 0 nothing shows.",
+        "The part moves the result the wrong way; where it is 0 nothing shows.",
     ),
     "term_dropped": Words(
         "A term of a sum is missing",
@@ -143,9 +174,9 @@ TABLE: dict[str, Words] = {
         "A part of the sum is left out. Where that part is 0 nothing shows.",
     ),
     "left_term_dropped": Words(
-        "The place where counting begins is missing",
-        "What does the counting here begin with, and what should it begin with?",
-        "Counting begins at 0 instead of behind what is there already.",
+        "The first part of a sum is missing",
+        "What do the sums of this function begin with, and what should they begin with?",
+        "What the sum begins with is left out. Where that is 0 nothing shows.",
     ),
     "counted_from_zero": Words(
         "Counting begins anew at 0",
@@ -210,6 +241,11 @@ TABLE: dict[str, Words] = {
         "Go through this function once with None and once without.",
         "The two branches have changed places.",
     ),
+    "any_for_all": Words(
+        "One suffices where all are needed, or the reverse",
+        "Must it be so for each of them, or is one enough?",
+        "`any` and `all` agree only where all are alike.",
+    ),
     "and_for_or": Words(
         "Two conditions are joined the wrong way",
         "Must both conditions hold, or does one of them suffice?",
@@ -224,6 +260,16 @@ TABLE: dict[str, Words] = {
         "A switch is set the wrong way",
         "Check each true and false in this function against what is wanted.",
         "The switch says the opposite of what is wanted.",
+    ),
+    "case_left_out": Words(
+        "Two cases are treated as one",
+        "Which two cases must be told apart here, and what should each of them give?",
+        "Both cases are answered as one of the two should be.",
+    ),
+    "check_dropped": Words(
+        "A check is missing",
+        "What must be refused here, or answered at once? Look for each such case.",
+        "What the check stops goes on as if it were an ordinary case.",
     ),
     # twins
     "twin_name": Words(
@@ -274,9 +320,9 @@ TABLE: dict[str, Words] = {
         "Both sides hold one object, so each sees what the other writes into it.",
     ),
     "list_not_copied": Words(
-        "A container of somebody else's is kept",
-        "Who else holds the container that is kept here?",
-        "Both sides hold one container, so each sees what the other puts into it.",
+        "The thing itself is kept, not a copy of it",
+        "Who else holds what is kept here, and may change it?",
+        "Both sides hold one object, so each sees what the other puts into it.",
     ),
     "written_in_place": Words(
         "Something is written into what belongs to somebody else",
@@ -336,6 +382,11 @@ TABLE: dict[str, Words] = {
         "Put two different numbers in. Which one should come out?",
         "The other of the two extremes is meant.",
     ),
+    "bound_dropped": Words(
+        "A number is not held within its bounds",
+        "How small and how large may each number of this function become?",
+        "The bound is missing. As long as the number stays within it anyway, nothing shows.",
+    ),
     "quotient_or_rest": Words(
         "Quotient and rest are mixed up",
         "Write down what this gives for 0, 1, 2, 3 and what it should give.",
@@ -366,16 +417,15 @@ TABLE: dict[str, Words] = {
 
 @dataclass(frozen=True)
 class Texts:
-    """All that is said of one bug."""
+    """What is said of one bug beside its symptom."""
 
     title: str
-    symptom: str
     explanation: str
     hints: tuple[str, str, str]
 
 
-def texts(challenge: Challenge, proposal: Proposal, verdicts: Verdicts) -> Texts:
-    """Return the words for a bug that was judged."""
+def texts(challenge: Challenge, proposal: Proposal) -> Texts:
+    """Return the words that follow from the operators of a bug and its place."""
     words = [TABLE[name] for name in proposal.operators]
     where = proposal.function or challenge.file
     title = (
@@ -385,7 +435,6 @@ def texts(challenge: Challenge, proposal: Proposal, verdicts: Verdicts) -> Texts
     why = " ".join(word.why for word in dict.fromkeys(words))
     return Texts(
         f"{title} (`{where.rpartition('.')[2]}`)",
-        symptom(challenge, verdicts),
         f"In `{where}`, {_change(proposal)} {why}",
         (_place(challenge, where), ideas, f"In `{where}`, {_mend(proposal)}"),
     )
@@ -456,7 +505,7 @@ def _promise(reference: str, where: str) -> str:
 
 def _change(proposal: Proposal) -> str:
     if not proposal.after:
-        return f"the line `{_flat(proposal.before)}` is missing."
+        return f"{_lines(proposal)} `{_flat(proposal.before)}` {'is' if _is_one(proposal) else 'are'} missing."
     if sorted(proposal.before.splitlines()) == sorted(proposal.after.splitlines()):
         first, second = proposal.before.splitlines()[0], proposal.before.splitlines()[-1]
         return f"`{first}` must come before `{second}`."
@@ -465,10 +514,18 @@ def _change(proposal: Proposal) -> str:
 
 def _mend(proposal: Proposal) -> str:
     if not proposal.after:
-        return f"put back the line `{_flat(proposal.before)}`."
+        return f"put back {_lines(proposal)} `{_flat(proposal.before)}`."
     if sorted(proposal.before.splitlines()) == sorted(proposal.after.splitlines()):
         return _change(proposal)
     return f"`{_flat(proposal.after)}` must be `{_flat(proposal.before)}`."
+
+
+def _is_one(proposal: Proposal) -> bool:
+    return len(proposal.before.splitlines()) == 1
+
+
+def _lines(proposal: Proposal) -> str:
+    return "the line" if _is_one(proposal) else "the lines"
 
 
 def _flat(text: str) -> str:

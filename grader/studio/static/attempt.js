@@ -89,6 +89,15 @@
         view.focus();
       },
       focus: () => view.focus(),
+      quiet() {
+        // a list of completions is closed as Escape closes it
+        if (root.querySelector(".cm-tooltip-autocomplete")) view.contentDOM.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", keyCode: 27, bubbles: true }));
+      },
+      mark(number, text) {
+        const known = number && number <= view.state.doc.lines ? [view.state.doc.line(number)] : [];
+        const marks = known.map((line) => ({ from: line.from, to: line.to, severity: "error", message: text }));
+        view.dispatch(cm.setDiagnostics(view.state, marks));
+      },
     };
   }
 
@@ -146,6 +155,8 @@
         area.scrollTop = ((number - 5) * area.scrollHeight) / Math.max(1, lines());
       },
       focus: () => area.focus(),
+      quiet() {},
+      mark() {},
     };
   }
 
@@ -174,6 +185,7 @@
   async function save(how, replaced) {
     if (saving || fixed) return;
     saving = true;
+    editor.quiet();
     $("save").disabled = true;
     const text = editor.get();
     try {
@@ -235,6 +247,15 @@
       took(told.text, told.digest);
       say("The file was saved elsewhere, and is shown as it is now.", false);
     }
+  }
+
+  // The line at which the text is not Python is marked while the text is the one that was read.
+  let marked = "";
+  function broken() {
+    const line = $("doing")?.dataset.broken || "";
+    if (line === marked) return;
+    marked = line;
+    editor.mark(Number(line), $("doing").textContent);
   }
 
   // The steps are fetched when somebody looks at them, and again when they may be others.
@@ -327,6 +348,7 @@
       await window.htmx.swap({ text, target: "#state", swap: "outerMorph", sourceElement: $("live") });
     }
     putting = false;
+    broken();
     look();
     step();
   }
