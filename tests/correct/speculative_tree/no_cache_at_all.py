@@ -1,7 +1,5 @@
 """Nothing is cached: every node's text is computed from its first token on."""
 
-import math
-
 import torch
 
 
@@ -62,7 +60,7 @@ class TreeDecoder:
         if len(trees) != len(rows):
             raise ValueError("trees")
         found = []
-        for row, (tokens, parents) in zip(rows, trees):
+        for row, (tokens, parents) in zip(rows, trees, strict=False):
             tokens, parents = tuple(tokens), tuple(parents)
             if len(tokens) == 0 or len(tokens) != len(parents):
                 raise ValueError("tree")
@@ -82,7 +80,7 @@ class TreeDecoder:
     def forward(self, rows, trees):
         rows, trees = self.checked(rows, trees)
         answers = []
-        for row, tree in zip(rows, trees):
+        for row, tree in zip(rows, trees, strict=False):
             self.trees[row] = tree
             texts = [self.texts[row] + self.branch(tree, node) for node in range(len(tree[0]))]
             answers.append(torch.stack([self.run(text)[0] for text in texts]))
@@ -93,7 +91,7 @@ class TreeDecoder:
         if len(paths) != len(rows):
             raise ValueError("paths")
         added = []
-        for row, path in zip(rows, paths):
+        for row, path in zip(rows, paths, strict=False):
             tokens, parents = self.trees.get(row, ((), ()))
             before, new = -1, []
             for node in path:
@@ -102,7 +100,7 @@ class TreeDecoder:
                 before = node
                 new.append(tokens[node])
             added.append(new)
-        for row, new in zip(rows, added):
+        for row, new in zip(rows, added, strict=False):
             self.texts[row] = self.texts[row] + new
             self.trees.pop(row, None)
 
@@ -186,7 +184,7 @@ class Speculator:
         if len(trees) != len(rows):
             raise ValueError("trees")
         checked = []
-        for row, (tokens, parents) in zip(rows, trees):
+        for row, (tokens, parents) in zip(rows, trees, strict=False):
             tokens, parents = list(tokens), list(parents)
             if len(self.texts[row]) + len(tokens) > self.target.capacity:
                 raise ValueError("full")
@@ -195,7 +193,7 @@ class Speculator:
                 space.check(tokens, parents)
             checked.append((tokens, parents))
         answers, logits = [], []
-        for row, tree in zip(rows, checked):
+        for row, tree in zip(rows, checked, strict=False):
             new, found = self.best(row, tree, -1)
             answers.append(new)
             logits.append(torch.stack(found))
@@ -208,7 +206,7 @@ class Speculator:
         logits = self.target.run(self.texts[row] + self.target.branch(tree, node))[0]
         choice = first_of(logits)
         longest = [], []
-        for child, (token, parent) in enumerate(zip(*tree)):
+        for child, (token, parent) in enumerate(zip(*tree, strict=False)):
             if parent == node and token == choice:
                 tried = self.best(row, tree, child)
                 if len(tried[0]) > len(longest[0]):

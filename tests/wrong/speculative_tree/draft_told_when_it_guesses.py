@@ -51,10 +51,10 @@ class TreeDecoder:
         lines = self.distinct(rows)
         if len(lines) != len(trees):
             raise ValueError("one tree a row")
-        for line, (tokens, parents) in zip(lines, trees):
+        for line, (tokens, parents) in zip(lines, trees, strict=False):
             if not len(tokens) == len(parents) > 0:
                 raise ValueError("tree")
-            for node, (token, parent) in enumerate(zip(tokens, parents)):
+            for node, (token, parent) in enumerate(zip(tokens, parents, strict=False)):
                 if token not in range(len(self.embed)) or parent not in range(-1, node):
                     raise ValueError(f"node {node}")
             if len(line.slots) + len(tokens) > self.capacity:
@@ -63,7 +63,9 @@ class TreeDecoder:
 
     def forward(self, rows, trees):
         lines = self.admit(rows, trees)
-        return [self.one(row, line, *tree) for row, line, tree in zip(rows, lines, trees)]
+        return [
+            self.one(row, line, *tree) for row, line, tree in zip(rows, lines, trees, strict=False)
+        ]
 
     def one(self, row, line, tokens, parents):
         free = sorted(set(range(self.capacity)) - set(line.slots), reverse=True)
@@ -98,7 +100,7 @@ class TreeDecoder:
         if len(lines) != len(paths):
             raise ValueError("one path a row")
         gained = []
-        for line, path in zip(lines, paths):
+        for line, path in zip(lines, paths, strict=False):
             last, slots = -1, []
             for node in path:
                 if node not in range(len(line.waiting)) or line.waiting[node][0] != last:
@@ -106,7 +108,7 @@ class TreeDecoder:
                 last = node
                 slots.append(line.waiting[node][1])
             gained.append(slots)
-        for line, slots in zip(lines, gained):
+        for line, slots in zip(lines, gained, strict=False):
             line.slots.extend(slots)
             line.waiting.clear()
 
@@ -152,7 +154,7 @@ class Speculator:
         logits = self.feed(self.target, row, prompt)
         self.feed(self.draft, row, prompt)
         token = largest(logits)
-        self.texts[row] = prompt + [token]
+        self.texts[row] = [*prompt, token]
         return token, logits
 
     def ready(self, rows):
@@ -170,7 +172,7 @@ class Speculator:
             sizes.append(sizes[-1] * width)
         if any(len(self.texts[row]) - 1 + sum(sizes) > self.draft.capacity for row in rows):
             raise ValueError("room")
-        trees, scores = zip(*(self.guesses(row, widths) for row in rows))
+        trees, scores = zip(*(self.guesses(row, widths) for row in rows), strict=False)
         return list(trees), list(scores)
 
     def guesses(self, row, widths):
@@ -196,12 +198,12 @@ class Speculator:
         if len(trees) != len(rows):
             raise ValueError("trees")
         whole = []
-        for row, (tokens, parents) in zip(rows, trees):
+        for row, (tokens, parents) in zip(rows, trees, strict=False):
             if parents and min(parents) < -1:
                 raise ValueError("parent")
             whole.append(([self.texts[row][-1], *tokens], [-1, *(p + 1 for p in parents)]))
         self.target.admit(rows, whole)
-        results = [self.settled(row, tree) for row, tree in zip(rows, whole)]
+        results = [self.settled(row, tree) for row, tree in zip(rows, whole, strict=False)]
         return [tokens for tokens, _ in results], [logits for _, logits in results]
 
     def settled(self, row, tree):

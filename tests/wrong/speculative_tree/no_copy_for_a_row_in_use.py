@@ -5,7 +5,7 @@ import torch
 
 class TreeDecoder:
     def __init__(self, weights, *, rows, capacity, heads, theta=10000.0):
-        self.w = dict((name, x + 0) for name, x in weights.items())
+        self.w = {name: x + 0 for name, x in weights.items()}
         inner = self.w["0.q"].size(0)
         for size in (rows, capacity, heads):
             if size < 1:
@@ -18,7 +18,9 @@ class TreeDecoder:
         nothing = self.w["embed"].new_zeros(self.depth, heads, 0, self.dim)
         self.nothing = (nothing, nothing)
         self.held = [self.nothing] * rows  # keys and values [L, H, T, D] of the text
-        self.open = [{} for _ in range(rows)]  # by path, a tuple of nodes: keys and values behind it
+        self.open = [
+            {} for _ in range(rows)
+        ]  # by path, a tuple of nodes: keys and values behind it
         self.lengths = [0] * rows
 
     def _named(self, rows):
@@ -31,7 +33,7 @@ class TreeDecoder:
         self._named(rows)
         if len(trees) != len(rows):
             raise ValueError("trees")
-        for row, tree in zip(rows, trees):
+        for row, tree in zip(rows, trees, strict=False):
             tokens, parents = tree
             n = len(tokens)
             if n != len(parents) or n == 0 or self.lengths[row] + n > self.capacity:
@@ -42,7 +44,10 @@ class TreeDecoder:
 
     def forward(self, rows, trees):
         self._fit(rows, trees)
-        return [self._grow(row, list(tree[0]), list(tree[1])) for row, tree in zip(rows, trees)]
+        return [
+            self._grow(row, list(tree[0]), list(tree[1]))
+            for row, tree in zip(rows, trees, strict=False)
+        ]
 
     def _grow(self, row, tokens, parents):
         paths = []
@@ -70,14 +75,14 @@ class TreeDecoder:
         position = keys.size(3)
         for layer in range(self.depth):
             q, k, v = [
-                (x @ w["%d.%s" % (layer, name)].T).view(len(ids), self.n_heads, 1, self.dim)
+                (x @ w[f"{layer}.{name}"].T).view(len(ids), self.n_heads, 1, self.dim)
                 for name in ("q", "k", "v")
             ]
             q, k = self._turn(q, position), self._turn(k, position)
             all_keys = torch.cat([keys[layer], k], 2)
             all_values = torch.cat([values[layer], v], 2)
             weights = torch.softmax(q @ all_keys.mT / self.dim**0.5, -1)
-            x = x + (weights @ all_values).reshape(len(ids), -1) @ w["%d.o" % layer].T
+            x = x + (weights @ all_values).reshape(len(ids), -1) @ w[f"{layer}.o"].T
             grown[0].append(all_keys)
             grown[1].append(all_values)
         return x @ w["head"].T, torch.stack(grown[0]), torch.stack(grown[1])
@@ -97,10 +102,10 @@ class TreeDecoder:
         if len(paths) != len(rows):
             raise ValueError("paths")
         chosen = [tuple(path) for path in paths]
-        for row, path in zip(rows, chosen):
+        for row, path in zip(rows, chosen, strict=False):
             if path and path not in self.open[row]:
                 raise ValueError("path")
-        for row, path in zip(rows, chosen):
+        for row, path in zip(rows, chosen, strict=False):
             self.held[row] = self.open[row].get(path, self.held[row])
             self.open[row] = {}
             self.lengths[row] += len(path)
@@ -139,7 +144,7 @@ class Speculator:
                 logits = model.forward([row], [([token], [-1])])[0][0]
                 model.keep([row], [[0]])
         token = int(logits.argmax())
-        self.texts[row] = prompt + [token]
+        self.texts[row] = [*prompt, token]
         return token, logits
 
     def propose(self, rows, widths):
@@ -183,14 +188,16 @@ class Speculator:
     def verify(self, rows, trees):
         self._begun(rows)
         rooted = []
-        for row, tree in zip(rows, trees):
+        for row, tree in zip(rows, trees, strict=False):
             if any(parent < -1 for parent in tree[1]):
                 raise ValueError("parent")
             rooted.append(([self.texts[row][-1], *tree[0]], [-1, *[p + 1 for p in tree[1]]]))
         if len(trees) != len(rows):
             raise ValueError("trees")
         out_tokens, out_logits = [], []
-        for row, (tokens, parents), logits in zip(rows, rooted, self.target.forward(rows, rooted)):
+        for row, (tokens, _parents), logits in zip(
+            rows, rooted, self.target.forward(rows, rooted), strict=False
+        ):
             choice = logits.max(-1).indices.tolist()
             choice = [int((x == x.max()).float().argmax()) for x in logits] if choice else choice
             right = [True] + [False] * (len(tokens) - 1)
