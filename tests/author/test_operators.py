@@ -139,6 +139,8 @@ def test_brackets_go_that_a_change_made_needless_and_no_others() -> None:
         ("start = decay * (old @ new)", ("start = decay", "start = decay / (old @ new)")),
         ("start = decay * (old - new)", ("start = decay",)),
         ("start = decay * start", ("start = decay",)),
+        ("start = old + self.proj(new)", ("start = old - self.proj(new)",)),
+        ("start = old if new > 1 else new", ("start = old if new < 1 else new",)),
         ("start = [0] * new", ("start = [0]",)),
         ("start = 1.0 / math.sqrt(new)", ("start = 1.0", "start = 1.0 * math.sqrt(new)")),
         ("start = old * new", ("start = old / new",)),

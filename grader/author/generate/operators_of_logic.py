@@ -35,7 +35,7 @@ for _one, _other in PAIRS:
 
 @operator("mask", ast.Compare)
 def comparison_turned(node: ast.Compare, source: SourceText) -> Made:
-    """Compare the wrong way round.
+    """Compare the wrong way round; nobody asks for less than 1 who wants more than 1.
 
     >>> rewritten(comparison_turned, "hidden = key_pos > query_pos")
     ['hidden = key_pos < query_pos']
@@ -47,7 +47,7 @@ def comparison_turned(node: ast.Compare, source: SourceText) -> Made:
         return  # the loop would do nothing, or go on for ever
     sides = [node.left, *node.comparators]
     for left, sign, right in zip(sides, node.ops, sides[1:], strict=False):
-        if type(sign) in OPPOSITES:
+        if type(sign) in OPPOSITES and not isinstance(right, ast.Constant):
             yield from source.between(left, right, *OPPOSITES[type(sign)])
 
 

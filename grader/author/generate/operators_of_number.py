@@ -170,7 +170,8 @@ def minus_dropped(node: ast.UnaryOp, source: SourceText) -> Made:
 def sign_flipped(node: ast.BinOp, source: SourceText) -> Made:
     """Add where the difference is meant, or the reverse.
 
-    Nobody takes away what a sum grows by, counts down, or takes a small number from what is to stay above 0.
+    Nobody takes away what a sum grows by or what a layer adds, counts down, or takes a small number from what is to
+    stay above 0.
 
     >>> rewritten(sign_flipped, "before = kv_len - queries")
     ['before = kv_len + queries']
@@ -180,7 +181,8 @@ def sign_flipped(node: ast.BinOp, source: SourceText) -> Made:
     if isinstance(node.op, ast.Add):
         counted = COUNTED.search(source.of(node.right))
         tiny = isinstance(node.right, ast.Constant) and isinstance(node.right.value, float)
-        if not (is_pointer(node.left) or counted or tiny or grows(node, source)):
+        layer = isinstance(node.right, ast.Call) and source.of(node.right).startswith("self.")
+        if not (is_pointer(node.left) or counted or tiny or layer or grows(node, source)):
             yield from source.between(node.left, node.right, "+", "-")
     elif isinstance(node.op, ast.Sub):
         yield from source.between(node.left, node.right, "-", "+")

@@ -40,7 +40,7 @@ _SAME = re.compile(r"(?<![\w.\])])([\w.\[\]]+) (?:==|!=|<=?|>=?|-|/|is) \1(?![\w
 _IDLE = re.compile(r"^\s*(\w[\w.]*) = \1\s*(?:#.*)?$", re.MULTILINE)  # x = x
 SECOND = "two mistakes"
 # groups whose mistakes, made together, still read like one person's, and operators that are never paired
-PAIRED = ("offset", "off by one", "reduction")
+PAIRED = ("offset", "reduction")
 ALONE = ("number_one_up", "number_one_down", "switch_turned")
 
 
