@@ -303,9 +303,10 @@ def called(method, *arguments, tokens, **named):
 def state(manager, *names):
     """Who holds what, and what is free."""
     manager = guarded(manager)
-    tables = {f"table_{name}": list(given(manager.table(name))) for name in names}
+    # each begins with the name, as what ran does: which names there are may hang on what was drawn
+    tables = [[name, *given(manager.table(name))] for name in names]
     references, free = given(manager.references()), given(manager.free_blocks())
-    return {**tables, "references": list(references), "free": list(free)}
+    return {"tables": tables, "references": list(references), "free": list(free)}
 
 
 @verb
@@ -409,8 +410,8 @@ def step(file, times: Times = 1, on: Served = "p"):
         done = [(str(name), int(count)) for name, count in given(engine.step())]
         ran.append([part for pair in done for part in pair])  # name, count, name, count
         names += [name for name, _ in done if name not in names]
-    outputs = {f"output_{name}": [*map(int, given(engine.output(name)))] for name in names}
-    return {"ran": ran, **outputs, **seen(engine)}
+    outputs = [[name, *map(int, given(engine.output(name)))] for name in names]
+    return {"ran": ran, "outputs": outputs, **seen(engine)}
 
 
 @verb

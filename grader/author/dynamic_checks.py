@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,11 +22,14 @@ from grader.author.wrong_variants import bug_ids, compatible, decoy_ids, pairs, 
 from grader.content import Case, Challenge, ContentError
 from grader.ground.invocation import command_line
 from grader.judge.golden import Golden
+from grader.judge.grade_file import grade_source
 from grader.judge.grading import PARALLEL
 from grader.judge.oracle import Oracle
 from grader.judge.result import CaseResult
+from grader.judge.secret_inputs import SecretInputs
 from grader.sandbox import Sandbox
 
+SECRET_SEEDS = (1, 2, 3)
 LARGER = "use larger numbers or other sizes"
 Faults = Iterator[tuple[str, str]]
 
@@ -45,6 +49,8 @@ class DynamicChecks:
         found: list[tuple[str, str]] = []
         say("reference and decoys")
         found += self._honest()
+        say("secret inputs")
+        found += self._secretly()
         say("kill matrix")
         matrix = kill_matrix(self.sandbox, self.challenge, self.golden)
         found += self._bugs(matrix)
@@ -80,6 +86,26 @@ class DynamicChecks:
                         name,
                         f"must pass {case!r} and does not ({result.cause.rationale}); mend it or the case",
                     )
+
+    def _secretly(self) -> Faults:
+        """Check that every case can be asked on secret inputs, and that the reference passes it there."""
+        source = self.challenge.reference.read_bytes()
+        for seed in SECRET_SEEDS:
+            with closing(
+                SecretInputs(self.sandbox, self.challenge, self.golden, seed=seed)
+            ) as drawn:
+                result = grade_source(
+                    self.challenge,
+                    source,
+                    sandbox=self.sandbox,
+                    golden=self.golden,
+                    cases=list(self.challenge.cases),
+                    secret_inputs=drawn,
+                )
+            for case in result.cases:
+                if case.status != "passed" and case.cause:
+                    text = f"is not passed by the reference on secret inputs of seed {seed}"
+                    yield case.id, f"{text} ({case.cause.rationale}); mend the case or its verbs"
 
     def _bugs(self, matrix: KillMatrix) -> Faults:
         for name in bug_ids(self.challenge):

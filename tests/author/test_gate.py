@@ -106,6 +106,18 @@ BEHAVIOUR = {
         ),
         "named: must pass",
     ),
+    "a case whose outputs hang on what is drawn": (
+        lambda f: f.update(
+            {
+                "driver.py": f["driver.py"].replace(
+                    '@verb("total")\ndef add(file, x):\n    """Add to the sum."""\n    return file.keep.sum.add(x)',
+                    "@verb\ndef add(file, x):\n    total = file.keep.sum.add(x)\n"
+                    '    return {"total": total} | {f"in_{int(x.sum() * 1000) % 97}": 1}',
+                )
+            }
+        ),
+        "on secret inputs of seed 1",
+    ),
     "a case that catches nothing": (
         lambda f: (
             cases(f).append(
