@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from arena_draws import NAME
+from arena_draws import KEY, MANY, NAME
 
-from grader.arena.arena_task import SealedTask
+from grader.arena.arena_task import SealedTask, restored
 from grader.arena.bench import Benches
 from grader.arena.desk import Attempt
+from grader.arena.draw_tasks import Pool, draw_task
 from grader.arena.scorer import Scorer
 from grader.content import Catalogue, Challenge
 from grader.ground.paths import ROOT
 
 ATTACKS = ROOT / "tests" / "attacks"
 PROGRAMS = sorted((ATTACKS / "programs").glob("*.py"))
-CASES = ["two-continuations"]
+CASE = "two-continuations"
 
 
 class Hasty(Catalogue):
@@ -30,8 +32,19 @@ class Hasty(Catalogue):
 
 @pytest.fixture(scope="module")
 def hasty() -> Iterator[Scorer]:
-    with Benches(Hasty(), cases={NAME: CASES}) as benches:
+    with Benches(Hasty(), cases={NAME: [CASE]}) as benches:
         yield Scorer(benches)
+
+
+@pytest.fixture(scope="module")
+def task(benches: Benches, pool: Pool) -> SealedTask:
+    """A task of which each bug is caught by the one case that is asked."""
+    for number in itertools.count():
+        sealed = draw_task(benches.of(NAME), pool, KEY, number, MANY).sealed
+        entries = restored(benches.catalogue, sealed).challenge.bugs.values()
+        if all(CASE in bug.witnesses for bug in entries if bug.kind == "bug"):
+            return sealed
+    raise AssertionError("there is no end of numbers")
 
 
 def composed(path: Path, task: SealedTask, hasty: Scorer) -> str:
@@ -43,8 +56,7 @@ def composed(path: Path, task: SealedTask, hasty: Scorer) -> str:
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
-def test_a_hostile_file_gets_no_marks(path, tasks, hasty) -> None:
-    task = tasks[0].sealed
+def test_a_hostile_file_gets_no_marks(path, task, hasty) -> None:
     marks = hasty.score(task, Attempt(composed(path, task, hasty).encode(), edits=1))
     assert (marks.verdict, marks.solved, marks.recall) == ("failed", False, 0.0)
     assert (marks.reward, marks.recall_weighted, marks.localisation) == (0.0, 0.0, None)
