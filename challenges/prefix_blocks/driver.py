@@ -2,7 +2,7 @@
 
 Sequences and requests have the names a to e.  Tokens are stretches of three texts, `u`, `v` and `w`, which are the same
 wherever a case speaks of them: `{"text": "u", "keep": 6, "then": "v", "more": 3}` are the first 6 tokens of u and then
-3 of v.  A step is about the manager `m` or `n`, or about the engine `p` or `q`; each is made where it is first named.
+3 of v.  A step is about a manager, `m` or `n`, or an engine, `p`, `q` or `r`; each is made where it is first named.
 """
 
 from grader.kit import (
@@ -33,7 +33,7 @@ SALTS = {
 
 Name = choice(("a", "b", "c", "d", "e"), "Name of the sequence or request.")
 Manager = choice(("m", "n"), "Name of the manager.")
-Served = choice(("p", "q"), "Name of the engine.")
+Served = choice(("p", "q", "r"), "Name of the engine.")
 Text = choice(("u", "v", "w"), "Text of the first tokens, u.")
 Then = choice(("u", "v", "w"), "Text of those behind them, w.")
 Skip = whole(0, 80, "First tokens of the text that are left out.", usual=(0, 9))
@@ -268,14 +268,15 @@ def manager_named(file, name):
 
 
 def engine_named(file, name):
-    """The engine of this name; q reads its weights of queries backwards."""
+    """The engine of this name; q reads its weights of queries backwards, and r has no adapters."""
     if name not in file.keep.engines:
         weights = dict(file.keep.weights)
         if name == "q":
             weights["q"] = weights["q"].flip(1)
         known = [number for name, number in ADAPTERS.items() if name not in ("none", "unknown")]
         adapters = dict(zip(known, file.keep.adapters, strict=True))
-        made = need(file, "Engine")(weights, adapters=adapters, **file.keep.sizes)
+        more = {} if name == "r" else {"adapters": adapters}
+        made = need(file, "Engine")(weights, **more, **file.keep.sizes)
         weights.clear()
         adapters.clear()
         file.keep.engines[name] = made

@@ -147,22 +147,32 @@ class SecretInputs:
     def _answered(self, case: Case) -> Iterator[SecretCase]:
         """Yield the case on its secret inputs, and on others in case rounding decides what is right on these.
 
-        Where the oracle does not answer to the varied sizes, the published ones stay.  The published inputs come last.
+        Where the oracle does not answer to the varied sizes, the published ones stay; inputs on which it does not
+        answer in the way that was recorded, such as a text that ends before its fork, are drawn anew.  The published
+        inputs come last.  Raises ContentError where it answers so to none.
         """
         stored, seed = self._golden.cases[case.id], self._used[case.id]
+        fault: ContentError | None = None
+        answered = False
         for number in self._numbers(seed):
             for varied in self._varied(case, seed):
                 try:
                     golden = self._oracle.expect_from_seed(
                         varied, stored, number, plain=self._plain
                     )
-                except (ContentError, WorkerFailure):
+                except WorkerFailure:
                     if varied is case:
                         raise
                     continue
+                except ContentError as error:
+                    fault = fault or error
+                    continue
+                answered = True
                 sizes = {n: x for n, x in varied.setup.items() if x != case.setup.get(n)}
                 same = not sizes and _same_answers(golden, stored)
                 yield SecretCase(varied, number, golden, sizes, same)
+        if fault is not None and not answered:
+            raise fault
         yield SecretCase(case, case.seed, stored, {}, True)
 
     def _numbers(self, seed: int) -> Iterator[int]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import replace
 
-from grader.content import load_challenge
+import pytest
+
+from grader.content import ContentError, load_challenge
 from grader.judge import grade_source
 from grader.judge.golden_check import prepare
 from grader.judge.oracle import Oracle
@@ -253,3 +255,31 @@ def test_where_rounding_decides_a_whole_number_other_inputs_are_asked(
         again = SecretInputs(box, challenge, prepare(challenge), inputs.seeds)
         with closing(again):
             assert again.of(case).seed == first.seed, "the record repeats the whole way"
+
+
+def test_inputs_on_which_the_reference_answers_in_another_way_are_drawn_anew(
+    sandbox_for, monkeypatch
+) -> None:
+    challenge = load_challenge(NAME)
+    golden, case = prepare(challenge), challenge.cases["one-token"]
+    asked: list[int] = []
+    right = Oracle.expect_from_seed
+
+    def expect(self, one, stored, seed, **how):
+        asked.append(seed)
+        if len(set(asked)) < failing:
+            raise ContentError("answered in another way than recorded")
+        return right(self, one, stored, seed, **how)
+
+    monkeypatch.setattr(Oracle, "expect_from_seed", expect)
+    failing = 3
+    with closing(SecretInputs(sandbox_for(NAME), challenge, golden, seed=5)) as drawn:
+        found = drawn.of(case)
+    assert found.seed == list(dict.fromkeys(asked))[2]
+    assert found.seed != drawn.seeds[case.id]
+    failing = 99
+    with (
+        closing(SecretInputs(sandbox_for(NAME), challenge, golden, seed=5)) as drawn,
+        pytest.raises(ContentError, match="another way"),
+    ):
+        drawn.of(case)
