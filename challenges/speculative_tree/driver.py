@@ -67,7 +67,7 @@ class Setup:
     capacity: whole(1, 160, "Tokens that a row has room for, 24.", usual=(14, 36)) = 24
     vocabulary: whole(5, 64, "Tokens of the vocabulary V, 9.", usual=(6, 12)) = 9
     more: whole(1, 32, "Features C of the model beyond V, 6.", usual=(3, 8)) = 6
-    layers: whole(1, 6, "Layers of the target, 2.", usual=(1, 3)) = 2
+    layers: whole(1, 12, "Layers of the target, 2.", usual=(1, 3)) = 2
     heads: whole(1, 8, "Heads H of the target, 2.", usual=(1, 3)) = 2
     head_dim: whole(2, 32, "Their dimension D, 4; even.", multiple=2, usual=(2, 6)) = 4
     draft_layers: whole(1, 4, "Layers of the draft, 1.", usual=(1, 2)) = 1
@@ -79,6 +79,10 @@ class Setup:
     ) = "some"
     ties: switch("The even tokens from 2 on are all as likely, and likelier than the rest.") = False
     defaults: switch("Whether theta is left to the file's own default.") = False
+    draft_theta: real(
+        0, 1e6, "Base of the draft, or 0 for that of the target.", usual=(0.0, 8.0)
+    ) = 0.0
+    sharp: switch("Whether scores are in the thousands; float64 alone tells them apart.") = False
 
     dtypes = ("float32", "float64")
 
@@ -92,6 +96,7 @@ class RandomScenarios:
     def amended(case, choose):
         """Let most cases tell of texts that are written in rounds, or of a decoder whose trees come true in part."""
         case["setup"].pop("defaults", None)
+        case["setup"].pop("sharp", None)
         if not choose.one_in(3):
             case["setup"].pop("ties", None)
         for step in case["steps"]:
@@ -174,7 +179,8 @@ def layers_of(case, count, width):
     """Weights of so many layers; what attention adds leaves the first V features alone."""
     features, wanted = case.vocabulary + case.more, {}
     for layer in range(count):
-        for name, gain in (("q", 1.6), ("k", 1.6), ("v", 1.2)):
+        sharp = 25 if case.sharp else 1
+        for name, gain in (("q", 1.6 * sharp), ("k", 1.6 * sharp), ("v", 1.2)):
             scale = gain / (1 + case.more) ** 0.5
             wanted[f"{layer}.{name}"] = case.draw(width, features, scale=scale)
         wanted[f"{layer}.o"] = case.draw(features, width, scale=width**-0.5)
@@ -220,7 +226,7 @@ def models(case):
     theta = {} if case.defaults else {"theta": case.theta}
     sizes = {"rows": case.rows, "capacity": case.capacity, **theta}
     heads = {"target_heads": case.heads, "draft_heads": case.draft_heads}
-    return {**sizes, **heads}, target, draft, behind
+    return {**sizes, **heads, "draft_theta": case.draft_theta}, target, draft, behind
 
 
 @made("prompt")
@@ -241,12 +247,14 @@ def create(file, sizes, target, draft, behind):
     """Keep sizes and weights; decoders and speculators are made where they are first named."""
     file.keep.sizes, file.keep.weights = dict(sizes), {"target": target, "draft": draft}
     file.keep.behind, file.keep.made = behind, {}
-    file.keep.newest, file.keep.proposed = {}, {}
+    file.keep.newest, file.keep.proposed, file.keep.tokens = {}, {}, []
 
 
 def new_decoder(file, which, **other):
     """A decoder with the weights of one of the models, which the caller then writes over."""
     sizes = {k: v for k, v in file.keep.sizes.items() if "_" not in k}
+    if which == "draft" and file.keep.sizes["draft_theta"]:
+        sizes["theta"] = file.keep.sizes["draft_theta"]
     sizes |= {"heads": file.keep.sizes[f"{which}_heads"], **other}
     weights = {name: x.clone() for name, x in file.keep.weights[which].items()}
     decoder = need(file, "TreeDecoder")(weights, **sizes)
@@ -341,7 +349,12 @@ BAD_PROMPTS = {
 def start(file, prompt, row: Row = "a", on: Speculator = "s"):
     """Begin a text; returns the target's first token, its logits, texts and lengths after."""
     said = [int(token) for token in prompt]
+    before = [*said]
     answer = thing(file, on).start(number(file, row), said)
+    if said != before:
+        raise Wrong(
+            "mutated_input", "the call changed its argument `prompt`, which belongs to the caller"
+        )
     token, logits = parts(answer, "token", "logits")
     said[:] = [0]
     file.keep.newest[on, row] = int(token)
@@ -350,7 +363,10 @@ def start(file, prompt, row: Row = "a", on: Speculator = "s"):
 
 
 @verb(spoils=BAD_ROWS, recalled=True, often=2)
-def propose(file, widths: Widths, rows: Rows = ("a",), on: Speculator = "s"):
+def propose(
+    file, widths: Widths, rows: Rows = ("a",), on: Speculator = "s",
+    written_over: switch("Whether the caller writes over the lists that are returned.") = False,
+):  # fmt: skip
     """Let the draft guess; returns trees and the logits of their tokens, texts and lengths after."""
     said = list(widths)
     answer = thing(file, on).propose([number(file, row) for row in rows], said)
@@ -363,7 +379,12 @@ def propose(file, widths: Widths, rows: Rows = ("a",), on: Speculator = "s"):
         tokens, parents = parts(tree, "tokens", "parents")
         shown[row] = {"tokens": whole_numbers(tokens), "parents": whole_numbers(parents)}
     said.append(1)
-    file.keep.proposed |= {(on, row): tree for row, tree in zip(rows, trees, strict=False)}
+    for row, tree in zip(rows, trees, strict=False):
+        file.keep.proposed[on, row] = tree
+        if written_over:
+            file.keep.proposed[on, row] = [*shown[row]["tokens"]], [*shown[row]["parents"]]
+            for numbers_of in parts(tree, "tokens", "parents"):
+                numbers_of[:] = [0] * len(numbers_of)
     after = state(file, on)
     return lambda: {"trees": shown, "scores": dict(zip(rows, scores, strict=False)), **after}
 
@@ -375,11 +396,14 @@ def verify(
         Written, "A tree for each row; what was proposed last, or no guess, unless given.", (1, 3), none=True,
     ) = None,
     rows: Rows = ("a",), on: Speculator = "s",
+    flat: switch("Whether the tokens that were proposed all come right behind the text.") = False,
 ):  # fmt: skip
     """Let the target check guesses; returns the new tokens and their logits, texts and lengths after."""
     checker = thing(file, on)
     if trees is None:
         said = [file.keep.proposed.get((on, row)) or ([], []) for row in rows]
+        if flat:
+            said = [([*tokens], [-1] * len(parents)) for tokens, parents in said]
     else:
         names = [*rows, *rows, "a", "a", "a"][: len(trees)]
         said = [guessed(file, on, row, tree) for row, tree in zip(names, trees, strict=False)]
@@ -400,18 +424,23 @@ def verify(
             new.append(0)  # the caller's own now
     if trees is not None:
         for part in said:
-            part[0].append(0)
+            part[0][:] = [0] * (1 + len(part[0]))
             part[1].clear()
     after = state(file, on)
     return lambda: {"tokens": shown, "logits": dict(zip(rows, logits, strict=False)), **after}
 
 
 @verb(spoils=BAD_ROWS, recalled=True, often=2)
-def forward(file, ids, trees: Trees, rows: Rows = ("a",), on: Decoder = "p"):
+def forward(
+    file, ids, trees: Trees, rows: Rows = ("a",), on: Decoder = "p",
+    same: switch("Whether the tokens are those of the last call.") = False,
+):  # fmt: skip
     """Put trees behind the rows of a decoder; returns their logits, and lengths after."""
     decoder = thing(file, on)
     said = []
-    for tree, drawn_ids in zip(trees, ids.tolist(), strict=False):
+    ids = file.keep.tokens if same and file.keep.tokens else ids.tolist()
+    file.keep.tokens = ids
+    for tree, drawn_ids in zip(trees, ids, strict=False):
         parents, signs = parsed(tree)
         odd = {"^": len(file.keep.behind[0]), "!": -1}
         tokens = [
@@ -425,7 +454,7 @@ def forward(file, ids, trees: Trees, rows: Rows = ("a",), on: Decoder = "p"):
     if len(logits) != len(rows):
         raise Wrong("wrong_value", "`forward` must return logits for each row")
     for tokens, parents in said:
-        tokens.append(0)
+        tokens[:] = [0] * (1 + len(tokens))
         parents.clear()
     after = whole_numbers(decoder.lengths)
     return lambda: {"logits": dict(zip(rows, logits, strict=False)), "lengths": after}
