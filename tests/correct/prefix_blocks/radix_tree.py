@@ -75,9 +75,11 @@ class BlockManager:
         return block
 
     def _push(self, chain, tokens):
+        whole = -(-(len(chain.rest) + len(tokens)) // self.block_size)
+        fresh = [self._grab() for _ in range(whole - bool(chain.rest))]
         for token in tokens:
             if not chain.rest:
-                chain.table.append(self._grab())
+                chain.table.append(fresh.pop(0))
             chain.rest.append(token)
             if len(chain.rest) == self.block_size:
                 key = tuple(chain.rest)
