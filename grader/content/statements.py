@@ -12,14 +12,12 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Container, Iterator
-from functools import cached_property, lru_cache
 from typing import Any
 
 from grader.ground.limits import MAX_SOURCE_BYTES
 
 Scope = tuple[str, ...]
 Statements = dict[Scope, list[str]]
-MOST_KEPT = 100_000  # characters of a file
 _BODIES = ("body", "orelse", "finalbody")
 _PARTS = ("handlers", "cases")  # each with a body of its own
 _BLOCKS = frozenset((*_BODIES, *_PARTS))
@@ -40,31 +38,12 @@ def statements(source: str, only: Container[Scope] | None = None) -> Statements 
         return document_statements(source)
     try:
         found: Statements = {}
-        # the tree of a large file takes a hundred times its size, and is not kept
-        read = _written if len(source) <= MOST_KEPT else _written.__wrapped__
-        for written in read(source):
-            if only is None or written.scope in only:
-                found.setdefault(written.scope, []).append(written.text)
+        for scope, statement in _walk(normalize(ast.parse(source)), ()):
+            if only is None or scope in only:
+                found.setdefault(scope, []).append(ast.dump(statement))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     return found
-
-
-class _Written:
-    """A statement and where it stands; its text is made when it is asked for."""
-
-    def __init__(self, scope: Scope, node: ast.stmt) -> None:
-        self.scope, self._node = scope, node
-
-    @cached_property
-    def text(self) -> str:
-        return ast.dump(self._node)
-
-
-@lru_cache(maxsize=8)
-def _written(source: str) -> list[_Written]:
-    """Return the statements of a text; one grading asks for those of the same file several times."""
-    return [_Written(scope, node) for scope, node in _walk(normalize(ast.parse(source)), ())]
 
 
 def _walk(node: ast.AST, scope: Scope) -> Iterator[tuple[Scope, ast.stmt]]:

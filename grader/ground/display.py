@@ -22,7 +22,7 @@ MAX_MARKS = 2  # combining marks on one character; more of them paint over the l
 
 def escape_for_display(text: str, *, columns: int = MAX_COLUMNS) -> str:
     """Return `text` as one line of at most `columns` characters."""
-    return _line(text[: columns + 1].replace("\n", " "), columns)
+    return _line(text.replace("\n", " "), columns)
 
 
 def escape_lines(text: str, *, lines: int = MAX_LINES, columns: int = MAX_COLUMNS) -> list[str]:

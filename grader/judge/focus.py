@@ -128,10 +128,11 @@ def _best(
         ]
         if shows or failed is None:
             shown[name] = shows
-    if failed is not None and not any(_has_scenario(challenge, cases) for cases in shown.values()):
-        # of a bug that unit cases alone show, a scenario that fails for something else would tell a wrong symptom
-        shown = {} if _has_scenario(challenge, failed) else shown
     if not shown:
+        return None
+    # of a bug that unit cases alone show, a scenario that fails for something else would tell a wrong symptom
+    explained = any(_has_scenario(challenge, cases) for cases in shown.values())
+    if failed is not None and not explained and _has_scenario(challenge, failed):
         return None
     crowd = {case: [n for n, cases in shown.items() if case in cases] for case in _all(shown)}
     order = list(challenge.cases)

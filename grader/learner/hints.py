@@ -65,8 +65,8 @@ def next_hint(
     """Return the hint for a file's text, or None when no bug is left that can be spoken of.
 
     It is about the bug in focus: that of the grading of this very text, `graded`, else the one that follows from the
-    text.  `planted` are the bugs the file came with, where that is known; `seen` the
-    levels given so far; `case` asks for a bug that this case finds, the one that it isolates best.
+    text.  `planted` are the bugs the file came with, where that is known; `seen` the levels given so far; `case` asks
+    for a bug that this case finds, the one that it isolates best.
     """
     states = bug_states(challenge, source, planted)
     name = graded.focus.bug if graded else None

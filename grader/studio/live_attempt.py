@@ -100,6 +100,8 @@ class LiveAttempt:
         self._graded_last: tuple[bytes, Focus] | None = None
         self._steps: tuple[object, bytes] | None = None
         self._queue: events.EventQueue = SimpleQueue()
+        # whether nothing was known of it when it was opened: its brief is shown unfolded then
+        self.is_new = options.before is None or options.before() is None
         self._view = WatchView(options.path.name, options.planted, options.level)
         self._told = Told()
         self._stack = ExitStack()

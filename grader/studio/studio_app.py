@@ -181,7 +181,7 @@ class _Pages:
                 digest=file.digest,
                 editable=file.text is not None,
                 why_fixed=file.why,
-                first=live.options.before is None or live.options.before() is None,
+                first=live.is_new,
                 state=Markup(live.piece.html),
             )
 

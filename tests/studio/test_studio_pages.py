@@ -32,6 +32,16 @@ def test_list_leads_to_an_attempt_and_tells_how_far_it_is(studio: Studio) -> Non
     )
 
 
+def test_the_brief_stays_open_until_somebody_comes_back_to_the_attempt(studio: Studio) -> None:
+    opened = '<details class="brief" id="brief" open>'
+    studio.begin()
+    studio.state("✗ failed")
+    assert opened in studio.client.get(f"/attempt/{NAME}").text
+    for other in ("static_cache", "decode_positions"):  # which puts the first one to sleep
+        studio.client.post(f"/challenge/{other}/start", headers=HERE)
+    assert opened not in studio.client.get(f"/attempt/{NAME}").text
+
+
 def test_a_save_in_the_page_is_graded_and_told(studio: Studio) -> None:
     live = studio.begin()
     studio.state("✗ failed")

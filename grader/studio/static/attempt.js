@@ -252,10 +252,11 @@
   // The line at which the text is not Python is marked while the text is the one that was read.
   let marked = "";
   function broken() {
-    const line = $("doing")?.dataset.broken || "";
-    if (line === marked) return;
-    marked = line;
-    editor.mark(Number(line), $("doing").textContent);
+    const line = Number($("doing")?.dataset.broken || 0);
+    const said = line ? $("doing").textContent : "";
+    if (said === marked) return;
+    marked = said;
+    editor.mark(line, said);
   }
 
   // The steps are fetched when somebody looks at them, and again when they may be others.
