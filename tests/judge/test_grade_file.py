@@ -1,13 +1,19 @@
-"""Correct files pass, wrong files fail with a cause, for every challenge; results follow their schema."""
+"""Correct files pass, wrong files fail with a cause, for every challenge; results follow their schema.
+
+A wrong file is a program, or a document that says which correct one (`of`) becomes it by which `edits`.
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from grader.content import challenge_ids, load_challenge
+from grader.content.entries import Edit
+from grader.content.planting import apply_edits
 from grader.content.validation import load_schema, schema_errors
 from grader.judge import grade_source
 from grader.judge.golden_check import prepare
@@ -18,8 +24,18 @@ TESTS = Path(__file__).resolve().parents[1]
 
 
 def files(folder: str) -> list:
-    found = sorted((TESTS / folder).glob("*/*.py"))
-    return [pytest.param(path, id=f"{path.parent.name}/{path.stem}") for path in found]
+    found = [path for path in (TESTS / folder).glob("*/*") if path.suffix in (".py", ".json")]
+    return [pytest.param(path, id=f"{path.parent.name}/{path.stem}") for path in sorted(found)]
+
+
+def wrong_source(path: Path) -> bytes:
+    """Return the bytes of a wrong file."""
+    if path.suffix == ".py":
+        return path.read_bytes()
+    slip = json.loads(path.read_text("utf-8"))
+    right = (TESTS / "correct" / path.parent.name / slip["of"]).read_text("utf-8")
+    edits = [(path.stem, Edit(**edit)) for edit in slip["edits"]]
+    return apply_edits(right, edits).encode()
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +71,7 @@ def test_a_correct_file_is_accepted(path: Path, sandbox_for, asked_of_all) -> No
 @pytest.mark.parametrize("path", files("wrong"))
 def test_a_wrong_file_is_refused_with_a_cause(path: Path, sandbox_for) -> None:
     name = path.parent.name
-    result = grade_source(name, path.read_bytes(), sandbox=sandbox_for(name))
+    result = grade_source(name, wrong_source(path), sandbox=sandbox_for(name))
     assert result.verdict == "failed"
     assert all(case.cause for case in result.cases if case.status != "passed")
     assert result.score < result.max_score
