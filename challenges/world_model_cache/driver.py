@@ -338,6 +338,7 @@ def last_action(value):
 
 APPENDED = {
     **of_tensor("keys"), **of_tensor("values"),
+    "both_of_one_row": spoil("keys values", lambda x: x[:1]),
     "both_of_more_rows": spoil("keys values", lambda x: x[[*range(len(x)), 0]]),
     "both_of_another_dtype": spoil("keys values", another_dtype),
     "values_of_fewer_tokens": spoil("values", lambda x: x[:, :, 1:]),
@@ -439,7 +440,7 @@ def stack(
     return kept(file, into, file.KeysValues.stack(rows), brief)
 
 
-@verb(spoils=of_tensor("x"))
+@verb(spoils={**of_tensor("x"), "x_of_one_row": spoil("x", lambda x: x[:1])})
 def forward(file, on: Object, x):
     """Run the model on a cache, which changes in place."""
     return {"output": model_of(file)(x, on), "cache": seen(on)}
@@ -526,7 +527,10 @@ def cache_run(
 
 
 def feed(file, cache, count, number):
-    """Append tokens that tell their layer, row, head and call; values are the keys' negatives."""
+    """Append tokens that tell their layer, row, head and call; values are the keys' negatives.
+
+    They are no whole numbers, so that nobody keeps them in another dtype, and the caller's memory is used again.
+    """
     import torch
 
     config, dtype = file.keep.sizes[0], file.keep.weights["head.weight"].dtype
@@ -535,8 +539,11 @@ def feed(file, cache, count, number):
     size = shape[0] * shape[1] * shape[2] * shape[3]
     for layer in range(len(cache) if count else 0):
         numbers = (torch.arange(size) + 11 * number + 5 * layer) % 97 + 1
-        keys = numbers.to(dtype).reshape(shape)
-        cache[layer].update(keys, -keys)
+        keys = numbers.to(dtype).reshape(shape) / 3
+        values = -keys
+        cache[layer].update(keys, values)
+        for tensor in (keys, values):
+            tensor.fill_(5)
     return cache
 
 
