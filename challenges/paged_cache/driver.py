@@ -12,6 +12,7 @@ import numpy as np
 from grader.kit import (
     both_sides,
     caches,
+    choice,
     made,
     numbers,
     parts,
@@ -33,8 +34,8 @@ Causal = switch("The argument causal; true unless given.")
 class Setup:
     """Sizes of the case."""
 
-    heads: whole(1, 16, "Query heads H.", usual=(1, 6))
-    kv_heads: whole(1, 16, "Key/value heads Hkv; divides H.", usual=(1, 3))
+    heads: whole(1, 24, "Query heads H.", usual=(1, 6))
+    kv_heads: whole(1, 24, "Key/value heads Hkv; divides H.", usual=(1, 3))
     head_dim: whole(
         1, 130, "Head dimension D; 16 at most for the verbs that test one helper.", usual=(1, 24)
     )
@@ -270,25 +271,43 @@ def attend(
 
 
 @verb
-def attend_twice(file, q, k, v, table, lens, q_lens, **options: Options):
+def attend_twice(
+    file, q, k, v, table, lens, q_lens,
+    refilled: switch("The answer is that of the second call, made with the same table and other pages in it.") = False,
+    **options: Options,
+):  # fmt: skip
     """Call attend twice, the second time with q reversed; returns the first answer, read after the second call."""
     with probes.viewed("apart", q, k, v, spare=0) as (q, k, v):
+        if refilled:
+            same = table.roll(1, dims=0)
+            file.attend(q, k, v, same, lens, q_lens, **options)
+            return answered(file.attend(q, k, v, same.copy_(table), lens, q_lens, **options))
         first = file.attend(q, k, v, table, lens, q_lens, **options)
         file.attend(q.flip(0, 2), k, v, table, lens, q_lens, **options)
         return answered(first)
 
 
 @verb
-def far(file, q, k, v, table, lens, q_lens, **options: Options):
-    """Call attend on pages of keys that lie 2 GiB apart (in float16, at most four pages)."""
+def far(
+    file, q, k, v, table, lens, q_lens,
+    of: choice(("keys", "values"), "Whose pages lie 2 GiB apart.") = "keys",
+    **options: Options,
+):  # fmt: skip
+    """Call attend on pages of keys or values that lie 2 GiB apart (in float16, at most four pages)."""
+    k, v = (two_gib_apart(k), apart(v)) if of == "keys" else (apart(k), two_gib_apart(v))
+    return answered(file.attend(q, k, v, table, lens, q_lens, **options))
+
+
+def two_gib_apart(x):
+    """The same pages with 2 GiB from one to the next, if they are at most four in float16."""
     import torch
 
-    if k.dtype == torch.float16 and len(k) <= 4:
-        torch.utils.deterministic.fill_uninitialized_memory = False
-        memory = torch.empty((len(k) - 1 << 30) + k[0].numel(), dtype=k.dtype)
-        torch.utils.deterministic.fill_uninitialized_memory = True
-        k = memory.as_strided(k.shape, (1 << 30, *k.stride()[1:])).copy_(k)
-    return answered(file.attend(q, k, apart(v), table, lens, q_lens, **options))
+    if x.dtype != torch.float16 or len(x) > 4:
+        return x
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    memory = torch.empty((len(x) - 1 << 30) + x[0].numel(), dtype=x.dtype)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    return memory.as_strided(x.shape, (1 << 30, *x.stride()[1:])).copy_(x)
 
 
 @verb(may_change="k v", exact="k v")
@@ -313,9 +332,14 @@ def turn(
 def slots(
     file, table: filled_rows, old, new, page, tokens: whole(1, 32, "Tokens S of the longest row.", usual=(1, 6)),
     sliced: switch("Whether the page table is a part of a wider one.") = False,
+    again: switch("The answer is read after a second call for as many rows, whose tokens begin at 0.") = False,
 ):  # fmt: skip
     """Call slots_of."""
-    return file.slots_of(in_wider(table) if sliced else table, old, new, tokens, page)
+    table = in_wider(table) if sliced else table
+    found = file.slots_of(table, old, new, tokens, page)
+    if again:
+        file.slots_of(table, old * 0, new, tokens, page)
+    return found
 
 
 @verb(may_change="k v", exact="k v")
