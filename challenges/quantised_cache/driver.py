@@ -35,7 +35,7 @@ from grader.kit import (
 )  # fmt: skip
 
 LEVELS = np.array([sum((n >> i & 1) << 2 * i for i in range(4)) for n in range(16)])
-UNITS = {"usual": 2.0**-5, "loud": 2.0**10, "faint": 2.0**-17, "zeros": 0.0}
+UNITS = {"usual": 2.0**-5, "loud": 2.0**10, "faint": 2.0**-17, "no keys": 0.0}
 
 Row = choice(("a", "b", "c"), "Name of the row.")
 Rows = choices(Row, "Names of the rows; a unless given.", length=(1, 3))
@@ -212,12 +212,13 @@ def keys_of(case, *shape, flat=False):
 def values_of(case, *shape, flat=False):
     """Values [..., Hkv, N, D]."""
     of_tokens = *shape[:-1], 1
-    power = case.draw.integers(-1, 2, *of_tokens) if case.values == "usual" else np.zeros(of_tokens)
+    sized = "usual" if case.values == "no keys" else case.values
+    power = case.draw.integers(-1, 2, *of_tokens) if sized == "usual" else np.zeros(of_tokens)
     shift = case.draw.integers(-20, 21, *of_tokens)
-    return (levels(case, *shape, flat=flat) + shift) * UNITS[case.values] * 2.0**power
+    return (levels(case, *shape, flat=flat) + shift) * UNITS[sized] * 2.0**power
 
 
-@made("keys", "values", any_layout=True)
+@made("key", "value", any_layout=True)
 def tokens_of(
     case, rows: Rows = ("a",), tokens: Tokens = 1, counts: Counts = None, flat: Flat = False,
     padding: choice(("nan", "large"), "What stands where a row has no token.") = "nan",
@@ -297,21 +298,21 @@ def other(x):
 
 
 BAD_TOKENS = {
-    "flat_keys": spoil("keys", lambda x: x[0]),
-    "keys_of_another_dtype": spoil("keys", other),
-    "values_of_another_dtype": spoil("values", other),
-    "all_of_another_dtype": spoil("keys values", other),
-    "whole_values": spoil("values", lambda x: x.nan_to_num(0).long()),
-    "a_key_less": spoil("keys", lambda x: x[:, :, 1:]),
-    "a_value_less": spoil("values", lambda x: x[:, :, 1:]),
-    "a_head_less": spoil("values", lambda x: x[:, 1:]),
-    "one_head_for_all": spoil("keys", lambda x: x[:, :1]),
-    "a_channel_less": spoil("keys", lambda x: x[..., 1:]),
-    "one_channel_for_all": spoil("values", lambda x: x[..., :1]),
-    "tokens_before_heads": spoil("keys values", lambda x: x.transpose(1, 2)),
-    "a_row_more": spoil("keys values", lambda x: x[[*range(len(x)), 0]]),
-    "one_row_for_all": spoil("keys values", lambda x: x[:1]),
-    "no_tokens": spoil("keys values", lambda x: x[:, :, :0]),
+    "flat_keys": spoil("key", lambda x: x[0]),
+    "keys_of_another_dtype": spoil("key", other),
+    "values_of_another_dtype": spoil("value", other),
+    "all_of_another_dtype": spoil("key value", other),
+    "whole_values": spoil("value", lambda x: x.nan_to_num(0).long()),
+    "a_key_less": spoil("key", lambda x: x[:, :, 1:]),
+    "a_value_less": spoil("value", lambda x: x[:, :, 1:]),
+    "a_head_less": spoil("value", lambda x: x[:, 1:]),
+    "one_head_for_all": spoil("key", lambda x: x[:, :1]),
+    "a_channel_less": spoil("key", lambda x: x[..., 1:]),
+    "one_channel_for_all": spoil("value", lambda x: x[..., :1]),
+    "tokens_before_heads": spoil("key value", lambda x: x.transpose(1, 2)),
+    "a_row_more": spoil("key value", lambda x: x[[*range(len(x)), 0]]),
+    "one_row_for_all": spoil("key value", lambda x: x[:1]),
+    "no_tokens": spoil("key value", lambda x: x[:, :, :0]),
     "a_count_less": spoil("counts", lambda counts: (counts or [1])[1:]),
     "a_count_more": spoil("counts", lambda counts: [*(counts or [1]), 1]),
     "last_count_negative": spoil("counts", lambda counts: [*(counts or [1])[:-1], -1]),
@@ -327,9 +328,9 @@ BAD_QUERIES = {
 }
 
 
-@verb(spoils=BAD_ROWS | BAD_TOKENS | ways("keys", "values", "keys values"), often=4)
+@verb(spoils=BAD_ROWS | BAD_TOKENS | ways("key", "value", "key value"), often=4)
 def append(
-    file, keys, values, rows: Rows = ("a",), counts: Counts = None,
+    file, key, value, rows: Rows = ("a",), counts: Counts = None,
     reused: switch("Whether the caller writes over what it passed in, behind the call.") = False,
     on: Cache = "p",
 ):  # fmt: skip
@@ -337,7 +338,7 @@ def append(
     cache = cache_named(file, on)
     said, real = [number(file, name) for name in rows], None if counts is None else list(counts)
     before = list(said), None if real is None else list(real)
-    tensors = [x.clone() for x in (keys, values)] if reused else [keys, values]
+    tensors = [x.clone() for x in (key, value)] if reused else [key, value]
     cache.append(said, *tensors, **({} if real is None else {"counts": real}))
     unchanged((said, real), before, "rows")
     if reused:
