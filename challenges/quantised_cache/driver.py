@@ -35,7 +35,7 @@ from grader.kit import (
 )  # fmt: skip
 
 LEVELS = np.array([sum((n >> i & 1) << 2 * i for i in range(4)) for n in range(16)])
-UNITS = {"usual": 2.0**-5, "loud": 2.0**10, "faint": 2.0**-17, "no keys": 0.0}
+UNITS = {"usual": 2.0**-5, "loud": 2.0**10, "faint": 2.0**-13, "faintest": 2.0**-30, "no keys": 0.0}
 
 Row = choice(("a", "b", "c"), "Name of the row.")
 Rows = choices(Row, "Names of the rows; a unless given.", length=(1, 3))
