@@ -8,7 +8,7 @@ where unit is a power of two and m one of `LEVELS`, whose binary digits are 0 at
 digit of a difference stands at an even place, and no difference is an odd number of halves of 15ths or 255ths of
 another one; as they are below 86, every quotient is 1/170 or more away from a half.  That holds for all of a channel,
 whatever tokens a group takes, and for all of a token, so unit and shift belong to the channel of a key and to the
-token of a value.
+token of a value.  `fine` adds digits to the shift.
 """
 
 import numpy as np
@@ -35,7 +35,14 @@ from grader.kit import (
 )  # fmt: skip
 
 LEVELS = np.array([sum((n >> i & 1) << 2 * i for i in range(4)) for n in range(16)])
-UNITS = {"usual": 2.0**-5, "loud": 2.0**10, "faint": 2.0**-13, "faintest": 2.0**-30, "no keys": 0.0}
+UNITS = {  # of keys and of values
+    "usual": (2.0**-5, 2.0**-5),
+    "loud": (2.0**10, 2.0**10),
+    "faint": (2.0**-13, 2.0**-13),
+    "faintest keys": (2.0**-30, 2.0**-5),
+    "faintest values": (2.0**-5, 2.0**-30),
+    "no keys": (0.0, 2.0**-5),
+}
 
 Row = choice(("a", "b", "c"), "Name of the row.")
 Rows = choices(Row, "Names of the rows; a unless given.", length=(1, 3))
@@ -61,6 +68,7 @@ class Setup:
     group: whole(1, 48, "Tokens whose keys are quantised together, 4.", usual=(1, 5)) = 4
     residual: whole(0, 48, "Newest tokens that stay as they are, 3.", usual=(0, 5)) = 3
     values: choice(tuple(UNITS), "Size of keys and values.") = "usual"
+    fine: switch("Whether keys and values have digits that half precision has not.") = False
     defaults: switch("Whether the caches are made without bits, group, residual and dtype.") = False
 
     dtypes = ("float32", "bfloat16", "float16", "float64")
@@ -77,8 +85,11 @@ class RandomScenarios:
         case["setup"].pop("defaults", None)
         if choose.below(4):
             case["steps"] = Story(case["setup"], choose).told() + case["steps"][: choose.below(3)]
-        if any(step["do"] == "attend" for step in case["steps"]) or not choose.one_in(3):
-            case["setup"].pop("values", None)
+        attended = any(step["do"] == "attend" for step in case["steps"])
+        if attended or not choose.one_in(3) or case["dtype"] == "float16":
+            case["setup"].pop("values", None)  # the faintest are no numbers of float16
+        if case["dtype"] in ("float16", "bfloat16") or "values" in case["setup"]:
+            case["setup"].pop("fine", None)
         return case
 
 
@@ -189,12 +200,13 @@ def sizes(case):
 
 
 def channels(case):
-    """Unit and shift of each channel of the keys, [Hkv, D], the same in all steps."""
-    unit, shift = (
-        (case.named(name, case.heads, case.head_dim) / 3**0.5 + 1) / 2 for name in ("unit", "shift")
-    )
+    """Unit and shift of each channel of the keys, and digits behind it, [Hkv, D], the same in all steps."""
+    names = ("unit", "shift", "digits")
+    parts = ((case.named(name, case.heads, case.head_dim) / 3**0.5 + 1) / 2 for name in names)
+    unit, shift, digits = parts  # each from 0 to 1
     power = np.floor(3 * unit) - 1 if case.values == "usual" else 0 * unit
-    return UNITS[case.values] * 2.0**power, np.floor(40 * shift) - 20
+    behind = np.floor(2**11 * digits) * 2.0**-16 if case.fine else 0 * digits
+    return UNITS[case.values][0] * 2.0**power, np.floor(40 * shift) - 20, behind
 
 
 def levels(case, *shape, flat=False):
@@ -205,17 +217,17 @@ def levels(case, *shape, flat=False):
 
 def keys_of(case, *shape, flat=False):
     """Keys [..., Hkv, N, D]."""
-    unit, shift = (x[:, None] for x in channels(case))
-    return (levels(case, *shape, flat=flat) + shift) * unit
+    unit, shift, behind = (x[:, None] for x in channels(case))
+    return (levels(case, *shape, flat=flat) + shift) * unit + behind
 
 
 def values_of(case, *shape, flat=False):
     """Values [..., Hkv, N, D]."""
     of_tokens = *shape[:-1], 1
-    sized = "usual" if case.values == "no keys" else case.values
-    power = case.draw.integers(-1, 2, *of_tokens) if sized == "usual" else np.zeros(of_tokens)
+    power = case.draw.integers(-1, 2, *of_tokens) if case.values == "usual" else np.zeros(of_tokens)
     shift = case.draw.integers(-20, 21, *of_tokens)
-    return (levels(case, *shape, flat=flat) + shift) * UNITS[sized] * 2.0**power
+    behind = case.draw.integers(0, 2**11, *of_tokens) * 2.0**-16 if case.fine else 0
+    return (levels(case, *shape, flat=flat) + shift) * UNITS[case.values][1] * 2.0**power + behind
 
 
 @made("key", "value", any_layout=True)
@@ -340,7 +352,8 @@ def append(
     before = list(said), None if real is None else list(real)
     tensors = [x.clone() for x in (key, value)] if reused else [key, value]
     cache.append(said, *tensors, **({} if real is None else {"counts": real}))
-    unchanged((said, real), before, "rows")
+    unchanged(said, before[0], "rows")
+    unchanged(real, before[1], "counts")
     if reused:
         for x in tensors:
             x.fill_(7)
