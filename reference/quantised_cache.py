@@ -163,7 +163,8 @@ class QuantisedCache:
         for name in POOLS:
             setattr(other, name, getattr(self, name).clone())
         other._old_keys, other._old_values = list(self._old_keys), list(self._old_values)
-        other._new_keys, other._new_values = list(self._new_keys), list(self._new_values)
+        other._new_keys = [x.clone() for x in self._new_keys]
+        other._new_values = [x.clone() for x in self._new_values]
         return other
 
     def _check_rows(self, rows: Sequence[int]) -> None:
