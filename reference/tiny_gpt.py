@@ -246,7 +246,8 @@ def _hidden(new: int, total: int) -> Tensor:
 def _attention(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Let query [B, H, S, D], of the newest tokens, attend over keys and values [B, H, T, D]."""
     scores = query @ keys.transpose(2, 3) / math.sqrt(query.shape[-1])  # [B, H, S, T]
-    scores = scores.masked_fill(_hidden(query.shape[2], keys.shape[2]), -math.inf)
+    hidden = _hidden(query.shape[2], keys.shape[2])  # [S, T]
+    scores = scores.masked_fill(hidden, -math.inf)
     weights = torch.softmax(scores, dim=-1)
     return weights @ values
 

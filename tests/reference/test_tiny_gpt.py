@@ -194,8 +194,8 @@ def test_generated_tokens_are_those_of_gpt2() -> None:
     model, ids = made(), text(2, 3)
     other = as_gpt2(model)
     tokens = other.generate(
-        ids, max_new_tokens=6, do_sample=False, pad_token_id=0, eos_token_id=None
-    )
+        ids, max_new_tokens=6, do_sample=False, eos_token_id=None, attention_mask=torch.ones_like(ids),
+    )  # fmt: skip
     assert torch.equal(generate(model, ids, 6), tokens)
 
 
