@@ -37,9 +37,8 @@ Skipped = choice(
 Other = switch("Whether the labels are tokens of their own, not those of the text.")
 Reused = switch("Whether the caller writes over its tensors behind the call.")
 Count = whole(-3, 64, "Tokens to generate, 4.", usual=(0, 9), refused=(-1,))
-Ends = switch(
-    "Whether an end is given, the last token of the vocabulary, and rows pick it at different steps."
-)
+Ends = switch("Whether an end is given, and rows pick it at different steps.")
+First = switch("Whether the end is the first token of the vocabulary, not the last.")
 
 
 class Setup:
@@ -155,7 +154,13 @@ def lived(setup, choose):
         elif kind == 1:
             prompt, count = choose.between(1, block + 3), choose.between(0, block + 3)
             steps.append(
-                {"do": "generate", "tokens": prompt, "count": count, "ends": choose.one_in(2)}
+                {
+                    "do": "generate",
+                    "tokens": prompt,
+                    "count": count,
+                    "ends": choose.one_in(2),
+                    "first": choose.one_in(2),
+                }
             )
         else:
             steps.append({"do": "logits", "tokens": choose.between(1, block)})
@@ -269,7 +274,7 @@ def pairs(
 
 @made("prompt", "picks", any_layout=True)
 def asked(
-    case, tokens: Tokens = 5, rows: Rows = None, count: Count = 4, ends: Ends = False,
+    case, tokens: Tokens = 5, rows: Rows = None, count: Count = 4, ends: Ends = False, first: First = False,
     stops: wholes(0, 64, "At which step each row picks the end.", length=(1, 8), none=True) = None,
 ):  # fmt: skip
     """A prompt [B, T], and what is picked behind it [B, count]."""
@@ -277,10 +282,11 @@ def asked(
     picks = text_of(case, rows, max(0, count))
     if ends and picks.size:
         steps = case.draw.integers(0, count + 1, rows) if stops is None else np.resize(stops, rows)
+        end = 0 if first else case.vocab_size - 1
         for row, step in enumerate(steps):
-            picks[row, :step] %= max(1, case.vocab_size - 1)
+            picks[row, :step] = picks[row, :step] % (case.vocab_size - 1) + first
             if step < count:
-                picks[row, step] = case.vocab_size - 1
+                picks[row, step] = end
     return text_of(case, rows, tokens), picks
 
 
@@ -459,15 +465,19 @@ def copied(file, source: CacheName = "a", target: CacheName = "b", on: Model = "
 
 
 @verb(spoils=BAD_LABELS, recalled=True, often=2)
-def gradients(file, ids: labelled, labels, on: Model = "p"):
+def gradients(
+    file, ids: labelled, labels, on: Model = "p",
+    twice: switch("Whether the loss is asked for twice, and both are gone back through.") = False,
+):  # fmt: skip
     """The loss of a text, and the gradient of each parameter."""
     model = model_named(file, on)
     model.zero_grad()
-    loss = given(guarded(model).loss(ids, labels))
-    tensor(loss, "loss")
-    loss.backward()
+    losses = [given(guarded(model).loss(ids, labels)) for _ in range(1 + twice)]
+    for loss in losses:
+        tensor(loss, "loss")
+        loss.backward()
     found = of_parameters(file, on, gradient)
-    loss = number(file, loss)
+    loss = losses[-1].detach()
     return lambda: {"loss": loss, "gradients": found}
 
 
@@ -484,6 +494,8 @@ def train(
         said.append(tuple(x.clone() for x in pair) if reused else pair)
     before = list(said)
     loss = number(file, trainer_named(file, on, trainer).step(said))
+    for key in [key for key in file.keep.caches if key[0] == on]:
+        del file.keep.caches[key]  # what they hold is that of other parameters
     if len(said) != len(before) or any(x is not y for x, y in zip(said, before, strict=False)):
         raise Wrong("mutated_input", "the call changed the list of micro-batches")
     if reused:
@@ -537,14 +549,14 @@ BAD_PROMPTS = {
 @verb(spoils=BAD_PROMPTS, recalled=True, often=2)
 def generate(
     file, prompt, picks, greedy: switch("Whether the file picks the likeliest token itself.") = False,
-    count: Count = 4, ends: Ends = False,
+    count: Count = 4, ends: Ends = False, first: First = False,
     odd: choice(COUNTS, "A count that is no whole number.", none=True) = None,
     odd_end: whole(-9, 99, "An end that is no token.", none=True) = None,
     reused: Reused = False, on: Model = "p",
 ):  # fmt: skip
     """Generate; returns all tokens, and the logits that were shown to `pick`."""
     v = file.keep.sizes["vocab_size"]
-    end = odd_end if odd_end is not None else v - 1 if ends else None
+    end = (0 if first else v - 1) if ends else odd_end
     how = {} if end is None else {"end": end}
     said = prompt.clone() if reused else prompt
     picker = Picker(picks, end)
