@@ -58,6 +58,8 @@ class Setup:
     weight_decay: real(0, 5, "Decay of the weights, 0.4.", usual=(0.4, 0.0, 1.0)) = 0.4
     clip: real(0.001, 1000, "Length of the gradients at most, 1.", usual=(1.0, 0.3, 100.0)) = 1.0
     loud: real(0, 100, "Times the usual queries and keys, 1.", usual=(1.0, 3.0)) = 1.0
+    embedded: real(0, 1000, "Size of embeddings, 1.", usual=(1.0, 0.01)) = 1.0
+    key_bias: real(0, 1e9, "Size of the keys' bias, 0.3.", usual=(0.3,)) = 0.3
     by_position: switch("Whether the position decides which token is likeliest, by far.") = False
 
     dtypes = ("float32", "float64")
@@ -175,6 +177,7 @@ def weights_of(case, name):
     """Parameters by name: norms near 1 and 0, matrices that keep sizes near 1, biases that are not 0."""
     v, c = case.vocab_size, case.heads * case.head_dim
     quiet = 0.1 if case.by_position else 1.0
+    size = 0.1 if case.by_position else case.embedded
 
     def matrix(rows, columns, gain=1.0):
         return case.draw(rows, columns, scale=gain * columns**-0.5)
@@ -186,8 +189,8 @@ def weights_of(case, name):
         }
 
     wanted = {
-        "tokens.weight": case.draw(v, c, scale=quiet),
-        "positions.weight": case.draw(case.block_size, c, scale=quiet),
+        "tokens.weight": case.draw(v, c, scale=size),
+        "positions.weight": case.draw(case.block_size, c, scale=size),
     }
     if case.by_position:
         likely = case.draw.integers(0, v, case.block_size)
@@ -196,10 +199,12 @@ def weights_of(case, name):
     for i in range(case.layers):
         qkv = matrix(3 * c, c)
         qkv[: 2 * c] *= 1.5 * case.loud
+        bias = case.draw(3 * c, scale=0.3)
+        bias[c : 2 * c] *= case.key_bias / 0.3
         layer = {
             **norm("norm1"),
             "attention.qkv.weight": qkv,
-            "attention.qkv.bias": case.draw(3 * c, scale=0.3),
+            "attention.qkv.bias": bias,
             "attention.out.weight": matrix(c, c, quiet),
             "attention.out.bias": case.draw(c, scale=0.3 * quiet),
             **norm("norm2"),
@@ -405,6 +410,7 @@ BAD_LABELS = {
     "labels:flat": spoil("labels", lambda x: x.flatten()),
     "labels:int32": spoil("labels", lambda x: x.int()),
     "labels:float": spoil("labels", lambda x: x.double()),
+    "labels:bool": spoil("labels", lambda x: x > 0),
 }
 
 
@@ -433,6 +439,9 @@ BAD_BATCHES = {
     "last_label_negative": last(lambda x: spoilt(x, -1), "labels"),
     "last_labels_short": last(lambda x: x[:, 1:], "labels"),
     "last_labels_float": last(lambda x: x.double(), "labels"),
+    "first_token_too_large": last(lambda x: spoilt(x, 10**3), "0-ids"),
+    "first_label_negative": last(lambda x: spoilt(x, -1), "0-labels"),
+    "first_labels_short": last(lambda x: x[:, 1:], "0-labels"),
 }
 
 
@@ -442,13 +451,16 @@ def logits(
     reused: Reused = False, on: Model = "p",
 ):  # fmt: skip
     """Logits of a text, or of new tokens behind those in a cache; and the cache's length after."""
+    import torch
+
     model = model_named(file, on)
     said = ids.clone() if reused else ids
     if into is None:
         answer, length = tensor(model(said), "logits"), {}
     else:
         cache = cache_named(file, on, into)
-        answer = tensor(model(said, cache), "logits")
+        with torch.no_grad():
+            answer = tensor(model(said, cache), "logits")
         length = {"length": int(need(cache, "length"))}
     if reused:
         overwritten(said)
@@ -472,12 +484,12 @@ def gradients(
     """The loss of a text, and the gradient of each parameter."""
     model = model_named(file, on)
     model.zero_grad()
-    losses = [given(guarded(model).loss(ids, labels)) for _ in range(1 + twice)]
-    for loss in losses:
+    for _ in range(1 + twice):
+        loss = given(guarded(model).loss(ids, labels))
         tensor(loss, "loss")
         loss.backward()
     found = of_parameters(file, on, gradient)
-    loss = losses[-1].detach()
+    loss = loss.detach()
     return lambda: {"loss": loss, "gradients": found}
 
 
@@ -543,6 +555,11 @@ BAD_PROMPTS = {
     "no_rows": spoil("prompt", lambda x: x[:0]),
     "flat_prompt": spoil("prompt", lambda x: x[0]),
     "int32_prompt": spoil("prompt", lambda x: x.int()),
+    "float_prompt": spoil("prompt", lambda x: x.float()),
+    "bool_prompt": spoil("prompt", lambda x: x > 0),
+    "first_token_negative": spoil(
+        "prompt", lambda x: x.clone().index_fill_(1, x.new_tensor([0]), -1)
+    ),
 }
 
 

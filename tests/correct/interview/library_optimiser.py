@@ -85,7 +85,7 @@ class GPT(nn.Module):
                 cache.buffers = like.new_zeros(layers, 2, len(ids), heads, block, dim).detach()
             buffers = cache.buffers
         x = self.tokens(ids) + self.positions(torch.arange(start, start + ids.shape[1]))
-        for layer, buffer in zip(self.blocks, buffers):
+        for layer, buffer in zip(self.blocks, buffers, strict=True):
             x = layer(x, buffer, start)
         if cache is not None:
             cache.length = start + ids.shape[1]
@@ -125,8 +125,8 @@ class Trainer:
         self.model, self.clip = model, clip
         decay = [p for p in model.parameters() if p.ndim >= 2]
         rest = [p for p in model.parameters() if p.ndim < 2]
-        groups = [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
-        self.optimizer = AdamW(groups, lr=lr, betas=betas, eps=eps)
+        groups = [{"params": decay}, {"params": rest, "weight_decay": 0.0}]
+        self.optimizer = AdamW(groups, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
         self.schedule = LambdaLR(self.optimizer, lambda done: min(1.0, (done + 1) / max(1, warmup)))
 
     def step(self, batches):
@@ -139,7 +139,9 @@ class Trainer:
         losses = []
         for ids, labels in batches:
             logits = self.model(ids)[:, :-1].flatten(0, 1)
-            loss = F.cross_entropy(logits, targets(labels), ignore_index=-100, reduction="sum") / count
+            loss = (
+                F.cross_entropy(logits, targets(labels), ignore_index=-100, reduction="sum") / count
+            )
             loss.backward()
             losses.append(loss.detach())
         clip_grad_norm_(self.model.parameters(), self.clip)

@@ -40,7 +40,11 @@ class Block(nn.Module):
     def project(self, x, heads):
         """Queries, keys and values [3, B, S, H, D]."""
         B, S, C = x.shape
-        return self.attention.qkv(self.norm1(x)).reshape(B, S, 3, heads, C // heads).permute(2, 0, 1, 3, 4)
+        return (
+            self.attention.qkv(self.norm1(x))
+            .reshape(B, S, 3, heads, C // heads)
+            .permute(2, 0, 1, 3, 4)
+        )
 
     def finish(self, x, mixed):
         x = x + self.attention.out(mixed.reshape(x.shape))
@@ -63,7 +67,13 @@ class GPT(nn.Module):
     def __init__(self, *, vocab_size, block_size, layers, heads, width):
         super().__init__()
         self.vocab, self.block, self.heads = int(vocab_size), int(block_size), int(heads)
-        sizes = {"vocab_size": vocab_size, "block_size": block_size, "layers": layers, "heads": heads, "width": width}
+        sizes = {
+            "vocab_size": vocab_size,
+            "block_size": block_size,
+            "layers": layers,
+            "heads": heads,
+            "width": width,
+        }
         if bad := [name for name, size in sizes.items() if size <= 0]:
             raise ValueError(f"{bad} must be positive")
         if width != heads * (width // heads):
@@ -98,7 +108,7 @@ class GPT(nn.Module):
     def must_be_text(self, ids):
         if not (ids.dtype == torch.int64 and ids.ndim == 2 and min(ids.shape) >= 1):
             raise ValueError("a text is int64 [B, S]")
-        if not ((0 <= ids) & (ids < self.vocab)).all():
+        if not ((ids >= 0) & (ids < self.vocab)).all():
             raise ValueError("a token is not in the vocabulary")
 
     def must_be_labelled(self, ids, labels):
@@ -107,7 +117,7 @@ class GPT(nn.Module):
             raise ValueError("no room in the block")
         if labels.shape != ids.shape or labels.dtype != ids.dtype:
             raise ValueError("labels are no labels of these ids")
-        if not ((labels == -100) | ((0 <= labels) & (labels < self.vocab))).all():
+        if not ((labels == -100) | ((labels >= 0) & (labels < self.vocab))).all():
             raise ValueError("a label is not in the vocabulary")
 
     def loss(self, ids, labels):
@@ -149,7 +159,9 @@ class Trainer:
                 g = scale * p.grad
                 self.m[p] = torch.lerp(g, self.m[p], b1)
                 self.v[p] = torch.lerp(g**2, self.v[p], b2)
-                change = self.m[p] / (1 - b1**self.t) / (eps + torch.sqrt(self.v[p] / (1 - b2**self.t)))
+                change = (
+                    self.m[p] / (1 - b1**self.t) / (eps + torch.sqrt(self.v[p] / (1 - b2**self.t)))
+                )
                 if p.ndim == 2:
                     change = change + decay * p
                 p -= lr * change
@@ -169,7 +181,9 @@ def generate(model, prompt, count, *, pick=None, end=None):
         if cache.length in (0, model.block):
             cache = Cache()
         with torch.no_grad():
-            logits = model(answer[:, length - seen + cache.length : length], cache)[:, -1].contiguous()
+            logits = model(answer[:, length - seen + cache.length : length], cache)[
+                :, -1
+            ].contiguous()
         token = (pick or (lambda scores: scores.max(-1).indices))(logits)
         if end is None:
             answer[:, length] = token

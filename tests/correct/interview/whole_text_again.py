@@ -4,7 +4,6 @@ import math
 
 import torch
 from torch import nn
-from torch.func import functional_call  # noqa: F401 - somebody's leftover
 
 
 class Part(nn.Module):
@@ -56,7 +55,7 @@ class Cache:
 class GPT(nn.Module):
     def __init__(self, *, vocab_size, block_size, layers, heads, width):
         super().__init__()
-        if vocab_size < 1 or block_size < 1 or layers < 1 or heads < 1 or width < 1 or width % heads:
+        if min(vocab_size, block_size, layers, heads, width) < 1 or width % heads:
             raise ValueError("impossible sizes")
         self.V, self.N, self.H = vocab_size, block_size, heads
         self.tokens = Part({"weight": (vocab_size, width)})
@@ -99,12 +98,10 @@ class GPT(nn.Module):
         for h in range(self.H):
             q, k, v = (projected[..., i * C + h * D : i * C + (h + 1) * D] for i in range(3))
             scores = torch.einsum("bid,bjd->bij", q, k) / D**0.5
-            weights = torch.full_like(scores, 0.0)
             rows = []
             for i in range(x.shape[1]):
                 seen = scores[:, i, : i + 1].softmax(-1)
                 rows.append(torch.einsum("bj,bjd->bd", seen, v[:, : i + 1]))
-            del weights
             heads.append(torch.stack(rows, 1))
         return apply(torch.cat(heads, -1), part.out)
 
@@ -166,7 +163,7 @@ class Trainer:
         s, (b1, b2) = self.done, self.how["betas"]
         rate = self.how["lr"] * (min(1.0, s / self.how["warmup"]) if self.how["warmup"] else 1.0)
         with torch.no_grad():
-            for (name, p), g in zip(named, slopes):
+            for (name, p), g in zip(named, slopes, strict=True):
                 g = g * shrink
                 m, v = self.state.get(name, (0.0, 0.0))
                 m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
@@ -174,7 +171,7 @@ class Trainer:
                 decay = 1 - rate * self.how["weight_decay"] if p.dim() == 2 else 1.0
                 moved = (m / (1 - b1**s)) / ((v / (1 - b2**s)).sqrt() + self.how["eps"])
                 p.copy_(p * decay - rate * moved)
-        return float(loss)
+        return loss.item()
 
 
 def generate(model, prompt, count, *, pick=None, end=None):
