@@ -20,7 +20,6 @@ from grader.content.generated_bugs import LEVELS
 from grader.ground.errors import UserError
 from grader.ground.files import back_up
 from grader.ground.invocation import command_line
-from grader.judge.telling import PLACE, tells
 from grader.learner.attempts import choose, default_folder, folder_for
 from grader.learner.history import note
 from grader.learner.preset_clock import minutes_of
@@ -223,6 +222,8 @@ def _differs(path: Path, text: str) -> bool:
 
 def _tell(challenge: Challenge, work: WorkFolder, variant: Variant, kept: list[Path]) -> None:
     from rich.text import Text
+
+    from grader.judge.telling import PLACE, tells
 
     screen = terminal.console()
     drawn = f", drawn by seed {work.seed}" if work.preset is None else ""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from grader.content import Challenge, ContentError, UnknownName
+from grader.content.entries import TELLING
 from grader.content.generated_bugs import (
     GeneratedBugs,
     draw_fresh,
@@ -23,7 +24,6 @@ from grader.content.planting import PlantError, choose, goes_with, plant
 from grader.ground.errors import UserError
 from grader.ground.invocation import command_line
 from grader.ground.nearest import did_you_mean
-from grader.judge.telling import at_most
 from grader.learner.work_folder import WorkError, WorkFolder
 
 MOST_DECOYS = 2  # beside the one bug of an exercise
@@ -133,7 +133,7 @@ def begun(challenge: Challenge, work: WorkFolder | None) -> Challenge:
 
 def _telling_less(challenge: Challenge, name: str) -> Challenge:
     """Return the challenge with the limit of a preset, where that is the lower one."""
-    most = at_most(challenge.tell, challenge.presets[name].tell)
+    most = min(challenge.tell, challenge.presets[name].tell, key=TELLING.index)
     if most == challenge.tell:
         return challenge
     made = copy(challenge)  # with all that was read already
