@@ -161,7 +161,7 @@ def ask(command: str, challenge: Challenge, work: WorkFolder) -> list[Named]:
     if command == "more" and word in ("✗", "!"):
         return [_graded(challenge, work, said)]
     shown = word if command == "more" and word in challenge.cases else None
-    bug = _hinted(challenge, said)
+    bug = _hinted(challenge, work, said)
     return [Named(command, bug, shown)] if bug or shown else []
 
 
@@ -173,13 +173,18 @@ def _graded(challenge: Challenge, work: WorkFolder, said: str) -> Named:
     return Named("grade", bug, found and found[1])
 
 
-def _hinted(challenge: Challenge, said: str) -> str | None:
-    """Return the bug of which what was said is a hint."""
+def _hinted(challenge: Challenge, work: WorkFolder, said: str) -> str | None:
+    """Return the bug of which what was said is a hint: of several with the same hint the one in focus, if it is one."""
     flat = " ".join(said.split())
-    for bug in challenge.bugs.values():
-        if any(" ".join(hint.split()) in flat for hint in bug.hints):
-            return bug.id
-    return None
+    found = [
+        bug.id
+        for bug in challenge.bugs.values()
+        if any(" ".join(hint.split()) in flat for hint in bug.hints)
+    ]
+    known = recall_grading(work, challenge, work.path.read_bytes())
+    if known and known.focus.bug in found:
+        return known.focus.bug
+    return found[0] if found else None
 
 
 def quarrel(answers: list[Named], challenge: Challenge, work: WorkFolder) -> str | None:
@@ -211,6 +216,8 @@ def measure(challenge: Challenge, wanted: int, seed: int) -> tuple[int, int, lis
             stack.enter_context(
                 patch(f"{place}.start_sandbox", lambda *_, **__: nullcontext(sandbox))
             )
+        # a page names the same case with one picture as with several
+        stack.enter_context(patch("grader.diagnose.explain_failures.MOST_PICTURED", 1))
         while seen < wanted:
             number += 1
             count = draw.randint(1, MOST_BUGS)

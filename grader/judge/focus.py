@@ -11,8 +11,8 @@ Example: the bugs `scale` and `mask` are left; `prefill` fails for both of them 
     scale    prefill, decode    0                               yes, shown by `decode`
     mask     prefill            1
 
-Where no known bug explains what fails, there is no bug in focus, and the first failing scenario is shown.  So it is
-where the bugs that are left show in unit cases alone, and some scenario fails for another reason.
+Where no known bug explains what fails, there is no bug in focus, and the first failing scenario is shown.  While some
+scenario fails, a bug that shows in unit cases alone is not in focus.
 """
 
 from __future__ import annotations
@@ -108,6 +108,18 @@ def alone(challenge: Challenge, focus: Focus, source: bytes) -> bytes:
         return source
 
 
+def shown_first(failed: Sequence[CaseResult], focus: Focus) -> CaseResult:
+    """Return which of some cases that did not pass is told first: that of the focus, else a scenario, else the first.
+
+    A case that the grader could not judge comes before those that no bug in focus explains.
+    """
+    scenarios = [c for c in failed if c.kind == "scenario" and c.visibility == "public"]
+    chosen = [case for case in failed if case.id == focus.scenario]
+    errors = [case for case in failed if case.status == "error"]
+    unit = [case for case in failed if case.id == focus.unit]
+    return (chosen or errors or scenarios or unit or failed)[0]
+
+
 def _best(
     challenge: Challenge,
     states: Mapping[str, str],
@@ -131,9 +143,10 @@ def _best(
     if not shown:
         return None
     # of a bug that unit cases alone show, a scenario that fails for something else would tell a wrong symptom
-    explained = any(_has_scenario(challenge, cases) for cases in shown.values())
-    if failed is not None and not explained and _has_scenario(challenge, failed):
-        return None
+    if failed is not None and _has_scenario(challenge, failed):
+        shown = {name: cases for name, cases in shown.items() if _has_scenario(challenge, cases)}
+        if not shown:
+            return None
     crowd = {case: [n for n, cases in shown.items() if case in cases] for case in _all(shown)}
     order = list(challenge.cases)
 

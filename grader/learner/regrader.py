@@ -5,6 +5,8 @@ How a grading is made is not known here: that is `judge.grade_source`, or what a
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +30,7 @@ from grader.learner.watch_options import WatchOptions
 from grader.sandbox import Sandbox, SandboxError
 
 Job = Callable[[], None]
+M_ARENA_MAX = -8  # of glibc's malloc.h
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,18 @@ class GradingFunctions:
 
     start_sandbox: Callable[..., Sandbox] = start_sandbox
     grade_source: Callable[..., Result] = grade_source
+
+
+def share_one_heap() -> None:
+    """Let all threads of this process take their memory from one heap, where the C library can be told so.
+
+    Every grading has threads of its own, glibc gives each of them one of many heaps, and each heap keeps what a grading
+    once took: 200 gradings of a file that passes grew to twice the memory.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+        if mallopt is not None:
+            mallopt(M_ARENA_MAX, 1)
 
 
 class Superseded(Exception):
@@ -59,6 +74,7 @@ class Regrader:
         self._thread = threading.Thread(target=self._run, name="regrade", daemon=True)
 
     def __enter__(self) -> Self:
+        share_one_heap()
         # the sandbox imports torch while the screen is drawn for the first time
         self._sandbox = self._functions.start_sandbox(
             self._options.challenge, isolate=self._options.isolate

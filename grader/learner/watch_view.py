@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from grader.content.handed_in import HandedIn
 from grader.ground.symbols import count
-from grader.judge.focus import NO_FOCUS, Focus
+from grader.judge.focus import NO_FOCUS, Focus, shown_first
 from grader.judge.result import CaseResult, Result, most_informative_first
 from grader.judge.telling import CAUSE, DEFAULT, SYMPTOM, is_told, tells, told
 from grader.learner.question import Question
@@ -68,7 +68,7 @@ class WatchView:
         self, source: bytes, result: Result, seconds: float, focus: Focus = NO_FOCUS
     ) -> None:
         """Take a new verdict; a case that was chosen stays on the screen if it still fails, else the focus is shown."""
-        shown = self.case.id if self.case and self.case.id != self.focus.case else focus.case
+        chosen = self.case.id if self.case and self.at else None
         self.moved = changes(self.full, result, self.planted, self.level)
         self.full, result = result, told(result, self.level)
         self.result, self.source, self.seconds = result, source, seconds
@@ -78,9 +78,10 @@ class WatchView:
         wrong = most_informative_first(result.cases)
         self.focus, self.failed = focus, [case for case in wrong if is_told(case, self.level)]
         self.counted = len(wrong) - len(self.failed)
-        self.failed.sort(key=lambda case: case.id != focus.case)
+        first = shown_first(self.failed, focus) if self.failed else None
+        self.failed.sort(key=lambda case: case is not first)
         ids = [case.id for case in self.failed]
-        self.at = ids.index(shown) if shown in ids else 0
+        self.at = ids.index(chosen) if chosen in ids else 0
 
     def next(self) -> None:
         """Go to the next failed case."""

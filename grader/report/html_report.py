@@ -24,7 +24,7 @@ from grader.diagnose.trace_model import Trace
 from grader.ground.display import escape_lines
 from grader.ground.invocation import SCRIPT
 from grader.judge.bug_status import needless
-from grader.judge.focus import NO_FOCUS, Focus
+from grader.judge.focus import NO_FOCUS, Focus, shown_first
 from grader.judge.result import CaseResult, Cause, Result, most_informative_first, redacted
 from grader.judge.telling import CAUSE, SYMPTOM, at_most, is_told, names_units, tells, told
 from grader.report.figures import Figures, figures_of
@@ -160,7 +160,8 @@ def _failures(
     shown = [case for case in wrong if is_told(case, level)]
     # a unit case that goes by number, told since it ends as a scenario does, says less than that
     numbered = {case.id for case in shown if case.kind == "unit" and not names_units(level)}
-    shown.sort(key=lambda case: (case.id != focus.case, case.id in numbered))
+    first = shown_first(shown, focus) if shown else None
+    shown.sort(key=lambda case: (case is not first, case.id in numbered))
     # where the run of another case goes wrong would tell of another bug than the one in focus
     others = level if tells(level, CAUSE) or focus.case is None else at_most(level, SYMPTOM)
     rows = []

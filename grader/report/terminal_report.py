@@ -21,7 +21,7 @@ from rich.text import Text
 from grader.ground.display import escape_for_display, escape_lines
 from grader.ground.invocation import command_line
 from grader.ground.symbols import PLAIN, UNICODE, Symbols, count
-from grader.judge.focus import NO_FOCUS, Focus
+from grader.judge.focus import NO_FOCUS, Focus, shown_first
 from grader.judge.result import CaseResult, Result, most_informative_first, redacted
 from grader.judge.telling import (
     CAUSE,
@@ -187,7 +187,7 @@ class _Page:
             yield line(f"{_counted(failed)} not passed{more}.", 0, "dim")
         if not named:
             return
-        first = self._first(named)
+        first = shown_first(named, self.about.focus)
         yield from self._in_full(first)
         same = [case for case in failed if case is not first and _ended_alike(case, first)]
         if same:
@@ -202,14 +202,6 @@ class _Page:
             yield Text("")
             yield line(f"{_counted(others)} not passed; {self.all_of_it}.", 0, "dim")
 
-    def _first(self, failed: Sequence[CaseResult]) -> CaseResult:
-        """Return the case that is told: that of the focus, else a scenario, else the most telling one."""
-        focus = self.about.focus
-        chosen = [case for case in failed if case.id == focus.scenario]
-        errors = [case for case in failed if case.status == "error"]
-        scenarios = [c for c in failed if c.kind == "scenario" and c.visibility == "public"]
-        return (chosen or errors or scenarios or list(failed))[0]
-
     def _all_failures(self) -> Iterator[RenderableType]:
         """Tell the first few in full and name the others; unit cases are counted where they are not named."""
         failed = most_informative_first(self.result.cases)
@@ -218,7 +210,7 @@ class _Page:
             return
         named = [case for case in failed if is_told(case, self.about.level)]
         counted = [case for case in failed if case not in named]
-        first = self._first(named) if named else None
+        first = shown_first(named, self.about.focus) if named else None
         named.sort(key=lambda case: case is not first)
         traced = [case for case in named[IN_FULL:] if case.cause and case.cause.divergence]
         for number, case in enumerate([*named[:IN_FULL], *traced]):

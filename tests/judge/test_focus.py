@@ -11,7 +11,7 @@ from grader.content import load_challenge
 from grader.content.bug_detection import bug_status
 from grader.content.planting import plant
 from grader.judge.bug_status import bug_statuses
-from grader.judge.focus import NO_FOCUS, Focus, alone, choose_focus, focus_of_text
+from grader.judge.focus import NO_FOCUS, Focus, alone, choose_focus, focus_of_text, shown_first
 from grader.judge.result import CaseResult, Cause, Result, Where
 
 CHALLENGE = load_challenge("multi_head_attention")
@@ -87,6 +87,29 @@ def test_a_bug_that_unit_cases_alone_show_is_not_told_by_another_failing_scenari
     )
     focus = choose_focus(CHALLENGE, graded([SCALE], failed={*units, beside}), STARTER, SCALE)
     assert (focus.bug, focus.case) == (None, beside)
+    # beside a bug that explains the scenario it is not kept in focus either
+    split = next(
+        case
+        for case in CHALLENGE.bugs[SPLIT].witnesses
+        if CHALLENGE.cases[case].kind == "scenario" and case not in CHALLENGE.bugs[SCALE].witnesses
+    )
+    result = graded([SCALE, SPLIT], failed={*units, split})
+    focus = choose_focus(CHALLENGE, result, STARTER, SCALE)
+    assert (focus.bug, focus.scenario) == (SPLIT, split)
+
+
+def test_one_case_is_told_first_whoever_tells_it() -> None:
+    cases = {case.id: case for case in graded(STARTER).cases}
+    scenario, unit = cases["no-cache"], cases["scores-square"]
+    broken = replace(cases["one-token"], status="error")
+    failed = [unit, cases["rollback"], scenario, broken]
+    focus = Focus(SCALE, "present", "no-cache", "scores-square")
+    assert shown_first(failed, focus) is scenario
+    assert shown_first(failed, NO_FOCUS) is broken
+    assert shown_first(failed[:3], replace(focus, scenario=None)) is cases["rollback"]
+    others = [cases["weights"], unit]
+    assert shown_first(others, replace(focus, scenario=None)) is unit
+    assert shown_first(others, NO_FOCUS) is cases["weights"]
 
 
 def test_a_bug_is_seen_alone_where_it_is_as_planted() -> None:

@@ -1,10 +1,13 @@
-"""One watch with nothing replaced: the starter, then the reference, in one warm sandbox."""
+"""One watch with nothing replaced: the starter, then the reference, in one warm sandbox; what its threads keep."""
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import subprocess
 import sys
+
+import pytest
 
 from grader.content import load_challenge
 
@@ -26,3 +29,40 @@ def test_the_starter_is_mended_at_a_save(tmp_path) -> None:
             assert process.wait(30) == 130
         finally:
             process.kill()  # leaving `with` waits for the process, also after a failed assertion
+
+
+HEAPS = """
+import ctypes, sys, threading
+from grader.learner.regrader import share_one_heap
+
+if sys.argv[2] == "shared":
+    share_one_heap()
+together = threading.Barrier(6)
+held = []
+
+def take():
+    together.wait()
+    held.append([bytes(9_000) for _ in range(50)])
+    together.wait()
+
+threads = [threading.Thread(target=take) for _ in range(6)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+stream = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, stream)
+libc.fclose(stream)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="needs glibc")
+def test_the_threads_of_many_gradings_share_one_heap(tmp_path) -> None:
+    heaps = {}
+    for how in ("shared", "apart"):
+        said = tmp_path / how
+        subprocess.run([sys.executable, "-c", HEAPS, str(said), how], check=True, timeout=60)
+        heaps[how] = said.read_text("utf-8").count("<heap ")
+    assert heaps["shared"] == 1 < heaps["apart"]

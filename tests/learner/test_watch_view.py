@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from grader.content.handed_in import handed_in
+from grader.judge.focus import Focus
 from grader.judge.result import BugStatus, CaseResult, Cause, Result
 from grader.learner.watch_view import WatchView, changes, syntax_error
 
@@ -95,6 +96,15 @@ def test_the_case_on_the_screen_stays_while_it_fails() -> None:
     assert watched.case is None
     watched.next()
     assert watched.case is None
+
+
+def test_a_case_that_nobody_chose_gives_way_to_that_of_the_focus() -> None:
+    watched = view()
+    unknown = Focus("x", "present", None, "counted only")
+    watched.take_result(b"1", result({"a": "failed", "b": "failed"}), 0.1, unknown)
+    assert watched.case.id == "a"
+    watched.take_result(b"2", result({"a": "failed", "b": "failed"}), 0.1, Focus(scenario="b"))
+    assert watched.case.id == "b"
 
 
 def test_a_save_that_cannot_be_graded_keeps_the_last_result() -> None:
