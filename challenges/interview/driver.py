@@ -405,6 +405,9 @@ BAD_LABELS = {
     "ids:int32": spoil("ids", lambda x: x.int()),
     "labels:too_large": spoil("labels", lambda x: spoilt(x, 10**3)),
     "labels:negative": spoil("labels", lambda x: spoilt(x, -1)),
+    "labels:first_too_large": spoil(
+        "labels", lambda x: x.clone().index_fill_(1, x.new_tensor([0]), 10**3)
+    ),
     "labels:short": spoil("labels", lambda x: x[:, 1:]),
     "labels:a_row_less": spoil("labels", lambda x: x[:-1]),
     "labels:flat": spoil("labels", lambda x: x.flatten()),
@@ -437,6 +440,9 @@ BAD_BATCHES = {
     "last_ids_int32": last(lambda x: x.int(), "ids"),
     "last_label_too_large": last(lambda x: spoilt(x, 10**3), "labels"),
     "last_label_negative": last(lambda x: spoilt(x, -1), "labels"),
+    "last_first_label_negative": last(
+        lambda x: x.clone().index_fill_(1, x.new_tensor([0]), -1), "labels"
+    ),
     "last_labels_short": last(lambda x: x[:, 1:], "labels"),
     "last_labels_float": last(lambda x: x.double(), "labels"),
     "first_token_too_large": last(lambda x: spoilt(x, 10**3), "0-ids"),
