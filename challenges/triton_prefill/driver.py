@@ -29,8 +29,8 @@ JitCausal = switch("The argument CAUSAL; true unless given.")
 class Setup:
     """Sizes of the case."""
 
-    heads: whole(1, 16, "Query heads H.", usual=(1, 6))
-    kv_heads: whole(1, 16, "Key/value heads Hkv; divides H.", usual=(1, 3))
+    heads: whole(1, 24, "Query heads H.", usual=(1, 6))
+    kv_heads: whole(1, 24, "Key/value heads Hkv; divides H.", usual=(1, 3))
     head_dim: whole(
         1, 130, "Head dimension D; 16 at most for the verbs that test one helper.", usual=(1, 24)
     )
