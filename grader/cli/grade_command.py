@@ -44,6 +44,7 @@ from grader.learner.history import (
     read_history,
 )
 from grader.learner.ladder import OF_LEVEL, climbed, height, help_taken
+from grader.learner.preset_clock import clock_lines
 from grader.learner.question import Question, question_after
 from grader.learner.work_folder import WorkError, WorkFolder, load_work_folder
 
@@ -128,9 +129,9 @@ def command(
     asked = on_device(catalogue().load(challenge), device, isolated=not no_isolation)
     found, extra = _with_private(asked, private)
     check_cases(found, cases)
-    level = level_of(found, tell)
     path, work = locate(found, file)
     found = begun(found, work)
+    level = level_of(found, tell)
     source = read(path, found.id)
     seeds = _seeds(found, source, replay) if replay else {}
     text = source_of(source, path.name, found.file)
@@ -185,7 +186,7 @@ def command(
 def level_of(challenge: Challenge, asked: str | None) -> str:
     """Return the level of telling; raises UserError for more than the challenge allows."""
     if asked is not None and not tells(challenge.tell, asked):
-        raise UserError(f"{challenge.id!r} tells at most {challenge.tell!r}, not {asked!r}.")
+        raise UserError(f"{challenge.teller} tells at most {challenge.tell!r}, not {asked!r}.")
     return asked or at_most(DEFAULT, challenge.tell)
 
 
@@ -361,7 +362,7 @@ def remember_result(
 def history_of(
     challenge: Challenge, work: WorkFolder, result: Result, planted: Collection[str]
 ) -> tuple[str, ...]:
-    """Return what the attempt's history adds to a report: suspicions that can be judged now."""
+    """Return what the attempt's history adds to a report: suspicions that can be judged now, and a preset's clock."""
     try:
         history = read_history(work)
     except WorkError:
@@ -369,7 +370,9 @@ def history_of(
     gradings = history.of("graded")
     before = [name for name in gradings[-1]["fixed"] if name in planted] if gradings else []
     fixed = [bug.id for bug in result.bugs if bug.status == "fixed" and bug.id in planted]
-    return tuple(judged_suspicions(challenge, history, fixed, before))
+    told = judged_suspicions(challenge, history, fixed, before)
+    passes = result.verdict == "passed"
+    return (*told, *clock_lines(challenge, work, history, passes=passes))
 
 
 def question_of(
@@ -436,6 +439,7 @@ def about(
 
     return About(
         level=level,
+        most=challenge.tell,
         focus=focus,
         planted=planted.bugs if planted else None,
         decoys=planted.decoys if planted else (),

@@ -18,6 +18,7 @@ from grader.ground.display import escape_for_display
 from grader.ground.errors import UserError
 from grader.ground.invocation import command_line
 from grader.learner.history import HISTORY, History, read_history
+from grader.learner.preset_clock import clock_lines
 from grader.learner.work_folder import RUNGS
 
 
@@ -37,6 +38,8 @@ def command(challenge: str, file: Path | None) -> None:
     for text in log_lines(found, history):
         # a line stays a line where it is piped into another program
         screen.print(Text(text), soft_wrap=not screen.is_terminal)
+    for text in clock_lines(found, work, history):
+        terminal.out(text)
     if not history.events:
         terminal.out(f"Nothing yet: `{command_line('grade', found.id)}` is the beginning.")
     if history.unread:

@@ -42,9 +42,9 @@ def command(
     A file that was changed since it was graded is graded first, and its symptom is told. Exit status as of `grade`.
     """
     found = catalogue().load(challenge)
-    level = level_of(found, None)
     path, work = locate(found, file)
     found = begun(found, work)
+    level = level_of(found, None)
     raw, source = read(path, found.id), readable(path, found).source
     known = focus_of_file(found, path, work, raw, source, isolate=not no_isolation)
     focus, named = known.focus, command_target(found, file)
@@ -90,7 +90,7 @@ def _nothing_more(challenge: Challenge, focus: Focus, reached: int, named: str) 
     if focus.bug is None:
         return nothing_explains(focus, named)
     if reached < len(RUNGS) and not tells(challenge.tell, LEVEL_OF[reached]):
-        return f"{challenge.id!r} tells no more than this."
+        return f"{challenge.teller} tells no more than this."
     return f"That was all. The answer: `{command_line('solution', named, '--diff')}`."
 
 

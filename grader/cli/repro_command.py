@@ -51,6 +51,7 @@ def command(challenge: str, file: Path | None, case: str | None, out: Path | Non
     check_cases(found, [case] if case else [])
     path, work = locate(found, file)
     found = begun(found, work)
+    _refuse(found)
     raw, source = read(path, found.id), readable(path, found).source
     if path.suffix == NOTEBOOK:
         raise UserError(
@@ -98,4 +99,4 @@ def _refuse(challenge: Challenge) -> None:
     if challenge.file.endswith(".json") or challenge.declared:
         raise UserError(f"{challenge.id!r} has no program to debug: its file is a document.")
     if not tells(challenge.tell, SYMPTOM):
-        raise UserError(f"{challenge.id!r} tells counts only.")
+        raise UserError(f"{challenge.teller} tells counts only.")

@@ -22,6 +22,7 @@ from grader.ground.files import back_up
 from grader.ground.invocation import command_line
 from grader.learner.attempts import choose, default_folder, folder_for
 from grader.learner.history import note
+from grader.learner.preset_clock import minutes_of
 from grader.learner.work_folder import (
     WorkError,
     WorkFolder,
@@ -222,6 +223,8 @@ def _differs(path: Path, text: str) -> bool:
 def _tell(challenge: Challenge, work: WorkFolder, variant: Variant, kept: list[Path]) -> None:
     from rich.text import Text
 
+    from grader.judge.telling import PLACE, tells
+
     screen = terminal.console()
     drawn = f", drawn by seed {work.seed}" if work.preset is None else ""
     if work.fresh is not None:
@@ -238,4 +241,9 @@ def _tell(challenge: Challenge, work: WorkFolder, variant: Variant, kept: list[P
     screen.print(Text(f"  {shown(work.folder / 'README.md')}  what it must do"), soft_wrap=True)
     for path in kept:
         screen.print(Text(f"  {shown(path)}  your earlier file, kept"), soft_wrap=True)
+    if minutes := minutes_of(challenge, work):
+        told = f"It is meant for {minutes} minutes from now; nothing ends with them."
+        screen.print(Text(f"{told} `grade` says how many have gone."), soft_wrap=True)
+    if not tells(begun(challenge, work).tell, PLACE):
+        screen.print(Text("No help is given: `more` and `hint` tell nothing."), soft_wrap=True)
     screen.print(Text(f"Next: `{command_line('grade', challenge.id)}`.", "dim"), soft_wrap=True)

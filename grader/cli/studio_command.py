@@ -18,6 +18,7 @@ from grader.cli.watch_command import watch_options
 from grader.content import Catalogue, Challenge
 from grader.learner.attempts import all_attempts, find_attempt
 from grader.learner.history import read_history
+from grader.learner.preset_clock import clock_lines
 from grader.learner.work_folder import WorkFolder
 
 if TYPE_CHECKING:
@@ -113,4 +114,5 @@ def _suspect(challenge: Challenge, work: WorkFolder, lines: str, why: str) -> tu
 
 
 def _log(challenge: Challenge, work: WorkFolder) -> list[str]:
-    return list(log_lines(challenge, read_history(work)))
+    history = read_history(work)
+    return [*log_lines(challenge, history), *clock_lines(challenge, work, history)]

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass
 from hashlib import sha256
 
 from grader.content import Challenge, ContentError, UnknownName
+from grader.content.entries import TELLING
 from grader.content.generated_bugs import (
     GeneratedBugs,
     draw_fresh,
@@ -107,9 +109,14 @@ def by_family(
 def begun(challenge: Challenge, work: WorkFolder | None) -> Challenge:
     """Return the challenge as a work folder knows it: with the generated bugs that its file was begun with.
 
-    A set of generated bugs that has changed since adds nothing; `of_work` says so.
+    A set of generated bugs that has changed since adds nothing; `of_work` says so.  Where the file was begun with a
+    preset that tells less than the challenge, no more is told.
     """
-    if work is None or not work.generated:
+    if work is None:
+        return challenge
+    if work.preset is not None and work.preset in challenge.presets:
+        return _telling_less(challenge, work.preset)
+    if not work.generated:
         return challenge
     try:
         if work.family is not None:
@@ -122,6 +129,16 @@ def begun(challenge: Challenge, work: WorkFolder | None) -> Challenge:
     if known.digest != work.generated:
         return challenge
     return with_generated(challenge, [known.bugs[name].bug for name in variant.bugs])
+
+
+def _telling_less(challenge: Challenge, name: str) -> Challenge:
+    """Return the challenge with the limit of a preset, where that is the lower one."""
+    most = min(challenge.tell, challenge.presets[name].tell, key=TELLING.index)
+    if most == challenge.tell:
+        return challenge
+    made = copy(challenge)  # with all that was read already
+    made.__dict__.update(tell=most, told_by=f"The preset {name!r}")
+    return made
 
 
 def by_ids(challenge: Challenge, bugs: Iterable[str], decoys: Iterable[str]) -> Variant:

@@ -63,9 +63,9 @@ def command(
     from grader.learner.watch_loop import watch_file
 
     found = catalogue().load(challenge)
-    level = level_of(found, tell)
     path, work = locate(found, file)
     found = begun(found, work)
+    level = level_of(found, tell)
     read(path, found.id)
     setting = watch_options(found, path, work, level, isolate=not no_isolation, poll=poll)
     result = watch_file(setting, terminal.console())
@@ -170,7 +170,7 @@ class _About:
         from grader.learner.hints import LastGrading, next_hint
 
         if not tells(self.challenge.tell, CAUSE):
-            return ("This challenge gives no hints.",)
+            return (f"{self.challenge.teller} gives no hints.",)
         text = self._read(source).text
         about = None if case.id == focus.case else case.id
         failed = tuple(dict.fromkeys([case.id, *filter(None, [focus.scenario, focus.unit])]))

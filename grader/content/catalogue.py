@@ -74,6 +74,12 @@ class Challenge:
     hint_costs: tuple[int, ...] = (0, 0, 0)
     declared: tuple[str, ...] = ()
     tell: str = TELLING[-1]
+    told_by: str = ""
+
+    @property
+    def teller(self) -> str:
+        """What limits how much is told, as messages name it: the challenge, or the preset of a file."""
+        return self.told_by or repr(self.id)
 
     def may_lack(self, name: str) -> bool:
         """Whether a correct file may lack a name for which a case asks; the case is then skipped, not failed.
@@ -262,7 +268,10 @@ def _challenge(document: Mapping[str, Any], folder: Path, root: Path) -> Challen
         provides=tuple(document["provides"]),
         helpers=tuple(document.get("helpers", ())),
         presets={
-            name: Preset(tuple(preset["bugs"]), tuple(preset["decoys"]))
+            name: Preset(
+                *(tuple(preset["bugs"]), tuple(preset["decoys"]), preset.get("minutes")),
+                tell=TELLING[TELLING.index(preset.get("tell", TELLING[-1]))],
+            )
             for name, preset in document["presets"].items()
         },
         seconds=limits.get("seconds", 5.0),

@@ -18,10 +18,16 @@ TELLING = ("verdict", "symptom", "place", "pattern", "cause")
 
 @dataclass(frozen=True)
 class Preset:
-    """A named choice of bugs and decoys to plant, by their ids."""
+    """A named choice of bugs and decoys to plant, by their ids.
+
+    - `minutes`: for how long it is meant, which a clock tells and nothing enforces;
+    - `tell`: the most that is told of a file that was begun with it.
+    """
 
     bugs: tuple[str, ...]
     decoys: tuple[str, ...]
+    minutes: int | None = None
+    tell: str = TELLING[-1]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from grader.sandbox import Sandbox
 MODULE_BY_MENTION = {
     rb"nn\.attention|nn\s+import[^\n]*\battention\b": "torch.nn.attention.bias",
     rb"use_deterministic_algorithms|torch\._(dynamo|inductor)|torch\.compiler": "torch._inductor.config",
+    # any optimiser imports it where it is made
+    rb"torch\.optim\b|torch\s+import[^\n]*\boptim\b": "torch._dynamo",
 }
 
 

@@ -23,7 +23,17 @@ from grader.ground.invocation import command_line
 from grader.ground.symbols import PLAIN, UNICODE, Symbols, count
 from grader.judge.focus import NO_FOCUS, Focus, shown_first
 from grader.judge.result import CaseResult, Result, most_informative_first, redacted
-from grader.judge.telling import CAUSE, DEFAULT, NOT_TOLD, PATTERN, SYMPTOM, is_told, tells, told
+from grader.judge.telling import (
+    CAUSE,
+    DEFAULT,
+    NOT_TOLD,
+    PATTERN,
+    PLACE,
+    SYMPTOM,
+    is_told,
+    tells,
+    told,
+)
 from grader.report.bug_status_lines import bug_lines, decoy_lines
 from grader.report.case_details import STYLES, cause_of, details, heading, line
 from grader.report.stories import Success
@@ -40,7 +50,8 @@ LOG_LINES, MOST_LOG_LINES = 2, 20
 class About:
     """What is known beside the result, and how much of it is wanted.
 
-    - `level`: the level of telling; `focus`: the bug in focus and its cases; `everything`: whether all is wanted;
+    - `level`: the level of telling, and `most`, the highest that may be asked for;
+    - `focus`: the bug in focus and its cases; `everything`: whether all is wanted;
     - `planted`, `decoys`: the ids of what was planted, where that is known; `levels`: how hard each bug is;
     - `total`: how many cases the challenge has, where only some were run; bugs are then not spoken of;
     - `file`: what the file is called, the file's own name by default;
@@ -50,6 +61,7 @@ class About:
     """
 
     level: str = DEFAULT
+    most: str = CAUSE
     focus: Focus = NO_FOCUS
     everything: bool = False
     planted: Collection[str] | None = None
@@ -169,9 +181,10 @@ class _Page:
             return
         named = [case for case in failed if is_told(case, self.about.level)]
         if not named and failed and tells(self.about.level, SYMPTOM):
-            yield line(
-                f"{_counted(failed)} not passed; `--tell cause` tells more of unit cases.", 0, "dim"
+            more = (
+                "; `--tell cause` tells more of unit cases" if tells(self.about.most, CAUSE) else ""
             )
+            yield line(f"{_counted(failed)} not passed{more}.", 0, "dim")
         if not named:
             return
         first = shown_first(named, self.about.focus)
@@ -309,6 +322,10 @@ class _Page:
                 f"Next: mend this one thing and grade again, or ask `{self._command('hint')}`.",
                 0,
                 "dim",
+            )
+        elif not tells(self.about.most, PLACE):
+            yield line(
+                "Next: find out why, mend it, and grade again. No more is told here.", 0, "dim"
             )
         else:
             asked = self._command("more")

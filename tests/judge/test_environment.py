@@ -12,6 +12,7 @@ from grader.content import load_challenge
 from grader.content.catalogue import challenge_ids
 from grader.judge import grade_source, start_sandbox
 from grader.judge.missing_packages import missing_package
+from grader.judge.sandbox_start import modules_to_preload
 
 NAME = "multi_head_attention"
 REFERENCE = load_challenge(NAME).reference_text
@@ -168,3 +169,18 @@ def test_a_right_file_uses_a_small_part_of_its_time(sandbox_for) -> None:
     assert challenge.total_seconds >= 60
     tight = replace(challenge, total_seconds=challenge.total_seconds / 4)
     assert failures(grade_source(tight, REFERENCE.encode(), sandbox=sandbox_for(NAME))) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "asked"),
+    [
+        (b"from torch.optim import AdamW\n", True),
+        (b"import torch.optim as optim\n", True),
+        (b"from torch import nn, optim\n", True),
+        (b"self.step = torch.optim.SGD(parameters, lr=1)\n", True),
+        (b"optimizer = Trainer(model)  # no optimiser of the library\n", False),
+        (b"import torch\noptim = None\n", False),
+    ],
+)
+def test_what_an_optimiser_imports_is_there_before_it_is_made(source, asked) -> None:
+    assert ("torch._dynamo" in modules_to_preload(source)) is asked
