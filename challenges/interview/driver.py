@@ -34,6 +34,8 @@ Rows = whole(0, 8, "Rows, those of the setup unless given.", usual=(1, 3))
 Skipped = choice(
     ("none", "some", "first_half", "all_but_one", "all"), "Which labels are not predicted; none unless given."
 )  # fmt: skip
+Counted = switch("Whether the tokens of every row are 0, 1, 2, ... and round.")
+OneText = switch("Whether all micro-batches have the ids of the first one, which are one tensor.")
 Other = switch("Whether the labels are tokens of their own, not those of the text.")
 Reused = switch("Whether the caller writes over its tensors behind the call.")
 Count = whole(-3, 64, "Tokens to generate, 4.", usual=(0, 9), refused=(-1,))
@@ -226,8 +228,10 @@ def models(case):
     return sizes, how, weights_of(case, "p"), weights_of(case, "q")
 
 
-def text_of(case, rows, tokens):
-    """Ids [B, S] of a text."""
+def text_of(case, rows, tokens, counted=False):
+    """Ids [B, S] of a text: drawn, or in each row 0, 1, 2, ... and round."""
+    if counted:
+        return np.resize(np.arange(tokens) % case.vocab_size, (rows, tokens))
     return case.draw.integers(0, case.vocab_size, rows, tokens)
 
 
@@ -248,9 +252,9 @@ def labels_of(case, ids, skipped, other):
 
 
 @made("ids", any_layout=True)
-def text(case, tokens: Tokens = 5, rows: Rows = None):
+def text(case, tokens: Tokens = 5, rows: Rows = None, counted: Counted = False):
     """Ids of a text [B, S]."""
-    return text_of(case, case.rows if rows is None else rows, tokens)
+    return text_of(case, case.rows if rows is None else rows, tokens, counted)
 
 
 @made("ids", "labels", any_layout=True)
@@ -266,12 +270,13 @@ def pairs(
     batches: wholes(1, 64, "Tokens of the micro-batches; [5] unless given.", length=(0, 4), usual=(2, 7)) = (5,),
     skipped: Skipped = "none", other: Other = False,
     bare: switch("Whether nothing is predicted in the first micro-batch.") = False,
+    one_text: OneText = False,
 ):  # fmt: skip
     """Micro-batches of 2, 1, 3 and 2 rows where the setup has 2."""
     made_pairs = {}
     for i, tokens in enumerate(batches):
         rows = (case.rows, 1, case.rows + 1, 2)[i % 4]
-        ids = text_of(case, rows, tokens)
+        ids = made_pairs["0-ids"] if one_text and i else text_of(case, rows, tokens)
         labels = labels_of(case, ids, "all" if bare and i == 0 else skipped, other)
         made_pairs |= {f"{i}-ids": ids, f"{i}-labels": labels}
     return made_pairs
@@ -281,6 +286,7 @@ def pairs(
 def asked(
     case, tokens: Tokens = 5, rows: Rows = None, count: Count = 4, ends: Ends = False, first: First = False,
     stops: wholes(0, 64, "At which step each row picks the end.", length=(1, 8), none=True) = None,
+    counted: Counted = False,
 ):  # fmt: skip
     """A prompt [B, T], and what is picked behind it [B, count]."""
     rows = case.rows if rows is None else rows
@@ -292,7 +298,7 @@ def asked(
             picks[row, :step] = picks[row, :step] % (case.vocab_size - 1) + first
             if step < count:
                 picks[row, step] = end
-    return text_of(case, rows, tokens), picks
+    return text_of(case, rows, tokens, counted), picks
 
 
 @verb
@@ -502,13 +508,13 @@ def gradients(
 @verb(spoils=BAD_BATCHES, often=3)
 def train(
     file, pairs, trainer: TrainerName = "t", on: Model = "p", reused: Reused = False,
-    shown: switch("Whether the parameters are shown.") = True,
+    shown: switch("Whether the parameters are shown.") = True, one_text: OneText = False,
 ):  # fmt: skip
     """Take a step; returns its loss, and the parameters after."""
     pairs = pairs or {}
     said = []
     for i in range(len(pairs) // 2):
-        pair = (pairs[f"{i}-ids"], pairs[f"{i}-labels"])
+        pair = (pairs["0-ids" if one_text else f"{i}-ids"], pairs[f"{i}-labels"])
         said.append(tuple(x.clone() for x in pair) if reused else pair)
     before = list(said)
     loss = number(file, trainer_named(file, on, trainer).step(said))
@@ -531,8 +537,28 @@ def parameters(file, on: Model = "p"):
     return {"parameters": of_parameters(file, on, lambda name, p: p.detach().clone())}
 
 
+@verb
+def refill(file, on: Model = "p"):
+    """Let the caller copy the other model's numbers into the parameters."""
+    fill(model_named(file, on), file.keep.weights["q" if on == "p" else "p"], file.keep.dtype)
+    for key in [key for key in file.keep.caches if key[0] == on]:
+        del file.keep.caches[key]  # what they hold is that of other parameters
+
+
+@verb
+def elsewhere(file, ids: text):
+    """Ask a model of the same sizes in another dtype; its answers are not looked at."""
+    model = need(file, "GPT")(**file.keep.sizes)
+    fill(model, file.keep.weights["p"], "float32" if file.keep.dtype == "float64" else "float64")
+    model(ids)
+    need(file, "generate")(model, ids, 2)
+
+
 class Picker:
-    """What the caller picks: tokens that were drawn, whatever the logits say, in one tensor that is written over."""
+    """What the caller picks: tokens that were drawn, whatever the logits say, in one tensor that is written over.
+
+    The logits of a row are written over before those of the next are read: rows have memory of their own.
+    """
 
     def __init__(self, picks, end):
         self.picks, self.end, self.seen, self.shown = picks, end, [], None
@@ -542,11 +568,15 @@ class Picker:
         step = len(self.seen)
         if step >= self.picks.shape[1]:
             raise Wrong("wrong_value", "`pick` was called more often than tokens were asked for")
-        seen = tensor(logits, "logits").clone()
+        shown = tensor(logits, "logits")
+        seen = shown.clone()
+        for row in range(len(shown) if shown.dim() == 2 else 0):
+            seen[row] = shown[row]
+            shown[row] = 7
         if seen.dim() == 2 and len(seen) == len(self.picks) and self.end is not None:
             seen[(self.picks[:, :step] == self.end).any(dim=1)] = 0
         self.seen.append(seen)
-        logits.detach().fill_(7)
+        shown.fill_(7)
         if self.shown is None:
             self.shown = self.picks[:, 0].clone()
         self.shown.copy_(self.picks[:, step])
