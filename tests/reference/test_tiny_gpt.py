@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +18,13 @@ SIZES = {"vocab_size": 11, "block_size": 9, "layers": 2, "heads": 3, "width": 12
 HOW: dict[str, Any] = {
     "lr": 0.05, "warmup": 3, "betas": (0.8, 0.9), "eps": 1e-3, "weight_decay": 0.3, "clip": 0.5
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def with_gradients() -> Iterator[None]:
+    """Whatever ran before in this process, such as a driver that needs none."""
+    with torch.enable_grad():
+        yield
 
 
 def made(seed: int = 0, dtype: torch.dtype = torch.float64, **sizes: int) -> GPT:
