@@ -52,7 +52,7 @@ class Setup:
 class RandomScenarios:
     """Any calls of the three functions that an interpreter answers quickly."""
 
-    verbs = ("attend", "attend_twice", "turn", "slots", "append")
+    verbs = ("attend", "attend_twice", "attend_refilled", "turn", "slots", "append")
     steps = (1, 3)
     candidates = 20
 
@@ -271,20 +271,21 @@ def attend(
 
 
 @verb
-def attend_twice(
-    file, q, k, v, table, lens, q_lens,
-    refilled: switch("The answer is that of the second call, made with the same table and other pages in it.") = False,
-    **options: Options,
-):  # fmt: skip
+def attend_twice(file, q, k, v, table, lens, q_lens, **options: Options):
     """Call attend twice, the second time with q reversed; returns the first answer, read after the second call."""
     with probes.viewed("apart", q, k, v, spare=0) as (q, k, v):
-        if refilled:
-            same = table.roll(1, dims=0)
-            file.attend(q, k, v, same, lens, q_lens, **options)
-            return answered(file.attend(q, k, v, same.copy_(table), lens, q_lens, **options))
         first = file.attend(q, k, v, table, lens, q_lens, **options)
         file.attend(q.flip(0, 2), k, v, table, lens, q_lens, **options)
         return answered(first)
+
+
+@verb
+def attend_refilled(file, q, k, v, table, lens, q_lens, **options: Options):
+    """Call attend twice with one table, which has other pages in it the second time; returns the second answer."""
+    with probes.viewed("apart", q, k, v, spare=0) as (q, k, v):
+        same = table.roll(1, dims=0)
+        file.attend(q, k, v, same, lens, q_lens, **options)
+        return answered(file.attend(q, k, v, same.copy_(table), lens, q_lens, **options))
 
 
 @verb

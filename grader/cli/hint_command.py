@@ -63,11 +63,11 @@ def command(
     `kvdojo more` begins further below: it tells the place first.
     """
     found = catalogue().load(challenge)
-    _refuse(found)
     check_cases(found, [case] if case else [])
     path, work = locate(found, file)
     found = begun(found, work)
-    _refuse(found)
+    if not tells(found.tell, CAUSE):
+        raise UserError(f"{found.teller} tells at most {found.tell!r}, so it gives no hints.")
     handed = readable(path, found)
     source = handed.text
     if statements(source) is None:
@@ -96,13 +96,6 @@ def command(
         seen[hint.bug.id] = hint.level
     if any(found.hint_costs):
         terminal.out(_cost(found, hint, seen))
-
-
-def _refuse(challenge: Challenge) -> None:
-    """Refuse where the challenge, or the preset that a file was begun with, gives no hints."""
-    if not tells(challenge.tell, CAUSE):
-        told = f"{challenge.teller} tells at most {challenge.tell!r}, so it gives no hints."
-        raise UserError(told)
 
 
 def _grading(

@@ -22,7 +22,6 @@ from grader.cli.focus_of_file import focus_of_file
 from grader.cli.grade_command import remember_rung
 from grader.cli.submission import locate, read, readable
 from grader.cli.variant import begun
-from grader.content import Challenge
 from grader.content.handed_in import HandedIn
 from grader.ground.display import escape_for_display
 from grader.ground.errors import Exit, UserError
@@ -65,11 +64,11 @@ def command(
     they do not hide the one in focus. The exit status is 1 when the file departs.
     """
     found = catalogue().load(challenge)
-    _refuse(found)
     check_cases(found, [case] if case else [])
     path, work = locate(found, file)
     found = begun(found, work)
-    _refuse(found)
+    if not tells(found.tell, PATTERN):
+        raise UserError(f"{found.teller} tells at most {found.tell!r}, so it traces nothing.")
     handed = readable(path, found)
     source, focus, isolate = handed.source, NO_FOCUS, not no_isolation
     if case is None:
@@ -105,13 +104,6 @@ def command(
             told = f"Case `{case}`, the other planted bugs left out; `--case {case}` traces your file as it is."
             terminal.console().print(Text(told, "dim"))
     ctx.exit(Exit.FAILED if made.divergence or made.ended else Exit.PASSED)
-
-
-def _refuse(challenge: Challenge) -> None:
-    """Refuse where the challenge, or the preset that a file was begun with, tells too little for a trace."""
-    if not tells(challenge.tell, PATTERN):
-        told = f"{challenge.teller} tells at most {challenge.tell!r}, so it traces nothing."
-        raise UserError(told)
 
 
 def lines(trace: Trace) -> Iterator[str]:

@@ -45,7 +45,7 @@ def share_one_heap() -> None:
     """Let all threads of this process take their memory from one heap, where the C library can be told so.
 
     Every grading has threads of its own, glibc gives each of them one of many heaps, and each heap keeps what a grading
-    once took: 200 gradings of a file that passes grew to twice the memory.
+    once took.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from fractions import Fraction
 from typing import Any
@@ -130,7 +131,7 @@ def test_any_calls_leave_what_the_loops_leave(
             rows[said[0]] = Loops(bits, group, residual)
         else:
             cache.reorder(said[0])
-            rows = [copied(rows[source]) for source in said[0]]
+            rows = [copy.deepcopy(rows[source]) for source in said[0]]
     assert cache.lengths == [len(row.tokens) for row in rows]
     for number, row in enumerate(rows):
         for found, wanted in zip(cache.read(number), row.read(), strict=True):
@@ -139,12 +140,6 @@ def test_any_calls_leave_what_the_loops_leave(
             query = torch.randn(4, min(3, len(row.tokens)), DIM, generator=draw)
             output = cache.attend([number], query[None])[0]
             assert torch.allclose(output.double(), row.attend(query), atol=5e-6)
-
-
-def copied(row: Loops) -> Loops:
-    other = Loops(1, row.group, row.residual)
-    other.__dict__.update({k: v.copy() if isinstance(v, list | dict) else v for k, v in vars(row).items()})  # fmt: skip
-    return other
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -178,9 +173,8 @@ def test_codes_are_those_of_torchs_fake_quantisation(bits: int) -> None:
     codes[:, 0], codes[:, 1] = 0, most
     scales = 2.0 ** torch.randint(-4, 3, (3, 1, DIM), generator=draw)
     zeros = torch.randint(0, 9, (3, 1, DIM), generator=draw)
-    exact = (
-        codes - zeros
-    ) * scales  # its first two tokens are the lowest and the highest of a channel
+    # its first two tokens are the lowest and the highest of a channel
+    exact = (codes - zeros) * scales
     noise = torch.rand(codes.shape, generator=draw) * 0.9 - 0.45
     noise[:, :2] = 0
     x = (exact + noise * scales).clamp(exact[:, :1], exact[:, 1:2])
