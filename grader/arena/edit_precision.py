@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from grader.arena.arena_task import PlantedFile
-from grader.content.statements import Scope, statements
+from grader.content.statements import Scope, VersionsOf
 
 MORE = 4  # statements that a mend may need beyond those of the reference
 Block = tuple[int, int, int, int]
@@ -52,19 +52,20 @@ Places = Mapping[Scope, frozenset[BugPlace]]
 
 def bug_places(file: PlantedFile) -> Places:
     """Return the places of the planted bugs by function of the task's file."""
-    given = statements(file.source) or {}
+    versions = VersionsOf(file.source)
+    given = versions.whole or {}
     found: dict[Scope, set[BugPlace]] = {}
     for bug in file.planting.bugs:
-        mended = statements(file.without(bug)) or {}
+        mended = versions.statements(file.without(bug)) or {}
         for scope in given.keys() | mended.keys():
             for start, end, first, last in _blocks(given.get(scope, []), mended.get(scope, [])):
                 found.setdefault(scope, set()).add(BugPlace(start, end, last - first))
     return {scope: frozenset(places) for scope, places in found.items()}
 
 
-def count_edit(given: str, places: Places, submitted: str) -> EditCount | None:
+def count_edit(given: VersionsOf, places: Places, submitted: str) -> EditCount | None:
     """Count the statements that differ; None for a file that cannot be parsed."""
-    before, after = statements(given) or {}, statements(submitted)
+    before, after = given.whole or {}, given.statements(submitted)
     if after is None:
         return None
     changed = inside = 0

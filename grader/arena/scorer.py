@@ -19,6 +19,7 @@ from grader.arena.edit_precision import EditCount, Places, bug_places, count_edi
 from grader.arena.marks import BugMark, Marks
 from grader.content.bug_detection import entry_status
 from grader.content.handed_in import source_of
+from grader.content.statements import VersionsOf
 from grader.judge.result import Result
 
 
@@ -27,6 +28,7 @@ class KnownTask:
     """What is worked out once for a task: its file, where the bugs stand, and which cases pass as it was given."""
 
     file: PlantedFile
+    given: VersionsOf
     places: Places
     passing: frozenset[str]
 
@@ -57,7 +59,7 @@ class Scorer:
         told = {decoy.id: decoy.status for decoy in result.decoys}
         if not result.bugs:  # not made from the task's file, as far as a grading goes
             told = entry_status(known.file.challenge, text)
-        edit = count_edit(known.file.source, known.places, text)
+        edit = count_edit(known.given, known.places, text)
         return Marks(
             task=task.id,
             challenge=task.challenge,
@@ -94,7 +96,7 @@ class Scorer:
             bench = self._benches.of(task.challenge)
             given = self._judged(bench, file, file.source.encode(), task.inputs)
             passing = frozenset(case.id for case in given.cases if case.status == "passed")
-            self._known[key] = KnownTask(file, bug_places(file), passing)
+            self._known[key] = KnownTask(file, VersionsOf(file.source), bug_places(file), passing)
         return self._known[key]
 
     def _judged(self, bench: Bench, file: PlantedFile, source: bytes, inputs: int) -> Result:

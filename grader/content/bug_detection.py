@@ -26,7 +26,7 @@ prints, the order of methods and the names of local variables play no part: see 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
@@ -34,7 +34,7 @@ from itertools import combinations
 from grader.content.alpha_rename import Vocabulary, alpha_rename, vocabulary_of
 from grader.content.catalogue import Challenge
 from grader.content.planting import plant
-from grader.content.statements import Scope, Statements, statements
+from grader.content.statements import Scope, Statements, VersionsOf
 
 MAX_SETS = 64  # sets of entries of a group that are told apart; entries of a group with more are decided one by one
 # share of the reference's statements; files of other authors reach 0.32 in the challenges here, starters 0.99
@@ -61,10 +61,12 @@ class ConflictGroup:
 class Detector:
     """What is worked out once for a challenge, and then compared with any number of files.
 
+    `read` gives the statements of a file; the last one that it was given is remembered, for it is asked again.
     `vocabularies` holds, by function, all statements that it can have with any entries planted.  `entries` are the ids
     whose status is told: all bugs, and the decoys that change more than comments.
     """
 
+    read: Callable[[str], Statements | None]
     reference: Statements
     groups: tuple[ConflictGroup, ...]
     vocabularies: dict[Scope, Vocabulary]
@@ -88,7 +90,7 @@ def descends(challenge: Challenge, source: str) -> bool:
     names.  Of a file written anew nothing can be told from its text.
     """
     known = detector_of(challenge)
-    found = statements(source, known.vocabularies) or {}
+    found = known.read(source) or {}
     shared = total = 0
     for scope, ours in known.reference.items():
         words = known.vocabularies[scope]
@@ -101,7 +103,7 @@ def descends(challenge: Challenge, source: str) -> bool:
 def entry_status(challenge: Challenge, source: str) -> dict[str, str]:
     """Return the same for every bug and for every decoy that changes more than comments."""
     known = detector_of(challenge)
-    found = statements(source, known.vocabularies)
+    found = known.read(source)
     if found is None:
         return dict.fromkeys(known.entries, "unknown")
     found = {
@@ -142,7 +144,11 @@ def detector_of(challenge: Challenge) -> Detector:
             name for name, bug in challenge.bugs.items() if bug.kind == "bug" or name in seen
         )
         known = challenge.__dict__["_known_bugs"] = Detector(
-            reference, groups, variants.vocabularies(), told
+            lru_cache(maxsize=2)(_versions_of(challenge.reference_text).statements),
+            reference,
+            groups,
+            variants.vocabularies(),
+            told,
         )
     return known
 
@@ -199,7 +205,7 @@ class Variants:
         """Return the statements of one variant."""
         key = frozenset(ids)
         if key not in self._parsed:
-            self._parsed[key] = _parsed(plant(self.challenge, ids))
+            self._parsed[key] = _parsed(self.challenge.reference_text, plant(self.challenge, ids))
         return self._parsed[key]
 
     def vocabularies(self) -> dict[Scope, Vocabulary]:
@@ -223,10 +229,15 @@ class Variants:
         return sorted(found, key=len)
 
 
+@lru_cache(maxsize=16)
+def _versions_of(reference: str) -> VersionsOf:
+    return VersionsOf(reference)
+
+
 @lru_cache(maxsize=128)
-def _parsed(text: str) -> Statements:
-    """Parse a variant; where each of a class has generated bugs of their own, most variants are the same for all."""
-    return statements(text) or {}
+def _parsed(reference: str, text: str) -> Statements:
+    """Read a variant; where each of a class has generated bugs of their own, most variants are the same for all."""
+    return _versions_of(reference).statements(text) or {}
 
 
 def _conflict_groups(variants: Variants, reference: Statements) -> Iterable[ConflictGroup]:

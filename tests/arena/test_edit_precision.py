@@ -7,6 +7,7 @@ import pytest
 from grader.arena.arena_task import PlantedFile, Planting
 from grader.arena.edit_precision import MORE, EditCount, bug_places, count_edit
 from grader.content import Bug, Edit, load_challenge
+from grader.content.statements import VersionsOf
 
 RIGHT = """
 class A:
@@ -42,7 +43,7 @@ def file() -> PlantedFile:
 
 
 def counted(file: PlantedFile, text: str) -> EditCount | None:
-    return count_edit(file.source, bug_places(file), text)
+    return count_edit(VersionsOf(file.source), bug_places(file), text)
 
 
 def test_the_best_mend_is_all_at_the_bugs(file) -> None:
