@@ -28,6 +28,7 @@ from grader.judge.result import CaseResult, Cause, RandomOutcome, Result, enviro
 from grader.judge.sandbox_start import start_sandbox
 from grader.judge.secret_inputs import SecretInputs
 from grader.judge.seen_apart import mended_apart
+from grader.judge.unseen_inputs import UnseenInputs
 from grader.judge.worker_reuse import SubmissionRunner
 from grader.sandbox import Sandbox, SandboxError
 from grader.sandbox.environment import DEVICE
@@ -56,6 +57,7 @@ def grade_source(
     secret: bool = True,
     secret_inputs: SecretInputs | None = None,
     scenarios: RandomScenarios | None = None,
+    unseen: UnseenInputs | None = None,
     afterwards: Afterwards | None = None,
 ) -> Result:
     """Grade the bytes of one file.
@@ -75,6 +77,7 @@ def grade_source(
         secret_inputs: Secret inputs and their answers that several files share, instead of `seeds`.  The file is then
             judged on these alone, and not on the published ones.
         scenarios: Random scenarios that several files share; by default they are drawn for this file.
+        unseen: Secret inputs and random scenarios for this file alone that were made beforehand, instead of `seeds`.
         afterwards: Completes the result while the sandbox is still there, e.g. says where a file departs from the
             reference.
 
@@ -116,7 +119,9 @@ def grade_source(
         # the oracle answers secret inputs in float64, which is for the CPU
         secret = secret and device == "cpu" and fault is None
         secret_only = secret_inputs is not None
-        if secret_inputs is None:
+        if unseen is not None:
+            secret_inputs, scenarios = unseen.secret_inputs, unseen.scenarios
+        elif secret_inputs is None:
             secret_inputs = stack.enter_context(
                 closing(SecretInputs(box, challenge, golden, seeds, after_published=True))
             )

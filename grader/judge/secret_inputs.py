@@ -88,18 +88,19 @@ class SecretInputs:
 
     @property
     def seeds(self) -> dict[str, int]:
-        """The seeds that were used, by case."""
+        """The seeds on which a file was asked, by case."""
         return dict(self._used)
 
     def of(self, case: Case) -> SecretCase:
         """Return a case on secret inputs with its right answers; raises SandboxError or ContentError."""
         with self._lock:
             self._used.setdefault(case.id, self.seed_of(case.id))
-            if case.id not in self._answers:
-                self._answers[case.id] = next(self._answered(case))
-                if self._challenge.cases.keys() <= self._answers.keys():
-                    self.close()  # a batch goes on for long, and nothing more may be asked
-            return self._answers[case.id]
+            return self._answer(case)
+
+    def answer_ahead(self, case: Case) -> None:
+        """Have the right answers of a case that no file is asked yet; raises SandboxError or ContentError."""
+        with self._lock:
+            self._answer(case)
 
     def allowing_for_rounding(self, case: Case) -> SecretCase:
         """Return the same case as it must be judged where an answer seems wrong.
@@ -132,6 +133,13 @@ class SecretInputs:
         """End the oracle's worker, if there is one; an answer still missing starts another."""
         self._oracle.close()
 
+    def _answer(self, case: Case) -> SecretCase:
+        if case.id not in self._answers:
+            self._answers[case.id] = next(self._answered(case))
+            if self._challenge.cases.keys() <= self._answers.keys():
+                self.close()  # a batch goes on for long, and nothing more may be asked
+        return self._answers[case.id]
+
     def _settled(self, case: Case) -> SecretCase:
         stored = self._golden.cases[case.id]
         for secret in self._answered(case):
@@ -151,7 +159,7 @@ class SecretInputs:
         answer in the way that was recorded, such as a text that ends before its fork, are drawn anew.  The published
         inputs come last.  Raises ContentError where it answers so to none.
         """
-        stored, seed = self._golden.cases[case.id], self._used[case.id]
+        stored, seed = self._golden.cases[case.id], self.seed_of(case.id)
         fault: ContentError | None = None
         answered = False
         for number in self._numbers(seed):

@@ -5,18 +5,21 @@ How a grading is made is not known here: that is `judge.grade_source`, or what a
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Self
 
-from grader.content import ContentError
+from grader.content import Challenge, ContentError
 from grader.judge import GraderError, Unreadable, grade_source, start_sandbox
+from grader.judge.missing_packages import missing_package
 from grader.judge.result import Result
+from grader.judge.unseen_inputs import UnseenInputs
 from grader.learner.watch_events import (
     AnswerReady,
     EventQueue,
@@ -28,17 +31,26 @@ from grader.learner.watch_events import (
 )
 from grader.learner.watch_options import WatchOptions
 from grader.sandbox import Sandbox, SandboxError
+from grader.sandbox.environment import DEVICE
 
 Job = Callable[[], None]
 M_ARENA_MAX = -8  # of glibc's malloc.h
+QUIET_SECONDS = 0.3  # after a grading, before unseen inputs of the next one are made
+
+
+def unseen_inputs(sandbox: Sandbox, challenge: Challenge) -> UnseenInputs | None:
+    """Return what a file that passes will be asked; None where that cannot be made without the file."""
+    here = missing_package(challenge) is None and challenge.environment.get(DEVICE, "cpu") == "cpu"
+    return UnseenInputs(sandbox, challenge) if here else None
 
 
 @dataclass(frozen=True)
 class GradingFunctions:
-    """What starts a sandbox and what grades a file in it: the judge's functions, unless a test brings others."""
+    """What starts a sandbox, grades a file in it and makes unseen inputs: the judge's, unless a test brings others."""
 
     start_sandbox: Callable[..., Sandbox] = start_sandbox
     grade_source: Callable[..., Result] = grade_source
+    unseen_inputs: Callable[[Sandbox, Challenge], UnseenInputs | None] = unseen_inputs
 
 
 def share_one_heap() -> None:
@@ -71,6 +83,7 @@ class Regrader:
         self._newest: FileSaved | None = None
         self._closed = False
         self._sandbox: Sandbox | None = None
+        self._unseen: UnseenInputs | None = None
         self._thread = threading.Thread(target=self._run, name="regrade", daemon=True)
 
     def __enter__(self) -> Self:
@@ -108,7 +121,7 @@ class Regrader:
         self._jobs.put(job)
 
     def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while (job := self._next()) is not None:
             try:
                 job()
             except Superseded:
@@ -117,6 +130,25 @@ class Regrader:
                 self._put_unless_closed(GradingFailed(str(error)))
             except BaseException as error:
                 self._put_unless_closed(InternalFailure(error))
+
+    def _next(self) -> Job | None:
+        """Return the next job; until it comes, unseen inputs of the next grading are made, one after the other."""
+        wait = QUIET_SECONDS
+        while True:
+            with contextlib.suppress(Empty):
+                return self._jobs.get(timeout=wait)
+            wait = 0.001
+            try:
+                if not self._make_more():
+                    return self._jobs.get()
+            except Exception:  # it comes again, and is told, when a file is asked
+                return self._jobs.get()
+
+    def _make_more(self) -> bool:
+        """Make a little more of what the next file is asked if it passes; False where all of it is there."""
+        if self._unseen is None and self._sandbox is not None:
+            self._unseen = self._functions.unseen_inputs(self._sandbox, self._options.challenge)
+        return self._unseen is not None and self._unseen.make_more()
 
     def _put_unless_closed(self, event: GradingFailed | InternalFailure) -> None:
         # closing the sandbox makes whatever still runs fail, which is no event any more
@@ -132,13 +164,20 @@ class Regrader:
         if self._newest is not saved:
             return
         options = self._options
-        result = self._functions.grade_source(
-            options.challenge,
-            saved.source,
-            filename=options.path.name,
-            isolate=options.isolate,
-            progress=progress,
-            sandbox=self._sandbox,
-        )
+        unseen = self._unseen
+        try:
+            result = self._functions.grade_source(
+                options.challenge,
+                saved.source,
+                filename=options.path.name,
+                isolate=options.isolate,
+                progress=progress,
+                sandbox=self._sandbox,
+                unseen=unseen,
+            )
+        finally:
+            if unseen is not None and unseen.asked:
+                self._unseen = None
+                unseen.close()
         if self._newest is saved:
             self._queue.put(GradingFinished(saved.source, result, time.monotonic() - saved.at))

@@ -94,7 +94,9 @@ class LiveAttempt:
         self.options = replace(options, graded=self._graded)
         self.work = work
         self._remember, self._turn = options.graded, turn
-        self._functions = GradingFunctions(self._start_sandbox, self._in_turn)
+        self._functions = GradingFunctions(
+            self._start_sandbox, self._in_turn, functions.unseen_inputs
+        )
         self._grade, self._start = functions.grade_source, functions.start_sandbox
         self._sandbox: Sandbox | None = None
         self._graded_last: tuple[bytes, Focus] | None = None

@@ -1,4 +1,4 @@
-"""One watch with nothing replaced: the starter, then the reference, in one warm sandbox; what its threads keep."""
+"""One watch with nothing replaced: the starter, then the reference, in one warm sandbox; what goes on between saves."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ import ctypes
 import signal
 import subprocess
 import sys
+import time
+from queue import SimpleQueue
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from grader.content import load_challenge
+from grader.learner import watch_events as events
+from grader.learner.regrader import QUIET_SECONDS, GradingFunctions, Regrader
+from grader.learner.watch_options import WatchOptions
 
 
 def test_the_starter_is_mended_at_a_save(tmp_path) -> None:
@@ -66,3 +73,66 @@ def test_the_threads_of_many_gradings_share_one_heap(tmp_path) -> None:
         subprocess.run([sys.executable, "-c", HEAPS, str(said), how], check=True, timeout=60)
         heaps[how] = said.read_text("utf-8").count("<heap ")
     assert heaps["shared"] == 1 < heaps["apart"]
+
+
+class Unseen:
+    """Unseen inputs that take three answers, and count how many were made."""
+
+    def __init__(self) -> None:
+        self.made, self.asked, self.closed = 0, False, False
+
+    def make_more(self) -> bool:
+        self.made += self.made < 3
+        return self.made < 3
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_unseen_inputs_are_made_between_saves_and_used_by_one_that_asks_them(tmp_path) -> None:
+    """The first save finds none; the second fails, so the third still gets those; the fourth gets others."""
+    made: list[Unseen] = []
+    got: list[Unseen | None] = []
+
+    def grade(_challenge, source, *, unseen, **_) -> str:
+        got.append(unseen)
+        if unseen is not None:
+            unseen.asked = source == b"right"
+        return "a result"
+
+    def anew(*_) -> Unseen:
+        made.append(Unseen())
+        return made[-1]
+
+    class Box:
+        def close(self) -> None:
+            pass
+
+    queue: events.EventQueue = SimpleQueue()
+    options = cast(WatchOptions, SimpleNamespace(challenge=None, isolate=True, path=tmp_path))
+    functions = GradingFunctions(lambda *_, **__: Box(), grade, anew)
+    with Regrader(options, queue, functions) as regrader:
+        for count, source in enumerate([b"wrong", b"wrong", b"right", b"wrong"]):
+            regrader.grade(events.FileSaved(source, 0.0))
+            assert isinstance(queue.get(timeout=10), events.GradingFinished)
+            wanted = [3] * (1 + (count >= 2))
+            until = time.monotonic() + 10
+            while [each.made for each in made] != wanted and time.monotonic() < until:
+                time.sleep(0.01)
+            assert [each.made for each in made] == wanted
+    assert got == [None, made[0], made[0], made[1]]
+    assert [each.closed for each in made] == [True, False]
+
+
+def test_a_reference_that_does_not_answer_stops_no_grading(tmp_path) -> None:
+    def broken(*_):
+        raise AssertionError("not of any kind that is expected")
+
+    queue: events.EventQueue = SimpleQueue()
+    options = cast(WatchOptions, SimpleNamespace(challenge=None, isolate=True, path=tmp_path))
+    box = SimpleNamespace(close=lambda: None)
+    functions = GradingFunctions(lambda *_, **__: box, lambda *_, **__: "a result", broken)
+    with Regrader(options, queue, functions) as regrader:
+        time.sleep(2 * QUIET_SECONDS)
+        regrader.grade(events.FileSaved(b"", 0.0))
+        assert isinstance(queue.get(timeout=10), events.GradingFinished)

@@ -24,7 +24,9 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
     monkeypatch.chdir(tmp_path)
     NoSandbox.open = 0
     grader = Grader()
-    attempts = OpenAttempts(services_of(Catalogue()), GradingFunctions(NoSandbox, grader))
+    attempts = OpenAttempts(
+        services_of(Catalogue()), GradingFunctions(NoSandbox, grader, lambda *_: None)
+    )
     door = Gatekeeper(studio_app(attempts), [HOST], "studio")
     client = TestClient(door, base_url=f"http://{HOST}")
     client.get("/", params={"key": door.key})
