@@ -23,6 +23,11 @@ def add_challenge(made: argparse.ArgumentParser) -> None:
     )
 
 
+def add_think(made: argparse.ArgumentParser) -> None:
+    """Let the time between two saves be named, which a person needs to think."""
+    made.add_argument("--think", type=float, default=2.0, metavar="SECONDS")
+
+
 def many(text: str) -> int:
     """Read a number of times, at least one."""
     number = int(text)

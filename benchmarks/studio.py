@@ -2,7 +2,8 @@
 
 - from a click on a challenge to its editor with text in it, beside the brief;
 - from a save (Ctrl-S in the page) to its verdict on the page, apart for files that pass, which are asked secret inputs
-  and random scenarios too, and files that fail;
+  and random scenarios too, and files that fail; before each passes `--think`, 2 s unless told otherwise, in which the
+  answers to these are made;
 - what has grown over all saves: memory of the server and of the sandbox, processes, descriptors, memory of the page.
 """
 
@@ -14,12 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.options import add_challenge, many, parser
+from benchmarks.options import add_challenge, add_think, many, parser
 from grader.content import Challenge, load_challenge
 
 PROGRAM = [sys.executable, "-m", "grader", "studio", "--no-open", "--port", "0"]
@@ -53,6 +55,7 @@ def main() -> int:
     options = parser(__doc__)
     add_challenge(options)
     options.add_argument("saves", nargs="?", type=many, default=40, metavar="SAVES")
+    add_think(options)
     given = options.parse_args()
     challenge = load_challenge(given.challenge)
     with tempfile.TemporaryDirectory() as folder:
@@ -63,14 +66,16 @@ def main() -> int:
             try:
                 assert process.stdout is not None
                 process.stdout.readline()
-                measure(challenge, given.saves, process, process.stdout.readline().strip())
+                measure(challenge, given, process, process.stdout.readline().strip())
             finally:
                 process.terminate()
     print(f"load {os.getloadavg()[0]:.1f}")
     return 0
 
 
-def measure(challenge: Challenge, saves: int, process: subprocess.Popen[str], link: str) -> None:
+def measure(
+    challenge: Challenge, given: Namespace, process: subprocess.Popen[str], link: str
+) -> None:
     """Open the challenge in a browser and save so often, a file that fails and one that passes in turn."""
     from playwright.sync_api import sync_playwright
 
@@ -96,18 +101,22 @@ def measure(challenge: Challenge, saves: int, process: subprocess.Popen[str], li
             f"{challenge.id}: click to editor {opening:.2f} s, {again:.2f} s when the attempt is open"
         )
         for number in range(WARM):
-            save(page, f"{texts[number % 2]}\n# warm {number}\n", number + 2)
+            save(page, f"{texts[number % 2]}\n# warm {number}\n", number + 2, given.think)
         before = held(process, page)
-        times = [save(page, f"{texts[n % 2]}\n# save {n}\n", n + WARM + 2) for n in range(saves)]
+        times = [
+            save(page, f"{texts[n % 2]}\n# save {n}\n", n + WARM + 2, given.think)
+            for n in range(given.saves)
+        ]
         after = held(process, page)
         browser.close()
     for kind, some in (("fails", times[::2]), ("passes", times[1::2])):
         told(challenge, kind, some)
-    print(f"before {saves} saves: {before}\nafter them:       {after}")
+    print(f"before {given.saves} saves: {before}\nafter them:       {after}")
 
 
-def save(page: Any, text: str, count: int) -> float:
+def save(page: Any, text: str, count: int, think: float) -> float:
     """Put a text into the editor, save it, and return the seconds until its verdict is on the page."""
+    time.sleep(think)
     page.locator(".cm-content").click()
     page.keyboard.press("Control+a")
     page.keyboard.insert_text(text)

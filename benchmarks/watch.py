@@ -1,8 +1,9 @@
 """From a save to its verdict in `kvdojo watch`: `python -m benchmarks.watch [CHALLENGE] [SAVES]`.
 
 Every save renames a new file over the old one, as editors do, and moves a bug in or out. The clock runs from the rename
-to the line with the verdict. A file that passes is asked secret inputs and random scenarios, too. A cold `kvdojo grade`
-of the file that fails, in the same run, is there for comparison.
+to the line with the verdict. A file that passes is asked secret inputs and random scenarios, too. Between two saves
+passes `--think`, 2 s unless told otherwise, in which the answers to these are made; with 0 they are made while the file
+is asked. A cold `kvdojo grade` of the file that fails, in the same run, is there for comparison.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.options import add_challenge, many, parser
+from benchmarks.options import add_challenge, add_think, many, parser
 from grader.content import load_challenge
 from grader.ground.files import write_atomically
 
@@ -28,6 +29,7 @@ def main() -> int:
     options = parser(__doc__)
     add_challenge(options)
     options.add_argument("saves", nargs="?", type=many, default=20, metavar="SAVES")
+    add_think(options)
     given = options.parse_args()
     name, saves = given.challenge, given.saves
     challenge = load_challenge(name)
@@ -36,7 +38,7 @@ def main() -> int:
         path = Path(folder) / challenge.file
         path.write_text(texts[0], "utf-8")
         cold = grade_once(name, path)
-        times = watch(name, path, texts, saves)
+        times = watch(name, path, texts, saves, given.think)
     for kind, some in (("passes", times[::2]), ("fails", times[1::2])):
         if some:
             middle, least, most = statistics.median(some), min(some), max(some)
@@ -55,7 +57,7 @@ def grade_once(name: str, path: Path) -> float:
     return time.perf_counter() - began
 
 
-def watch(name: str, path: Path, texts: list[str], saves: int) -> list[float]:
+def watch(name: str, path: Path, texts: list[str], saves: int, think: float) -> list[float]:
     """Save `saves` times under a running watch and return the seconds until each verdict."""
     watching = subprocess.Popen(
         [*PROGRAM, "watch", name, path], stdout=subprocess.PIPE, text=True, bufsize=1
@@ -65,6 +67,7 @@ def watch(name: str, path: Path, texts: list[str], saves: int) -> list[float]:
     try:
         wait(watching.stdout, path.name)
         for number in range(saves):
+            time.sleep(think)
             content = f"{texts[(number + 1) % 2]}\n# save {number}\n"
             began = time.perf_counter()
             write_atomically(path, content)

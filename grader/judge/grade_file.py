@@ -157,7 +157,7 @@ def grade_source(
                 scenarios = stack.enter_context(
                     closing(RandomScenarios(box, challenge, seed, quick=True))
                 )
-            random = _random(scenarios, grading.runners[0], results)
+            random = _random(scenarios, grading.runners, results)
         known = bug_statuses(challenge, states, [*results, *more]) if states else ()
         apart = mended_apart(grading, text, states, known, [*results, *more])
         result = _judged(
@@ -225,14 +225,14 @@ def _telling(challenge: Challenge, states: Mapping[str, str], chosen: Sequence[C
 
 
 def _random(
-    scenarios: RandomScenarios, runner: SubmissionRunner, results: Sequence[CaseResult]
+    scenarios: RandomScenarios, runners: Sequence[SubmissionRunner], results: Sequence[CaseResult]
 ) -> RandomOutcome:
     """Ask random scenarios of a file that passed everything else; an error of ours is no failure of the file."""
     if not scenarios.there:
         return RandomOutcome()
     seconds = SHARE * sum(result.seconds for result in results)
     try:
-        return judge_scenarios(scenarios, runner.without_budget(), seconds)
+        return judge_scenarios(scenarios, [runner.without_budget() for runner in runners], seconds)
     except Exception as error:
         return RandomOutcome(unjudged_because=f"{type(error).__name__}: {error}")
 

@@ -190,41 +190,88 @@ def case_document(case: Case) -> dict[str, Any]:
 
 
 def judge_scenarios(
-    scenarios: RandomScenarios, runner: SubmissionRunner, seconds: float
+    scenarios: RandomScenarios, runners: Sequence[SubmissionRunner], seconds: float
 ) -> RandomOutcome:
     """Run scenarios on a file until the first failure or until the time is up; at least a few, whatever they take.
 
-    The time is `seconds` of the file, and `WAIT_SECONDS` for a reference that is slower than the file.
+    The time is `seconds` of the file, in all runners together, and `WAIT_SECONDS` for a reference that is slower than
+    the file.
 
     Raises SandboxError, GraderError or ContentError where our side fails.
     """
-    spent, waited, run = 0.0, 0.0, 0
-
-    def in_time() -> bool:
-        if run < LEAST:
-            return spent < SLOW_SECONDS
-        return spent < seconds and waited < WAIT_SECONDS and run < MOST
-
+    round = _Round(scenarios, seconds)
     # the reference settles the next one while the file is asked
-    with ThreadPoolExecutor(1) as ahead:
-        coming = scenarios.coming(0, ahead)
-        while in_time():
-            asked = time.monotonic()
-            try:
-                scenario = coming.result()
-            except IndexError:
-                break
-            waited += time.monotonic() - asked
-            coming = scenarios.coming(run + 1, ahead)
+    with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(len(runners)) as pool:
+        for done in [pool.submit(round.ask, runner, ahead) for runner in runners]:
+            done.result()
+    if round.failed is None:
+        return RandomOutcome(round.run)
+    _, runner, scenario, result = round.failed
+    case, cause = smallest(scenarios, runner, scenario, result)
+    return RandomOutcome(round.run, 1, case_document(case), cause)
+
+
+@dataclass
+class _Round:
+    """How far the scenarios of one file have come; each runner takes the next one.
+
+    `taken` were begun and `run` are done, which took the file `spent` seconds and its runners `waited` for the
+    reference.  `failed` is the first that failed, by its number.
+    """
+
+    scenarios: RandomScenarios
+    seconds: float
+    taken: int = 0
+    run: int = 0
+    spent: float = 0.0
+    waited: float = 0.0
+    failed: tuple[int, SubmissionRunner, Scenario, CaseResult] | None = None
+    _ended: bool = False
+    _lock: Any = field(default_factory=threading.Lock)
+
+    def ask(self, runner: SubmissionRunner, ahead: Executor) -> None:
+        """Ask the file of one scenario after the other."""
+        try:
+            while (coming := self._next(ahead)) is not None:
+                asked = time.monotonic()
+                try:
+                    scenario = coming[1].result()
+                except IndexError:
+                    return
+                waited = time.monotonic() - asked
+                result, scenario = self._judged(runner, coming[0], scenario)
+                with self._lock:
+                    self.run, self.waited = self.run + 1, self.waited + waited
+                    self.spent += result.seconds
+                    if result.status == "failed" and (
+                        self.failed is None or coming[0] < self.failed[0]
+                    ):
+                        self.failed = coming[0], runner, scenario, result
+        finally:
+            self._ended = True  # whatever ends one runner ends the others too
+
+    def _next(self, ahead: Executor) -> tuple[int, Future[Scenario]] | None:
+        with self._lock:
+            if self._ended or self.failed or not self._in_time():
+                return None
+            index, self.taken = self.taken, self.taken + 1
+            coming = self.scenarios.coming(index, ahead)
+            self.scenarios.coming(index + 1, ahead)
+            return index, coming
+
+    def _in_time(self) -> bool:
+        if self.taken < LEAST:
+            return self.spent < SLOW_SECONDS
+        return self.spent < self.seconds and self.waited < WAIT_SECONDS and self.taken < MOST
+
+    def _judged(
+        self, runner: SubmissionRunner, index: int, scenario: Scenario
+    ) -> tuple[CaseResult, Scenario]:
+        result = runner.run(scenario.case, scenario.golden)
+        if result.status == "failed" and self.scenarios.quick:
+            scenario = self.scenarios.certain(index)
             result = runner.run(scenario.case, scenario.golden)
-            run, spent = run + 1, spent + result.seconds
-            if result.status == "failed" and scenarios.quick:
-                scenario = scenarios.certain(run - 1)
-                result = runner.run(scenario.case, scenario.golden)
-            if result.status == "failed":
-                case, cause = smallest(scenarios, runner, scenario, result)
-                return RandomOutcome(run, 1, case_document(case), cause)
-    return RandomOutcome(run)
+        return result, scenario
 
 
 def smallest(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +36,7 @@ from grader.judge.shrink import fewer_items, smaller_choices
 from grader.judge.worker_reuse import SubmissionRunner
 from grader.kit.choice_sequence import ChoiceSequence
 from grader.kit.scenarios import random_case
-from grader.sandbox import Sandbox
+from grader.sandbox import Sandbox, SandboxError
 
 CHALLENGE = "static_cache"
 WRAPPED = """
@@ -65,7 +67,7 @@ def outcome(box: Sandbox, source: bytes, seed: int = 1, seconds: float = 0.1) ->
         closing(RandomScenarios(box, challenge, seed)) as scenarios,
         SubmissionRunner(box, challenge, source) as runner,
     ):
-        return judge_scenarios(scenarios, runner, seconds)
+        return judge_scenarios(scenarios, [runner], seconds)
 
 
 def step(**said: Any) -> dict[str, Any]:
@@ -105,9 +107,72 @@ def test_a_slow_reference_is_waited_for_only_so_long(monkeypatch: Any) -> None:
     runner: Any = SimpleNamespace(run=run)
     monkeypatch.setattr(random_scenarios, "WAIT_SECONDS", 0.01)
     slow: Any = Slow()
-    assert judge_scenarios(slow, runner, 10.0).run == LEAST
+    assert judge_scenarios(slow, [runner], 10.0).run == LEAST
     monkeypatch.setattr(random_scenarios, "WAIT_SECONDS", 60.0)
-    assert judge_scenarios(slow, runner, 10.0).run == random_scenarios.MOST
+    assert judge_scenarios(slow, [runner], 10.0).run == random_scenarios.MOST
+
+
+class Numbered:
+    """Scenarios whose case is their number."""
+
+    quick = False
+
+    def coming(self, index: int, _ahead: Any) -> Any:
+        made: Future[Any] = Future()
+        made.set_result(SimpleNamespace(case=index, golden=None))
+        return made
+
+
+def numbered(run: Any, monkeypatch: Any, runners: int = 2) -> tuple[RandomOutcome, list[int]]:
+    """The outcome of a round of numbered scenarios, and the number that was made small."""
+    small: list[int] = []
+    monkeypatch.setattr(
+        random_scenarios, "smallest", lambda *args: small.append(args[2].case) or (None, None)
+    )
+    monkeypatch.setattr(random_scenarios, "case_document", lambda _case: None)
+    scenarios: Any = Numbered()
+    asked: Any = [SimpleNamespace(run=run) for _ in range(runners)]
+    return judge_scenarios(scenarios, asked, 10.0), small
+
+
+def test_runners_share_the_scenarios_and_each_is_run_once(monkeypatch: Any) -> None:
+    seen: list[int] = []
+
+    def run(number: int, _golden: Any) -> Any:
+        seen.append(number)
+        time.sleep(0.001)
+        return SimpleNamespace(status="passed", seconds=0.001)
+
+    done, _ = numbered(run, monkeypatch)
+    assert done.run == len(seen) == random_scenarios.MOST
+    assert sorted(seen) == list(range(random_scenarios.MOST))
+
+
+def test_of_two_failures_that_of_the_lower_number_is_told(monkeypatch: Any) -> None:
+    """The third takes longer than the fourth, which fails first."""
+    both = threading.Barrier(2)
+
+    def run(number: int, _golden: Any) -> Any:
+        if number in (2, 3):
+            both.wait(10)
+        if number == 2:
+            time.sleep(0.2)
+        return SimpleNamespace(status="failed" if number in (2, 3) else "passed", seconds=0.0)
+
+    done, small = numbered(run, monkeypatch)
+    assert (done.failed, small) == (1, [2])
+    assert done.run <= 4
+
+
+def test_an_error_of_ours_in_one_runner_ends_all(monkeypatch: Any) -> None:
+    def run(number: int, _golden: Any) -> Any:
+        if number == 1:
+            raise SandboxError("ours")
+        time.sleep(0.01)
+        return SimpleNamespace(status="passed", seconds=0.001)
+
+    with pytest.raises(SandboxError, match="ours"):
+        numbered(run, monkeypatch)
 
 
 def test_what_one_file_alone_is_asked_is_settled_wholly_where_an_answer_seems_wrong(
@@ -126,15 +191,15 @@ def test_what_one_file_alone_is_asked_is_settled_wholly_where_an_answer_seems_wr
             lambda self, index: shaken.append(self.case.id) or request(self, index),
         )
         with SubmissionRunner(box, challenge, challenge.reference.read_bytes()) as runner:
-            assert judge_scenarios(alone, runner, 0.0).failed == 0
+            assert judge_scenarios(alone, [runner], 0.0).failed == 0
         assert not shaken
         assert [alone.certain(i).case for i in range(3)] == [together[i].case for i in range(3)]
         assert shaken
         wrong = changed("output = output + 0.01")
         with SubmissionRunner(box, challenge, wrong) as runner:
-            assert judge_scenarios(alone, runner, 5.0).failed == 1
+            assert judge_scenarios(alone, [runner], 5.0).failed == 1
             monkeypatch.setattr(RandomScenarios, "certain", lambda self, i: _forgiving(self[i]))
-            assert judge_scenarios(alone, runner, 5.0).failed == 0
+            assert judge_scenarios(alone, [runner], 5.0).failed == 0
 
 
 def _forgiving(scenario: Scenario) -> Scenario:
