@@ -140,7 +140,7 @@ def held(process: subprocess.Popen[str], page: Any) -> Held:
     """Return what the studio holds now, workers that are about to end left to end."""
     import psutil
 
-    time.sleep(1)
+    time.sleep(4)
     server = psutil.Process(process.pid)
     children = server.children(recursive=True)
     sandbox = sum(child.memory_info().rss for child in children)

@@ -98,9 +98,10 @@ class SecretInputs:
             return self._answer(case)
 
     def answer_ahead(self, case: Case) -> None:
-        """Have the right answers of a case that no file is asked yet; raises SandboxError or ContentError."""
+        """Make inputs and right answers of a case before a file is asked it; raises SandboxError or ContentError."""
         with self._lock:
-            self._answer(case)
+            secret = self._answer(case)
+            Script(self._challenge, secret.case, seed=secret.seed)  # its requests are kept
 
     def allowing_for_rounding(self, case: Case) -> SecretCase:
         """Return the same case as it must be judged where an answer seems wrong.

@@ -59,10 +59,22 @@ def share_one_heap() -> None:
     Every grading has threads of its own, glibc gives each of them one of many heaps, and each heap keeps what a grading
     once took.
     """
+    _tell_glibc("mallopt", M_ARENA_MAX, 1)
+
+
+def give_back_memory() -> None:
+    """Give what a grading has left unused in the heap back to the system.
+
+    What stays lies between such pieces: 60 gradings of a file that passes grew by 10 MB, and by nothing with this.
+    """
+    _tell_glibc("malloc_trim", 0)
+
+
+def _tell_glibc(function: str, *numbers: int) -> None:
     if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
-        if mallopt is not None:
-            mallopt(M_ARENA_MAX, 1)
+        found = getattr(ctypes.CDLL(None), function, None)  # musl has neither
+        if found is not None:
+            found(*numbers)
 
 
 class Superseded(Exception):
@@ -181,3 +193,4 @@ class Regrader:
                 unseen.close()
         if self._newest is saved:
             self._queue.put(GradingFinished(saved.source, result, time.monotonic() - saved.at))
+        give_back_memory()

@@ -136,3 +136,31 @@ def test_a_reference_that_does_not_answer_stops_no_grading(tmp_path) -> None:
         time.sleep(2 * QUIET_SECONDS)
         regrader.grade(events.FileSaved(b"", 0.0))
         assert isinstance(queue.get(timeout=10), events.GradingFinished)
+
+
+HOLES = """
+import os
+from grader.learner.regrader import give_back_memory, share_one_heap
+
+def resident():
+    with open("/proc/self/statm", "rb") as said:
+        return int(said.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+share_one_heap()
+held = [bytes(9_000) for _ in range(20_000)]
+last = held[-1]  # keeps the heap's end where it is
+before = resident()
+del held
+after = resident()
+give_back_memory()
+print(before - after, after - resident())
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="needs glibc")
+def test_what_a_grading_has_left_unused_is_given_back() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", HOLES], check=True, timeout=60, capture_output=True, text=True
+    )
+    alone, told = map(int, said.stdout.split())
+    assert alone < 50e6 < 100e6 < told
