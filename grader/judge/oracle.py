@@ -179,8 +179,12 @@ class Oracle:
         replies = []
         session, loaded = self._loaded()
         _sound(script.case, None, loaded)
+        settled = list(script.leading())
+        together = session.pipeline((request, 64 * SPARE_BYTES) for request in settled)
+        announced = iter(settled[:together])
         for index in script.indices:
-            answer = session.ask(script.request(index), max_reply_bytes=64 * SPARE_BYTES)
+            request = next(announced, None) or script.request(index)
+            answer = session.ask(request, max_reply_bytes=64 * SPARE_BYTES)
             reply = script.told(index, answer)
             declared = None if index == CREATE else script.case.steps[index].get("raises")
             if declared is None:

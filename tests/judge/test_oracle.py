@@ -1,0 +1,85 @@
+"""The oracle answers what was recorded, however its requests are sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from grader.author.recording import agree
+from grader.content import ContentError, load_challenge
+from grader.judge.golden_check import prepare
+from grader.judge.oracle import Oracle
+from grader.judge.secret_inputs import SecretInputs
+from grader.sandbox import Session
+
+NAME = "static_cache"
+
+
+@pytest.fixture
+def together(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many requests of each run went out together."""
+    counts: list[int] = []
+    pipeline = Session.pipeline
+
+    def counted(self: Session, requests: Any) -> int:
+        counts.append(pipeline(self, requests))
+        return counts[-1]
+
+    monkeypatch.setattr(Session, "pipeline", counted)
+    return counts
+
+
+def test_what_needs_no_answer_is_sent_together_and_the_answers_are_those_recorded(
+    together: list[int], sandbox_for: Any
+) -> None:
+    challenge = load_challenge(NAME)
+    golden = prepare(challenge)
+    with Oracle(sandbox_for(NAME), challenge) as oracle:
+        for case in challenge.cases.values():
+            assert agree(oracle.expect(case), golden.cases[case.id], exactly=False), case.id
+    assert together[0] == 0, "should a new worker die, it must be known of which request"
+    assert sum(count > 1 for count in together) > len(challenge.cases)
+
+
+def test_a_worker_that_answers_wrongly_is_not_asked_again(
+    together: list[int], sandbox_for: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was sent ahead and not answered yet must not be taken for the answers of the next case."""
+    challenge = load_challenge(NAME)
+    golden = prepare(challenge)
+    cases = [case for case in challenge.cases.values() if len(case.steps) > 2][:2]
+    with Oracle(sandbox_for(NAME), challenge) as oracle:
+        oracle.expect(cases[0])
+        ask = Session.ask
+        left = iter([True])  # the first step of the next run goes wrong
+
+        def broken(self: Session, request: Any, **named: Any) -> Any:
+            reply = ask(self, request, **named)
+            if next(left, False):
+                raise ContentError("ours")
+            return reply
+
+        monkeypatch.setattr(Session, "ask", broken)
+        with pytest.raises(ContentError, match="ours"):
+            oracle.expect(cases[0])
+        assert together[-1] > 1
+        for case in cases:
+            assert agree(oracle.expect(case), golden.cases[case.id], exactly=False)
+
+
+def test_secret_answers_do_not_depend_on_what_was_asked_before(sandbox_for: Any) -> None:
+    challenge = load_challenge(NAME)
+    golden = prepare(challenge)
+    cases = list(challenge.cases.values())[:12]
+    one, other = (
+        SecretInputs(sandbox_for(NAME), challenge, golden, seed=5, after_published=True)
+        for _ in range(2)
+    )
+    try:
+        found = {case.id: one.of(case) for case in cases}
+        for case in reversed(cases):
+            assert agree(other.of(case).golden, found[case.id].golden, exactly=True)
+    finally:
+        one.close()
+        other.close()
