@@ -16,7 +16,7 @@ from grader.author.wrong_variants import planted
 from grader.content import Case, Challenge, ContentError
 from grader.content.edits_from_diff import Marked, edits_of, entries_in
 from grader.content.entries import bug_of
-from grader.content.statements import statements
+from grader.content.statements import VersionsOf
 from grader.content.validation import load_schema, schema_errors
 
 # the members of an entry, as bugs.json has them
@@ -121,8 +121,9 @@ def _compiles(challenge: Challenge, edited: str, name: str) -> None:
 
 def _twins(challenge: Challenge, ids: Sequence[str]) -> Iterator[str]:
     """Yield the new entries that come to the same statements as another one, or as the reference itself."""
-    reference = statements(challenge.reference_text)
-    made = {name: statements(planted(challenge, name).decode()) for name in challenge.bugs}
+    versions = VersionsOf(challenge.reference_text)
+    reference = versions.whole
+    made = {name: versions.statements(planted(challenge, name).decode()) for name in challenge.bugs}
     for name in ids:
         if made[name] == reference and challenge.bugs[name].kind == "bug":
             yield f"{name!r} changes nothing that is executed"

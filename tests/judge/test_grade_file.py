@@ -79,11 +79,12 @@ def test_a_wrong_file_is_refused_with_a_cause(path: Path, sandbox_for) -> None:
 
 @pytest.mark.parametrize("name", challenge_ids())
 def test_starter_fails_reference_passes_and_results_follow_the_schema(
-    name: str, sandbox_for
+    name: str, sandbox_for, asked_of_all
 ) -> None:
     challenge = load_challenge(name)
     box, schema = sandbox_for(name), load_schema("result-v1")
-    reference = grade_source(challenge, challenge.reference.read_bytes(), sandbox=box)
+    source = challenge.reference.read_bytes()
+    reference = grade_source(challenge, source, sandbox=box, **asked_of_all(name))
     starter = grade_source(challenge, challenge.starter.read_bytes(), sandbox=box)
     assert (reference.verdict, starter.verdict) == ("passed", "failed")
     assert reference.score == reference.max_score > starter.score

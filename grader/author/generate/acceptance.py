@@ -15,7 +15,7 @@ from typing import TypeVar
 from grader.author.generate.proposals import Proposal
 from grader.author.kill_matrix import Judged
 from grader.content import Challenge
-from grader.content.statements import Scope, Statements, statements
+from grader.content.statements import Scope, VersionsOf
 from grader.judge.fault_dictionary import OutputSketch, nearly_equal
 from grader.judge.golden import Golden
 
@@ -133,12 +133,12 @@ class KnownFaults:
 
     def __init__(self, challenge: Challenge, golden: Golden, planted: Mapping[str, str]) -> None:
         self._challenge, self._golden = challenge, golden
-        self._reference = statements(challenge.reference_text) or {}
-        self._changes = [_changes(self._reference, text) for text in planted.values()]
+        self._versions = VersionsOf(challenge.reference_text)
+        self._changes = [_changes(self._versions, text) for text in planted.values()]
 
     def holds(self, proposal: Proposal) -> bool:
         """Whether a mutant is one of them, or a part of one, by its statements."""
-        mine = _changes(self._reference, proposal.text)
+        mine = _changes(self._versions, proposal.text)
         return bool(mine) and any(mine <= known for known in self._changes)
 
     def behaves(self, verdicts: Verdicts) -> bool:
@@ -205,10 +205,10 @@ def _same_output(one: OutputSketch, other: OutputSketch) -> bool:
     return same_place and nearly_equal(list(one.projections), list(other.projections))
 
 
-def _changes(reference: Statements, text: str) -> Counter[tuple[Scope, str, str]]:
+def _changes(versions: VersionsOf, text: str) -> Counter[tuple[Scope, str, str]]:
     """Return the statements that a text has too many or too few, each with its function."""
     found: Counter[tuple[Scope, str, str]] = Counter()
-    other = statements(text) or {}
+    reference, other = versions.whole or {}, versions.statements(text) or {}
     for scope in reference.keys() | other.keys():
         before, after = Counter(reference.get(scope, ())), Counter(other.get(scope, ()))
         for sign, difference in (("-", before - after), ("+", after - before)):
