@@ -108,6 +108,18 @@ def alone(challenge: Challenge, focus: Focus, source: bytes) -> bytes:
         return source
 
 
+def told_beside(named: Sequence[CaseResult], focus: Focus) -> list[CaseResult]:
+    """Return which of the cases that a level tells are told, the others being counted.
+
+    Where neither a known bug nor a public scenario explains what fails, every command speaks of a unit case. At a level
+    that only counts that one a hidden scenario would be another subject, of which `trace` and `hint` say nothing.
+    """
+    unit = focus.unit if focus.bug is None and focus.scenario is None else None
+    if unit is None or any(case.id == unit for case in named):
+        return list(named)
+    return [case for case in named if case.visibility == "public" or case.status == "error"]
+
+
 def shown_first(failed: Sequence[CaseResult], focus: Focus) -> CaseResult:
     """Return which of some cases that did not pass is told first: that of the focus, else a scenario, else the first.
 

@@ -85,7 +85,7 @@ class WatchScreen:
             return
         if view.case is not None:
             more = (
-                f", and {count(view.counted, 'unit case')} that is counted only"
+                f", and {count(view.counted, view.counted_as)} that is counted only"
                 if view.counted
                 else ""
             )
@@ -93,6 +93,8 @@ class WatchScreen:
             yield Text(f"failed case {view.at + 1} of {len(view.failed)}{more}", "dim")
             yield heading(view.case, marks)
             yield from details(view.case)
+        elif view.counted:
+            yield line(f"{count(view.counted, view.counted_as)} failed, counted only", 0, "dim")
         elif view.result is not None and view.result.verdict == "passed":
             yield Text("All cases pass.", "bold green")
             if view.success is not None:

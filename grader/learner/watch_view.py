@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from grader.content.handed_in import HandedIn
 from grader.ground.symbols import count
-from grader.judge.focus import NO_FOCUS, Focus, shown_first
+from grader.judge.focus import NO_FOCUS, Focus, shown_first, told_beside
 from grader.judge.result import CaseResult, Result, most_informative_first
 from grader.judge.telling import CAUSE, DEFAULT, SYMPTOM, is_told, tells, told
 from grader.learner.question import Question
@@ -23,10 +23,10 @@ class WatchView:
 
     `busy` is how many cases of a running grading are finished, of how many.  `trouble` is why the newest save has no
     verdict; the last result stays on the screen, the `full` one as far as the `level` tells it.  `moved` says what the
-    last save changed, `at` which of the `failed` cases is shown, beside which `counted` ones failed, and `panel` holds
-    the title and the lines of an answer to a key.  `success` is the end of the attempt, while the file passes.
-    `question` may be answered by a number while it is shown, when `asking`, and `typing` is what is typed so far of a
-    suspicion, None otherwise.
+    last save changed, `at` which of the `failed` cases is shown, beside which `counted` ones failed, called
+    `counted_as`, and `panel` holds the title and the lines of an answer to a key.  `success` is the end of the attempt,
+    while the file passes.  `question` may be answered by a number while it is shown, when `asking`, and `typing` is
+    what is typed so far of a suspicion, None otherwise.
     """
 
     file: str
@@ -46,6 +46,7 @@ class WatchView:
     panel: tuple[str, tuple[str, ...]] | None = None
     failed: list[CaseResult] = field(default_factory=list)
     counted: int = 0
+    counted_as: str = "unit case"
     success: Success | None = None
     question: Question | None = None
     asking: bool = False
@@ -76,8 +77,12 @@ class WatchView:
         self.saves, self.success, self.question = self.saves + 1, None, None
         self.asking = False
         wrong = most_informative_first(result.cases)
-        self.focus, self.failed = focus, [case for case in wrong if is_told(case, self.level)]
-        self.counted = len(wrong) - len(self.failed)
+        self.focus = focus
+        self.failed = told_beside([case for case in wrong if is_told(case, self.level)], focus)
+        left = [case for case in wrong if case not in self.failed]
+        self.counted = len(left)
+        units = tells(self.level, SYMPTOM) and all(case.kind == "unit" for case in left)
+        self.counted_as = "unit case" if units else "case"
         first = shown_first(self.failed, focus) if self.failed else None
         self.failed.sort(key=lambda case: case is not first)
         ids = [case.id for case in self.failed]

@@ -21,7 +21,7 @@ from rich.text import Text
 from grader.ground.display import escape_for_display, escape_lines
 from grader.ground.invocation import command_line
 from grader.ground.symbols import PLAIN, UNICODE, Symbols, count
-from grader.judge.focus import NO_FOCUS, Focus, shown_first
+from grader.judge.focus import NO_FOCUS, Focus, shown_first, told_beside
 from grader.judge.result import CaseResult, Result, most_informative_first, redacted
 from grader.judge.telling import (
     CAUSE,
@@ -179,12 +179,14 @@ class _Page:
         if _all_alike(failed, self.result):
             yield from self._alike(failed)
             return
-        named = [case for case in failed if is_told(case, self.about.level)]
+        named = told_beside(
+            [case for case in failed if is_told(case, self.about.level)], self.about.focus
+        )
         if not named and failed and tells(self.about.level, SYMPTOM):
             more = (
                 "; `--tell cause` tells more of unit cases" if tells(self.about.most, CAUSE) else ""
             )
-            yield line(f"{_counted(failed)} not passed{more}.", 0, "dim")
+            yield line(f"{_counted(failed, 'scenario')} not passed{more}.", 0, "dim")
         if not named:
             return
         first = shown_first(named, self.about.focus)
@@ -208,7 +210,9 @@ class _Page:
         if _all_alike(failed, self.result):
             yield from self._alike(failed)
             return
-        named = [case for case in failed if is_told(case, self.about.level)]
+        named = told_beside(
+            [case for case in failed if is_told(case, self.about.level)], self.about.focus
+        )
         counted = [case for case in failed if case not in named]
         first = shown_first(named, self.about.focus) if named else None
         named.sort(key=lambda case: case is not first)
@@ -341,10 +345,10 @@ class _Page:
         )
 
 
-def _counted(cases: Sequence[CaseResult]) -> str:
+def _counted(cases: Sequence[CaseResult], scenario: str = "more scenario") -> str:
     """Return how many scenarios and unit cases there are, in words."""
     units = sum(case.kind == "unit" for case in cases)
-    parts = [(len(cases) - units, "more scenario"), (units, "unit case")]
+    parts = [(len(cases) - units, scenario), (units, "unit case")]
     return " and ".join(count(number, noun) for number, noun in parts if number)
 
 

@@ -117,7 +117,7 @@ def _values(view: WatchView, options: WatchOptions, told: Told, number: int) -> 
         "case": _shown_case(view),
         "at": view.at + 1,
         "failed": len(view.failed),
-        "counted": count(view.counted, "unit case") if view.counted else "",
+        "counted": count(view.counted, view.counted_as) if view.counted else "",
         "rungs": rungs,
         "panel": view.panel if view.panel and view.panel[0] == MORE and not rungs else None,
         "reply": view.panel[1] if view.panel and view.panel[0] == "Question" else (),

@@ -11,7 +11,15 @@ from grader.content import load_challenge
 from grader.content.bug_detection import bug_status
 from grader.content.planting import plant
 from grader.judge.bug_status import bug_statuses
-from grader.judge.focus import NO_FOCUS, Focus, alone, choose_focus, focus_of_text, shown_first
+from grader.judge.focus import (
+    NO_FOCUS,
+    Focus,
+    alone,
+    choose_focus,
+    focus_of_text,
+    shown_first,
+    told_beside,
+)
 from grader.judge.result import CaseResult, Cause, Result, Where
 
 CHALLENGE = load_challenge("multi_head_attention")
@@ -145,3 +153,23 @@ def test_every_command_names_the_same_bug_in_random_states(seed) -> None:
         if focus.bug is not None:
             assert focus.bug in left
             assert not {focus.scenario, focus.unit} - {None} - failed
+
+
+def case_of(name: str, kind: str, visibility: str, status: str = "failed") -> CaseResult:
+    return CaseResult(name, name, status, 0, 1, 0.0, WRONG, kind=kind, visibility=visibility)
+
+
+def test_a_hidden_scenario_is_only_counted_where_every_command_speaks_of_a_unit_case() -> None:
+    hidden, unit = case_of("secret", "scenario", "hidden"), case_of("a-unit", "unit", "public")
+    error = case_of("ours", "scenario", "hidden", "error")
+    public = case_of("seen", "scenario", "public")
+    of_unit = Focus(None, None, None, "a-unit")
+    assert told_beside([hidden], of_unit) == []
+    assert told_beside([hidden, error], of_unit) == [error]
+    assert told_beside([hidden, unit], of_unit) == [
+        hidden,
+        unit,
+    ]  # a level that tells the unit case
+    assert told_beside([hidden], NO_FOCUS) == [hidden]
+    assert told_beside([hidden], Focus("a-bug", "present", None, "a-unit")) == [hidden]
+    assert told_beside([hidden, public], Focus(None, None, "seen", "a-unit")) == [hidden, public]

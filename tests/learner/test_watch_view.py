@@ -107,6 +107,17 @@ def test_a_case_that_nobody_chose_gives_way_to_that_of_the_focus() -> None:
     assert watched.case.id == "b"
 
 
+def test_a_hidden_scenario_beside_the_unit_case_in_focus_is_counted() -> None:
+    watched = view(level="symptom")
+    made = result({"a-unit": "failed", "secret": "failed"})
+    unit, secret = made.cases
+    made = replace(made, cases=(replace(unit, kind="unit"), replace(secret, visibility="hidden")))
+    watched.take_result(b"1", made, 0.1, Focus(None, None, None, "a-unit"))
+    assert (watched.case, watched.counted, watched.counted_as) == (None, 2, "case")
+    watched.take_result(b"2", replace(made, cases=made.cases[:1]), 0.1)
+    assert (watched.case, watched.counted, watched.counted_as) == (None, 1, "unit case")
+
+
 def test_a_save_that_cannot_be_graded_keeps_the_last_result() -> None:
     watched = view()
     watched.take_result(b"1", result({"a": "failed"}), 0.1)

@@ -230,6 +230,21 @@ def test_below_the_highest_level_a_page_names_no_unit_case_that_passes_or_fails(
     assert "counted here and not told" in page
 
 
+def test_a_hidden_scenario_is_counted_beside_the_unit_case_that_all_speak_of(challenge) -> None:
+    wrong = Cause("wrong_value", "`output` differs.")
+    cases = [
+        CaseResult("a-unit", "A unit", "failed", 0, 1, 0.1, wrong, kind="unit"),
+        CaseResult("secret", "A secret", "failed", 0, 1, 0.1, wrong, visibility="hidden"),
+    ]
+    result = replace(made(challenge), cases=tuple(cases), bugs=())
+    focus = Focus(None, None, None, "a-unit")
+    page = result_page(challenge, result, "x = 1\n", level="symptom", focus=focus)
+    assert "2 cases not passed are counted here and not told" in page
+    assert 'id="case-secret"' not in page
+    page = result_page(challenge, result, "x = 1\n", level="cause", focus=focus)
+    assert 'id="case-a-unit"' in page
+
+
 def test_below_the_highest_level_only_the_case_in_focus_shows_the_inside(challenge) -> None:
     cases = [c for c in challenge.cases.values() if c.kind == "scenario"][:2]
     wrong = Cause("wrong_value", "`output` differs.", where=Where(1, "output", (0, 0, 0)))

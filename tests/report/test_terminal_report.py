@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from grader.judge.focus import Focus
 from grader.judge.result import BugStatus, CaseResult, Cause, Result, Where, most_informative_first
 from grader.report.terminal_report import IN_FULL, ROWS, About, render
 
@@ -233,6 +234,24 @@ def test_unit_cases_are_counted_and_the_scenario_is_told():
     assert "split-unit" not in shown
     assert "1 unit case" in shown
     assert "Compare the mask's offset" not in shown
+
+
+def test_a_hidden_scenario_is_no_other_subject_beside_a_unit_case():
+    """What `trace` and `hint` speak of is the unit case, which this level only counts."""
+    unit = _case("split-unit", "failed", replace(MASK, where=None, help=None), kind="unit")
+    secret = _case("secret", "failed", replace(MASK, help=None), visibility="hidden")
+    result = _result(_case("one-token"), unit, secret, bugs=())
+    about = About(level="symptom", focus=Focus(None, None, None, "split-unit"))
+    for everything in (False, True):
+        console = Console(width=100, file=io.StringIO())
+        render(result, console, replace(about, everything=everything))
+        shown = console.file.getvalue()
+        assert "✗ secret" not in shown
+        assert "split-unit" not in shown
+        assert "1 scenario" in shown or "1 more scenario" in shown
+    console = Console(width=100, file=io.StringIO())
+    render(result, console, replace(about, level="cause"))
+    assert "✗ split-unit" in console.file.getvalue()
 
 
 def test_counts_only():
