@@ -145,16 +145,17 @@ class Regrader:
 
     def _next(self) -> Job | None:
         """Return the next job; until it comes, unseen inputs of the next grading are made, one after the other."""
-        wait = QUIET_SECONDS
-        while True:
+        wait, more = QUIET_SECONDS, True
+        while more:
             with contextlib.suppress(Empty):
                 return self._jobs.get(timeout=wait)
             wait = 0.001
             try:
-                if not self._make_more():
-                    return self._jobs.get()
+                more = self._make_more()
             except Exception:  # it comes again, and is told, when a file is asked
-                return self._jobs.get()
+                more = False
+        give_back_memory()  # a learner may think for long
+        return self._jobs.get()
 
     def _make_more(self) -> bool:
         """Make a little more of what the next file is asked if it passes; False where all of it is there."""
