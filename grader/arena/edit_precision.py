@@ -50,9 +50,8 @@ class BugPlace:
 Places = Mapping[Scope, frozenset[BugPlace]]
 
 
-def bug_places(file: PlantedFile) -> Places:
-    """Return the places of the planted bugs by function of the task's file."""
-    versions = VersionsOf(file.source)
+def bug_places(file: PlantedFile, versions: VersionsOf) -> Places:
+    """Return the places of the planted bugs by function of the task's file, of which `versions` are read."""
     given = versions.whole or {}
     found: dict[Scope, set[BugPlace]] = {}
     for bug in file.planting.bugs:

@@ -96,7 +96,8 @@ class Scorer:
             bench = self._benches.of(task.challenge)
             given = self._judged(bench, file, file.source.encode(), task.inputs)
             passing = frozenset(case.id for case in given.cases if case.status == "passed")
-            self._known[key] = KnownTask(file, VersionsOf(file.source), bug_places(file), passing)
+            versions = VersionsOf(file.source)
+            self._known[key] = KnownTask(file, versions, bug_places(file, versions), passing)
         return self._known[key]
 
     def _judged(self, bench: Bench, file: PlantedFile, source: bytes, inputs: int) -> Result:

@@ -24,6 +24,7 @@ from grader.content import Challenge, ContentError
 from grader.content.entries import Bug
 from grader.content.planting import plant
 from grader.judge.result import CaseResult, Result, is_not_run, most_informative_first
+from grader.judge.telling import is_told
 
 TIERS = ("present", "changed", "unknown")  # the surest first
 
@@ -108,15 +109,16 @@ def alone(challenge: Challenge, focus: Focus, source: bytes) -> bytes:
         return source
 
 
-def told_beside(named: Sequence[CaseResult], focus: Focus) -> list[CaseResult]:
-    """Return which of the cases that a level tells are told, the others being counted.
+def told_cases(wrong: Iterable[CaseResult], level: str, focus: Focus) -> list[CaseResult]:
+    """Return which of the cases that did not pass are told at a level, the others being counted.
 
     Where neither a known bug nor a public scenario explains what fails, every command speaks of a unit case. At a level
     that only counts that one a hidden scenario would be another subject, of which `trace` and `hint` say nothing.
     """
+    named = [case for case in wrong if is_told(case, level)]
     unit = focus.unit if focus.bug is None and focus.scenario is None else None
     if unit is None or any(case.id == unit for case in named):
-        return list(named)
+        return named
     return [case for case in named if case.visibility == "public" or case.status == "error"]
 
 

@@ -199,16 +199,16 @@ def judge_scenarios(
 
     Raises SandboxError, GraderError or ContentError where our side fails.
     """
-    round = _Round(scenarios, seconds)
+    asking = _Round(scenarios, seconds)
     # the reference settles the next one while the file is asked
     with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(len(runners)) as pool:
-        for done in [pool.submit(round.ask, runner, ahead) for runner in runners]:
+        for done in [pool.submit(asking.ask, runner, ahead) for runner in runners]:
             done.result()
-    if round.failed is None:
-        return RandomOutcome(round.run)
-    _, runner, scenario, result = round.failed
+    if asking.failed is None:
+        return RandomOutcome(asking.run)
+    _, runner, scenario, result = asking.failed
     case, cause = smallest(scenarios, runner, scenario, result)
-    return RandomOutcome(round.run, 1, case_document(case), cause)
+    return RandomOutcome(asking.run, 1, case_document(case), cause)
 
 
 @dataclass

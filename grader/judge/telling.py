@@ -19,6 +19,7 @@ Documents (`--json`), the gradebook's table and what a batch keeps are not told 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from grader.content import Challenge
@@ -97,6 +98,12 @@ def is_told(case: CaseResult, level: str) -> bool:
     if case.cause is not None and case.cause.kind == "raised" and case.cause.where is None:
         return True
     return tells(level, SYMPTOM) and (case.kind != "unit" or _crash(case.cause) is not None)
+
+
+def counted_as(cases: Iterable[CaseResult], level: str) -> str:
+    """Return what cases are called that are counted and not told; their kind is a symptom already."""
+    units = tells(level, SYMPTOM) and all(case.kind == "unit" for case in cases)
+    return "unit case" if units else "case"
 
 
 def _case(case: CaseResult, level: str, number: int) -> CaseResult:

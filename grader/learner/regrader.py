@@ -6,8 +6,6 @@ How a grading is made is not known here: that is `judge.grade_source`, or what a
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Self
 
 from grader.content import Challenge, ContentError
+from grader.ground.heap import give_back_memory, share_one_heap
 from grader.judge import GraderError, Unreadable, grade_source, start_sandbox
 from grader.judge.missing_packages import missing_package
 from grader.judge.result import Result
@@ -34,7 +33,6 @@ from grader.sandbox import Sandbox, SandboxError
 from grader.sandbox.environment import DEVICE
 
 Job = Callable[[], None]
-M_ARENA_MAX = -8  # of glibc's malloc.h
 QUIET_SECONDS = 0.3  # after a grading, before unseen inputs of the next one are made
 
 
@@ -51,30 +49,6 @@ class GradingFunctions:
     start_sandbox: Callable[..., Sandbox] = start_sandbox
     grade_source: Callable[..., Result] = grade_source
     unseen_inputs: Callable[[Sandbox, Challenge], UnseenInputs | None] = unseen_inputs
-
-
-def share_one_heap() -> None:
-    """Let all threads of this process take their memory from one heap, where the C library can be told so.
-
-    Every grading has threads of its own, glibc gives each of them one of many heaps, and each heap keeps what a grading
-    once took.
-    """
-    _tell_glibc("mallopt", M_ARENA_MAX, 1)
-
-
-def give_back_memory() -> None:
-    """Give what a grading has left unused in the heap back to the system.
-
-    What stays lies between such pieces: 60 gradings of a file that passes grew by 10 MB, and by nothing with this.
-    """
-    _tell_glibc("malloc_trim", 0)
-
-
-def _tell_glibc(function: str, *numbers: int) -> None:
-    if sys.platform == "linux":
-        found = getattr(ctypes.CDLL(None), function, None)  # musl has neither
-        if found is not None:
-            found(*numbers)
 
 
 class Superseded(Exception):

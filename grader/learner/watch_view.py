@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from grader.content.handed_in import HandedIn
 from grader.ground.symbols import count
-from grader.judge.focus import NO_FOCUS, Focus, shown_first, told_beside
+from grader.judge.focus import NO_FOCUS, Focus, shown_first, told_cases
 from grader.judge.result import CaseResult, Result, most_informative_first
-from grader.judge.telling import CAUSE, DEFAULT, SYMPTOM, is_told, tells, told
+from grader.judge.telling import CAUSE, DEFAULT, SYMPTOM, counted_as, tells, told
 from grader.learner.question import Question
 from grader.report.stories import Success
 
@@ -78,11 +78,10 @@ class WatchView:
         self.asking = False
         wrong = most_informative_first(result.cases)
         self.focus = focus
-        self.failed = told_beside([case for case in wrong if is_told(case, self.level)], focus)
+        self.failed = told_cases(wrong, self.level, focus)
         left = [case for case in wrong if case not in self.failed]
         self.counted = len(left)
-        units = tells(self.level, SYMPTOM) and all(case.kind == "unit" for case in left)
-        self.counted_as = "unit case" if units else "case"
+        self.counted_as = counted_as(left, self.level)
         first = shown_first(self.failed, focus) if self.failed else None
         self.failed.sort(key=lambda case: case is not first)
         ids = [case.id for case in self.failed]

@@ -24,9 +24,9 @@ from grader.diagnose.trace_model import Trace
 from grader.ground.display import escape_lines
 from grader.ground.invocation import SCRIPT
 from grader.judge.bug_status import needless
-from grader.judge.focus import NO_FOCUS, Focus, shown_first, told_beside
+from grader.judge.focus import NO_FOCUS, Focus, shown_first, told_cases
 from grader.judge.result import CaseResult, Cause, Result, most_informative_first, redacted
-from grader.judge.telling import CAUSE, SYMPTOM, at_most, is_told, names_units, tells, told
+from grader.judge.telling import CAUSE, SYMPTOM, at_most, counted_as, names_units, tells, told
 from grader.report.figures import Figures, figures_of
 from grader.report.page_template import render_page
 from grader.report.phrases import place
@@ -101,7 +101,7 @@ def result_page(
     compared = ""  # where lines are shown beside those of the reference
     if source is not None and result.verdict == "passed" and source.count("\n") <= MAX_DIFF:
         compared = source
-    failed, counted, only_units = _failures(result, level, focus, command, traces)
+    failed, counted = _failures(result, level, focus, command, traces)
     diff = ""
     if source is not None and (starter or tells(level, CAUSE) or began_as_usual(challenge, result)):
         diff = _diff(starter or challenge.starter.read_text("utf-8"), source)
@@ -125,8 +125,8 @@ def result_page(
         at_once=AT_ONCE,
         few=FEW,
         maps=any(row.figures and row.figures.maps for row in failed),
-        counted=counted,
-        only_units=only_units and tells(level, SYMPTOM),
+        counted=len(counted),
+        counted_as=counted_as(counted, level),
         **_not_failed(result, level),
         stories=stories(challenge, tuple(planted), fixed, compared, decoys=decoys)
         if tells(level, SYMPTOM)
@@ -154,10 +154,10 @@ def began_as_usual(challenge: Challenge, result: Result) -> bool:
 
 def _failures(
     result: Result, level: str, focus: Focus, command: str, traces: Mapping[str, Trace]
-) -> tuple[list[Row], int, bool]:
-    """Return the cases that did not pass, that of the focus first, how many are only counted, and if all are units."""
+) -> tuple[list[Row], list[CaseResult]]:
+    """Return the cases that did not pass, that of the focus first, and those that are only counted."""
     wrong = most_informative_first(result.cases)
-    shown = told_beside([case for case in wrong if is_told(case, level)], focus)
+    shown = told_cases(wrong, level, focus)
     # a unit case that goes by number, told since it ends as a scenario does, says less than that
     numbered = {case.id for case in shown if case.kind == "unit" and not names_units(level)}
     first = shown_first(shown, focus) if shown else None
@@ -172,8 +172,7 @@ def _failures(
     rows = _merged(rows)
     if (drawn := result.random.case) is not None:
         rows.insert(0, _random_row(drawn, result.random.smallest or {}, level))
-    counted = [case for case in wrong if case not in shown]
-    return rows, len(counted), all(case.kind == "unit" for case in counted)
+    return rows, [case for case in wrong if case not in shown]
 
 
 def _row(case: CaseResult, command: str, level: str, trace: Trace | None = None) -> Row:

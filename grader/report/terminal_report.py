@@ -21,7 +21,7 @@ from rich.text import Text
 from grader.ground.display import escape_for_display, escape_lines
 from grader.ground.invocation import command_line
 from grader.ground.symbols import PLAIN, UNICODE, Symbols, count
-from grader.judge.focus import NO_FOCUS, Focus, shown_first, told_beside
+from grader.judge.focus import NO_FOCUS, Focus, shown_first, told_cases
 from grader.judge.result import CaseResult, Result, most_informative_first, redacted
 from grader.judge.telling import (
     CAUSE,
@@ -30,7 +30,6 @@ from grader.judge.telling import (
     PATTERN,
     PLACE,
     SYMPTOM,
-    is_told,
     tells,
     told,
 )
@@ -179,9 +178,7 @@ class _Page:
         if _all_alike(failed, self.result):
             yield from self._alike(failed)
             return
-        named = told_beside(
-            [case for case in failed if is_told(case, self.about.level)], self.about.focus
-        )
+        named = told_cases(failed, self.about.level, self.about.focus)
         if not named and failed and tells(self.about.level, SYMPTOM):
             more = (
                 "; `--tell cause` tells more of unit cases" if tells(self.about.most, CAUSE) else ""
@@ -210,9 +207,7 @@ class _Page:
         if _all_alike(failed, self.result):
             yield from self._alike(failed)
             return
-        named = told_beside(
-            [case for case in failed if is_told(case, self.about.level)], self.about.focus
-        )
+        named = told_cases(failed, self.about.level, self.about.focus)
         counted = [case for case in failed if case not in named]
         first = shown_first(named, self.about.focus) if named else None
         named.sort(key=lambda case: case is not first)

@@ -43,7 +43,8 @@ def file() -> PlantedFile:
 
 
 def counted(file: PlantedFile, text: str) -> EditCount | None:
-    return count_edit(VersionsOf(file.source), bug_places(file), text)
+    versions = VersionsOf(file.source)
+    return count_edit(versions, bug_places(file, versions), text)
 
 
 def test_the_best_mend_is_all_at_the_bugs(file) -> None:

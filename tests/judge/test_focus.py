@@ -18,7 +18,7 @@ from grader.judge.focus import (
     choose_focus,
     focus_of_text,
     shown_first,
-    told_beside,
+    told_cases,
 )
 from grader.judge.result import CaseResult, Cause, Result, Where
 
@@ -164,12 +164,13 @@ def test_a_hidden_scenario_is_only_counted_where_every_command_speaks_of_a_unit_
     error = case_of("ours", "scenario", "hidden", "error")
     public = case_of("seen", "scenario", "public")
     of_unit = Focus(None, None, None, "a-unit")
-    assert told_beside([hidden], of_unit) == []
-    assert told_beside([hidden, error], of_unit) == [error]
-    assert told_beside([hidden, unit], of_unit) == [
-        hidden,
-        unit,
-    ]  # a level that tells the unit case
-    assert told_beside([hidden], NO_FOCUS) == [hidden]
-    assert told_beside([hidden], Focus("a-bug", "present", None, "a-unit")) == [hidden]
-    assert told_beside([hidden, public], Focus(None, None, "seen", "a-unit")) == [hidden, public]
+    assert told_cases([hidden, unit], "symptom", of_unit) == []
+    assert told_cases([hidden, unit, error], "symptom", of_unit) == [error]
+    assert told_cases([hidden, unit], "cause", of_unit) == [hidden, unit]
+    assert told_cases([hidden, unit], "symptom", NO_FOCUS) == [hidden]
+    assert told_cases([hidden, unit], "symptom", Focus("a-bug", "present", None, "a-unit")) == [
+        hidden
+    ]
+    seen = Focus(None, None, "seen", "a-unit")
+    assert told_cases([hidden, public, unit], "symptom", seen) == [hidden, public]
+    assert told_cases([hidden, public, unit], "verdict", seen) == []

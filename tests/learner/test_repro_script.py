@@ -43,9 +43,8 @@ def run(text: str, file: Path, capsys) -> tuple[int, str]:
     names: dict = {"__name__": "script"}
     exec(compile(text, "repro.py", "exec"), names)
     capsys.readouterr()
-    with (
-        torch.enable_grad()
-    ):  # drivers turn gradients off, in what they take for a process of their own
+    # drivers turn gradients off, in what they take for a process of their own
+    with torch.enable_grad():
         code = names["main"](str(file), names["steps"], names["DRIVER"], names["KIT"])
     return code, capsys.readouterr().out
 

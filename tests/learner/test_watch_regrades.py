@@ -40,7 +40,7 @@ def test_the_starter_is_mended_at_a_save(tmp_path) -> None:
 
 HEAPS = """
 import ctypes, sys, threading
-from grader.learner.regrader import share_one_heap
+from grader.ground.heap import share_one_heap
 
 if sys.argv[2] == "shared":
     share_one_heap()
@@ -140,7 +140,7 @@ def test_a_reference_that_does_not_answer_stops_no_grading(tmp_path) -> None:
 
 HOLES = """
 import os
-from grader.learner.regrader import give_back_memory, share_one_heap
+from grader.ground.heap import give_back_memory, share_one_heap
 
 def resident():
     with open("/proc/self/statm", "rb") as said:
