@@ -133,6 +133,17 @@ def test_excess_is_the_error_in_tolerances() -> None:
     assert excess(output(X[:1]), EXPECTED) == np.inf
 
 
+def test_the_difference_that_is_told_is_one_that_is_not_allowed() -> None:
+    tolerances = np.full(X.shape, 1e-4)
+    tolerances[0, 0] = 1.0
+    answer = with_cell(X[1, 2] + 0.25)
+    answer[0, 0] += 0.5  # larger, and allowed there
+    expected = replace(EXPECTED, tolerances={"output": tolerances})
+    cause = judge_reply(0, REQUEST, output(answer), expected)
+    assert cause is not None
+    assert "1 of 12 values (largest difference 0.25, 0.0001 is allowed)" in cause.rationale
+
+
 def test_integers_and_booleans_are_compared_exactly() -> None:
     ids = Array("int64", np.array([1, 2, 3]))
     expected = Expected(dtypes={"ids": "int64"}, tolerances={"ids": 0.0}, tensors={"ids": ids})

@@ -92,6 +92,24 @@ def test_numbers_that_lose_their_digits_become_milder(
     assert step == {"do": "decode", "lens": [9], **left}
 
 
+@pytest.mark.parametrize(
+    ("said", "slope"),
+    [
+        ({"queries": 1}, 512.0),
+        ({"queries": 13}, 512.0 * 1e-5 / (2**-23 * 512 * 3)),
+        ({"queries": 13, "lens": [16]}, 512.0),  # one tile: nothing is lower
+        ({"queries": 13, "slope": -512.0}, -512.0),  # every query sees the highest
+    ],
+)
+def test_queries_that_see_only_the_lowest_tokens_have_ordinary_products(
+    said: dict[str, Any], slope: float
+) -> None:
+    step = {"do": "decode", "lens": [17], "slope": 512.0, "scale": 3.0, "spread": 0.0, **said}
+    case = {"setup": SETUP, "dtype": "float32", "steps": [step]}
+    probes.tamed(case, ChoiceSequence.replayed([]))
+    assert step["slope"] == pytest.approx(slope)
+
+
 def test_half_precision_may_be_loud() -> None:
     for said in ({"loud": 128.0, "spread": 3.0}, {"loud": 128.0, "spread": 0.0, "tilt": -48.0}):
         step = {"do": "decode", "lens": [9], **said}
