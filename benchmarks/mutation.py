@@ -1,4 +1,4 @@
-"""The mutation score of every challenge's cases, on mutants that mutmut's operators make of its reference.
+"""The mutation score of every challenge's cases and random scenarios, on mutants that mutmut makes of its reference.
 
     python -m benchmarks.mutation [CHALLENGE]... [--at LINE-LINE] [--again]
 
@@ -9,8 +9,10 @@ entry of `equivalent.json` met no mutant. `--at` takes only mutants of these lin
 from __future__ import annotations
 
 import argparse
+import secrets
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 from grader.author.equivalent_mutants import load_reviewed
@@ -20,6 +22,7 @@ from grader.content import Challenge, challenge_ids, load_challenge
 from grader.ground.files import write_atomically
 from grader.judge import start_sandbox
 from grader.judge.golden_check import usable_golden
+from grader.judge.random_scenarios import NAME, RandomScenarios
 
 BAR = 0.97
 KEPT = Path("build/mutation")
@@ -66,9 +69,13 @@ def _mutable() -> list[str]:
 def _judge(challenge: Challenge, chosen: list[Mutant]) -> Score:
     golden = usable_golden(challenge, challenge.cases.values())
     reviewed = load_reviewed(challenge.folder)
-    with start_sandbox(challenge) as box:
+    told = _progress(challenge.id, len(chosen))
+    with (
+        start_sandbox(challenge) as box,
+        closing(RandomScenarios(box, challenge, secrets.randbits(63))) as scenarios,
+    ):
         box.ready()
-        return score(box, challenge, golden, chosen, reviewed, _progress(challenge.id, len(chosen)))
+        return score(box, challenge, golden, chosen, reviewed, told, scenarios)
 
 
 def _progress(name: str, total: int):  # type: ignore[no-untyped-def]
@@ -84,12 +91,17 @@ def _shown(challenge: Challenge, mutant: Mutant) -> str:
 
 
 def _table(rows: list[tuple[str, Score, float]]) -> None:
-    heads = ("reference of", "mutants", "text", "equivalent", "killed", "survived", "score", "s")
-    print("\n" + "{:22}{:>9}{:>7}{:>12}{:>8}{:>10}{:>8}{:>6}".format(*heads))
+    heads = (
+        *("reference of", "mutants", "text", "equivalent", "by cases", "by random"),
+        *("survived", "score", "s"),
+    )
+    print("\n" + "{:22}{:>9}{:>7}{:>12}{:>10}{:>11}{:>10}{:>8}{:>6}".format(*heads))
     for name, found, seconds in rows:
+        drawn = found.killed[NAME]
         print(
             f"{name:22}{found.total:9}{found.by_rule:7}{len(found.equivalent):12}"
-            f"{found.killed.total():8}{len(found.survived):10}{found.share:8.1%}{seconds:6.0f}"
+            f"{found.killed.total() - drawn:10}{drawn:11}{len(found.survived):10}"
+            f"{found.share:8.1%}{seconds:6.0f}"
         )
     for name, found, _ in rows:
         for entry in found.stale:

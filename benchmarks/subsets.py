@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, combinations
 
-from grader.author.kill_matrix import first_kill, kill_matrix, loudest_first
+from grader.author.kill_matrix import first_kill, kill_matrix, telling_first
 from grader.author.wrong_variants import bug_ids, decoy_ids, planted, sample
 from grader.content import load_challenge
 from grader.judge import start_sandbox
@@ -54,11 +54,12 @@ def main() -> int:
     wrong = 0
     with start_sandbox(challenge) as sandbox:
         sandbox.ready()
-        order = loudest_first(challenge, kill_matrix(sandbox, challenge, golden))
+        known = kill_matrix(sandbox, challenge, golden).known
         for name, (sets, accept) in groups.items():
             began = time.monotonic()
 
             def kill(ids: Ids) -> bool:
+                order = telling_first(challenge, known, ids)
                 return bool(first_kill(sandbox, challenge, golden, planted(challenge, *ids), order))
 
             with ThreadPoolExecutor(PARALLEL) as pool:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from grader.author.case_addition import measure
-from grader.author.kill_matrix import Judged, first_kill, run_cases
+from grader.author.kill_matrix import Judged, first_kill, run_cases, telling_first
 from grader.author.mutants import function_at
 from grader.author.new_entries import extended
 from grader.author.recording import caught_up, recorded, refuse_other_release
@@ -266,12 +266,11 @@ def _beside(
         pairs = [(row.bug.id, other) for other in others]
         groups += [(row, pair) for pair in pairs if compatible(challenge, pair)]
         groups += [(row, group) for group in _sets(challenge, row.bug.id, others)]
-    loud = _loudest_first(challenge, known)
     jobs = [
         partial(
             first_kill,
             *(sandbox, challenge, golden, planted(challenge, *group)),
-            _first(loud, known, group),
+            telling_first(challenge, known, group),
         )
         for _, group in groups
     ]
@@ -288,7 +287,7 @@ def _beside(
     decoys = tuple(decoy_ids(challenge))
     if any(row.bug.kind == "decoy" for row in rows) and compatible(challenge, decoys):
         source = planted(challenge, *decoys)
-        if kill := first_kill(sandbox, challenge, golden, source, loud):
+        if kill := first_kill(sandbox, challenge, golden, source, telling_first(challenge, known)):
             rows[-1].objections.append(f"fails {kill.id!r} when all decoys are planted together")
 
 
@@ -300,22 +299,6 @@ def _sets(challenge: Challenge, name: str, others: Sequence[str]) -> Iterator[tu
         group = (name, *sorted(draw.sample(list(others), size)))
         if compatible(challenge, group):
             yield group
-
-
-def _loudest_first(challenge: Challenge, known: Mapping[str, Sequence[str]]) -> list[Case]:
-    counts = dict.fromkeys(challenge.cases, 0)
-    for cases in known.values():
-        for case in cases:
-            counts[case] = counts.get(case, 0) + 1
-    return sorted(challenge.cases.values(), key=lambda case: (-counts[case.id], case.id))
-
-
-def _first(
-    cases: Sequence[Case], known: Mapping[str, Sequence[str]], group: Sequence[str]
-) -> list[Case]:
-    """Return the cases, first those that catch the new bug of a group: most likely one of them refuses the group."""
-    telling = set(known.get(group[0], ()))
-    return sorted(cases, key=lambda case: case.id not in telling)
 
 
 def _run(jobs: Sequence[Callable[[], Any]], progress: Progress | None) -> list[Any]:

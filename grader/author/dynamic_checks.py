@@ -6,7 +6,7 @@ a clear margin; and the goldens must come out again.  All of them take the path 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from typing import Any
 from grader.author.case_value import MARGIN
 from grader.author.constant_answers import accepts_nan, constant_answers
 from grader.author.giveaways import giveaways
-from grader.author.kill_matrix import KillMatrix, first_kill, kill_matrix, loudest_first, run_cases
+from grader.author.kill_matrix import KillMatrix, first_kill, kill_matrix, run_cases, telling_first
 from grader.author.recording import agree
 from grader.author.violation import Violation
 from grader.author.wrong_variants import bug_ids, compatible, decoy_ids, pairs, planted, sample
@@ -58,8 +58,8 @@ class DynamicChecks:
         say("giveaways")
         found += self._giveaways(matrix)
         say("pairs and sets of bugs")
-        order = loudest_first(self.challenge, matrix)
-        found += self._together([*pairs(self.challenge), *sample(self.challenge, sets)], order)
+        groups = dict.fromkeys([*pairs(self.challenge), *sample(self.challenge, sets)])
+        found += self._together(list(groups), matrix.known)
         say("trivial solutions")
         found += self._trivial_solutions(matrix)
         say("goldens")
@@ -136,16 +136,16 @@ class DynamicChecks:
         starter = self.challenge.presets["default"].bugs
         yield from giveaways(self.challenge, starter, (item.result for item in judged.values()))
 
-    def _together(self, groups: Iterable[tuple[str, ...]], order: Sequence[Case]) -> Faults:
-        sources = {group: planted(self.challenge, *group) for group in groups}
-        kills = self._map(
-            lambda group: first_kill(
-                self.sandbox, self.challenge, self.golden, sources[group], order
-            ),
-            list(sources),
-        )
-        for group, kill in zip(sources, kills, strict=True):
-            if kill is None:
+    def _together(
+        self, groups: Sequence[tuple[str, ...]], known: Mapping[str, Sequence[str]]
+    ) -> Faults:
+        def kill(group: tuple[str, ...]) -> CaseResult | None:
+            source = planted(self.challenge, *group)
+            order = telling_first(self.challenge, known, group)
+            return first_kill(self.sandbox, self.challenge, self.golden, source, order)
+
+        for group, refused in zip(groups, self._map(kill, groups), strict=True):
+            if refused is None:
                 text = "pass every case together; add a case, or exclude the pair in bugs.json"
                 yield " + ".join(group), text
 

@@ -5,6 +5,7 @@ A fault is a bug or a trivial solution.  In the words of mutation testing, a cas
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -39,6 +40,11 @@ class KillMatrix:
     def witnesses(self, fault: str) -> list[str]:
         """Return the ids of the cases that catch a fault, in the order of the cases."""
         return [name for name, result in self.rows[fault].items() if result.status == "failed"]
+
+    @property
+    def known(self) -> dict[str, list[str]]:
+        """The ids of the cases that catch each fault."""
+        return {fault: self.witnesses(fault) for fault in self.rows}
 
     def kills(self, case: str) -> list[str]:
         """Return the ids of the faults that a case catches."""
@@ -102,6 +108,14 @@ def first_kill(
     return None
 
 
-def loudest_first(challenge: Challenge, matrix: KillMatrix) -> list[Case]:
-    """Return the cases, those that catch most faults first: they settle most quickly that a file is refused."""
-    return sorted(challenge.cases.values(), key=lambda case: (-len(matrix.kills(case.id)), case.id))
+def telling_first(
+    challenge: Challenge, known: Mapping[str, Sequence[str]], faults: Iterable[str] = ()
+) -> list[Case]:
+    """Return the cases in the order in which they settle most quickly that a file with these faults is refused.
+
+    First come those that catch most of these faults, then those that catch most of all; `known` are the cases that
+    catch each fault.
+    """
+    catches = Counter(case for cases in known.values() for case in cases)
+    here = Counter(case for fault in faults for case in known.get(fault, ()))
+    return sorted(challenge.cases.values(), key=lambda c: (-here[c.id], -catches[c.id], c.id))

@@ -1,7 +1,8 @@
-"""The mutation score of a challenge's cases: which mutants of its reference no case refuses.
+"""The mutation score of a challenge: which mutants of its reference no case and no random scenario refuses.
 
-Cases are the only tests, and they judge a mutant as they judge a learner's file. They are tried in the order of what
-has refused a mutant's neighbours before, which changes the cost and never the verdict.
+These are the only tests, and they judge a mutant as they judge a learner's file. Cases are tried in the order of what
+has refused a mutant's neighbours before, which changes the cost and never the verdict; a mutant that all of them accept
+is asked random scenarios, as many as a file is asked at most.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from grader.author.mutants import Mutant
 from grader.content import Case, Challenge
 from grader.judge.golden import Golden
 from grader.judge.grading import PARALLEL
+from grader.judge.random_scenarios import MOST, NAME, RandomScenarios
+from grader.judge.worker_reuse import SubmissionRunner
 from grader.sandbox import Sandbox
 
 CPU_SECONDS = 2.0  # a mutant may loop for ever; the reference needs a hundredth of that
@@ -26,7 +29,7 @@ Progress = Callable[[int], None]
 
 @dataclass
 class Score:
-    """What became of the mutants; `killed` counts them by the case that refused them."""
+    """What became of the mutants; `killed` counts them by the case that refused them, or as `NAME`."""
 
     killed: Counter[str] = field(default_factory=Counter)
     by_rule: int = 0
@@ -46,7 +49,7 @@ class Score:
 
     @property
     def share(self) -> float:
-        """Share of the mutants that are not equivalent which some case refuses."""
+        """Share of the mutants that are not equivalent that are refused."""
         return self.killed.total() / self.judged if self.judged else 1.0
 
 
@@ -79,6 +82,7 @@ def score(
     mutants: Iterable[Mutant],
     reviewed: Reviewed,
     progress: Progress | None = None,
+    scenarios: RandomScenarios | None = None,
 ) -> Score:
     """Judge every mutant; raises SandboxError and GraderError when one cannot be judged."""
     quick = replace(challenge, seconds=min(CPU_SECONDS, challenge.seconds))
@@ -86,10 +90,15 @@ def score(
 
     def judge(mutant: Mutant) -> str | None:
         function = mutant.function
-        kill = first_kill(sandbox, quick, golden, mutant.text.encode(), order.cases(function))
+        source = mutant.text.encode()
+        kill = first_kill(sandbox, quick, golden, source, order.cases(function))
         if kill is not None:
             order.note(function, kill.id)
-        return kill.id if kill else None
+            return kill.id
+        if scenarios is None or not scenarios.there:
+            return None
+        with SubmissionRunner(sandbox, quick, source) as runner:
+            return NAME if refused_by_one(scenarios, runner) else None
 
     judged = []
     for mutant in mutants:
@@ -109,3 +118,15 @@ def score(
                 progress(done)
     result.stale = [f"{where}: {after}" for where, _, after in reviewed.stale()]
     return result
+
+
+def refused_by_one(scenarios: RandomScenarios, runner: SubmissionRunner) -> bool:
+    """Whether one of the first random scenarios refuses a file."""
+    for index in range(MOST):
+        try:
+            scenario = scenarios[index]
+        except IndexError:
+            return False
+        if runner.run(scenario.case, scenario.golden).status == "failed":
+            return True
+    return False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
+from copy import copy
 from pathlib import Path
 from textwrap import dedent
 
@@ -12,8 +14,10 @@ import pytest
 from grader.author.equivalent_mutants import load_reviewed, same_by_rule
 from grader.author.mutants import Mutant, function_at, mutants
 from grader.author.mutation import score
-from grader.content import Challenge, ContentError
+from grader.author.wrong_variants import planted
+from grader.content import Challenge, ContentError, load_challenge
 from grader.judge.golden_check import usable_golden
+from grader.judge.random_scenarios import NAME, RandomScenarios
 from grader.sandbox import Sandbox
 
 SOURCE = dedent('''
@@ -124,6 +128,29 @@ def test_score_tells_killed_equivalent_survived_and_stale(
     assert found.stale == ["elsewhere: return 2 / x"]
     assert (found.total, found.judged) == (5, 3)
     assert found.share == pytest.approx(2 / 3)
+
+
+def test_what_no_case_refuses_a_random_scenario_may(
+    sandbox_for: Callable[[str], Sandbox],
+) -> None:
+    whole = load_challenge("multi_head_attention")
+    box, name = sandbox_for(whole.id), "no-cache"
+    bug = next(bug for bug in whole.bugs.values() if name not in bug.witnesses)
+    challenge = copy(whole)
+    challenge.__dict__["cases"] = {name: whole.cases[name]}
+    golden = usable_golden(challenge, challenge.cases.values())
+    mutant = Mutant(whole.reference_text, planted(whole, bug.id).decode())
+    reviewed = load_reviewed(whole.folder)
+
+    with closing(RandomScenarios(box, whole, seed=5)) as scenarios:
+        with_them = score(box, challenge, golden, [mutant], reviewed, scenarios=scenarios)
+        same = Mutant(whole.reference_text, whole.reference_text + "\nUNUSED = 1\n")
+        right = score(box, challenge, golden, [same], reviewed, scenarios=scenarios)
+    without = score(box, challenge, golden, [mutant], reviewed)
+
+    assert (dict(with_them.killed), with_them.share) == ({NAME: 1}, 1.0)
+    assert right.survived == [same]
+    assert without.survived == [mutant]
 
 
 def test_every_mutant_of_the_operators_can_be_judged(
