@@ -201,6 +201,10 @@ def _proven(bench: Bench, file: PlantedFile) -> Result:
         raise NotProven("mending the bugs cannot be told from the file")
     if any(mended[name] != states[name] for name in file.planting.decoys if name in states):
         raise NotProven("mending the bugs touches a decoy")
+    pasted = entry_status(challenge, bench.challenge.reference_text)
+    if any(pasted.get(name) == "present" for name in file.planting.decoys):
+        # it is other names alone, and a disguise gives every file names of its own
+        raise NotProven("a decoy cannot be told from the reference without the disguise")
     found = bench.published(challenge, file.source)
     _ours(found)
     if found.verdict != "failed":

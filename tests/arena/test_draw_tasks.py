@@ -31,6 +31,7 @@ from grader.arena.draw_tasks import (
     write_draw,
 )
 from grader.content import Catalogue, ContentError, load_challenge
+from grader.content.bug_detection import entry_status
 from grader.content.planting import PlantError
 from grader.ground.errors import UserError
 
@@ -140,6 +141,21 @@ def test_what_a_challenge_cannot_give_is_said() -> None:
 def test_bugs_that_do_not_go_together_are_no_task(benches, pool) -> None:
     with pytest.raises(UserError, match="no task 0 of 'multi_head_attention' can be drawn"):
         draw_task(benches.of(NAME), pool, KEY, 0, DrawOptions(90, 90))
+
+
+def test_each_decoy_can_be_told_from_the_reference_that_somebody_pastes(benches, pool) -> None:
+    name = "decoy-batch_seq_len-name"  # another name for a variable, and a disguise gives each another name
+    decoys = {other for other, entry in pool.entries.items() if entry.kind == "decoy"} - {name}
+    entries = {other: entry for other, entry in pool.entries.items() if other not in decoys}
+    few, bench = replace(pool, entries=entries), benches.of(NAME)
+    for number in range(4):
+        sealed = draw_task(bench, few, KEY, number, DrawOptions(1, 1)).sealed
+        pasted = entry_status(
+            restored(benches.catalogue, sealed).challenge, pool.challenge.reference_text
+        )
+        assert [decoy.id for decoy in sealed.decoys if pasted[decoy.id] == "present"] == []
+    plain = draw_task(bench, few, KEY, 0, DrawOptions(1, 1, disguised=False))
+    assert [decoy.id for decoy in plain.sealed.decoys] == [name]
 
 
 def test_names_have_bytes_of_their_own() -> None:
