@@ -104,10 +104,12 @@ class SourceText:
 
         Where there is none, they are those of the statement of the module.
         """
-        found = next(n for n in self.tree.body if _first_line(n) <= line <= (n.end_lineno or 0))
-        for node in ast.walk(found):
-            if isinstance(node, Function) and _first_line(node) <= line <= (node.end_lineno or 0):
-                found = node
+        around = [
+            node
+            for node in (*self.tree.body, *self._functions)
+            if _first_line(node) <= line <= (node.end_lineno or 0)
+        ]
+        found = around[-1]
         return _first_line(found) - 1, found.end_lineno or found.lineno
 
     def names_at(self, node: ast.AST) -> frozenset[str]:
@@ -130,6 +132,11 @@ class SourceText:
     def parents(self) -> dict[ast.AST, ast.AST]:
         """The node around each node."""
         return {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
+
+    @cached_property
+    def _functions(self) -> list[Function]:
+        """Every function, an inner one behind those around it."""
+        return [node for node in ast.walk(self.tree) if isinstance(node, Function)]
 
     @cached_property
     def attributes(self) -> frozenset[str]:
