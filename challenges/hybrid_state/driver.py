@@ -260,13 +260,16 @@ BAD_SLOTS = {
     "slot_named_twice": spoil("slots", lambda names: [names[0]] * len(names)),
     "no_slots": spoil("slots", lambda names: []),
     "a_slot_less": spoil("slots", lambda names: names[1:]),
+    "no_rows": spoil("slots mixed decay beta query key value", lambda x: x[:0]),
 }
 BAD_TENSORS = {
     "flat_mixed": spoil("mixed", lambda x: x[0]),
+    "level_mixed": spoil("mixed", lambda x: x.flatten()),
     "channel_less": spoil("mixed", lambda x: x[:, :, 1:]),
     "short_mixed": spoil("mixed", lambda x: x[:, :-1]),
     "integer_mixed": spoil("mixed", lambda x: x.long()),
     "short_decay": spoil("decay", lambda x: x[:, :-1]),
+    "level_decay": spoil("decay", lambda x: x.flatten()),
     "one_decay_for_all": spoil("decay", lambda x: x[:, :, :1]),
     "turned_beta": spoil("beta", lambda x: x.transpose(1, 2)),
     "double_beta": spoil("beta", lambda x: x.double() if x.element_size() < 8 else x.float()),
