@@ -63,7 +63,7 @@ Parents = wholes(-1, 63, "Parents of the nodes.", length=(1, 64))
 class Setup:
     """Sizes of the case."""
 
-    rows: whole(3, 8, "Rows, 3.", usual=(3, 4)) = 3
+    rows: whole(3, 9, "Rows, 3.", usual=(3, 4)) = 3
     capacity: whole(1, 160, "Tokens that a row has room for, 24.", usual=(14, 36)) = 24
     vocabulary: whole(5, 64, "Tokens of the vocabulary V, 9.", usual=(6, 12)) = 9
     more: whole(1, 32, "Features C of the model beyond V, 6.", usual=(3, 8)) = 6
@@ -340,7 +340,7 @@ BAD_ROW = {
 BAD_PROMPTS = {
     "too_large_a_token": spoil("prompt", lambda x: x.clone().fill_(10**4)),
     "negative_token": spoil("prompt", lambda x: -1 - x),
-    "last_token_too_large": spoil("prompt", lambda x: [*x.tolist()[:-1], 10**4]),
+    "last_token_too_large": spoil("prompt", lambda x: [*x.tolist()[:-1], 64]),
     "first_token_negative": spoil("prompt", lambda x: [-1, *x.tolist()[1:]]),
 }
 
