@@ -275,7 +275,8 @@ def cache_named(file, name):
 
 def number(file, name):
     """The row of this name; a spoiled one is a number as it is."""
-    known = {"a": 0, "b": file.keep.sizes["rows"] - 1, "c": 1}
+    rows = file.keep.sizes["rows"]
+    known = {"a": 0, "b": rows - 1, "c": 1, "behind": rows}
     return known[name] if name in known else int(name)
 
 
@@ -294,6 +295,7 @@ def unchanged(said, before, name):
 BAD_ROWS = {
     "negative_row": spoil("rows", lambda names: [*names[:-1], "-1"]),
     "row_beyond": spoil("rows", lambda names: [*names[:-1], "9"]),
+    "row_behind_the_last": spoil("rows", lambda names: [*names[:-1], "behind"]),
     "row_named_twice": spoil("rows", lambda names: [names[0]] * len(names)),
     "no_rows": spoil("rows", lambda names: []),
     "a_row_less": spoil("rows", lambda names: names[1:]),
@@ -301,6 +303,7 @@ BAD_ROWS = {
 BAD_ROW = {
     "negative_row": spoil("row", lambda name: "-1"),
     "row_beyond": spoil("row", lambda name: "9"),
+    "row_behind_the_last": spoil("row", lambda name: "behind"),
 }
 
 
@@ -517,10 +520,12 @@ def bare(
 @made("packed")
 def packed_bytes(
     case, bits: Bits, tokens: whole(1, 64, "Tokens N; 1 unless given.") = 1,
+    one_head: switch("Whether they are those of one head, and have no axis for heads.") = False,
 ):  # fmt: skip
     """Packed codes [Hkv, N, B]."""
     width = -(-case.head_dim * bits // 8)
-    return case.draw.integers(0, 256, case.heads, tokens, width).astype(np.uint8)
+    shape = (tokens, width) if one_head else (case.heads, tokens, width)
+    return case.draw.integers(0, 256, *shape).astype(np.uint8)
 
 
 @made("asked", "seen", "told")
