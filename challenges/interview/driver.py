@@ -58,7 +58,7 @@ class Setup:
     beta2: real(0, 0.999, "Second of the betas, 0.9.", usual=(0.9, 0.8)) = 0.9
     eps: real(0.001, 10, "Added below a gradient, 0.05.", usual=(0.05, 0.2)) = 0.05
     weight_decay: real(0, 5, "Decay of the weights, 0.4.", usual=(0.4, 0.0, 1.0)) = 0.4
-    clip: real(0.001, 1000, "Length of the gradients at most, 1.", usual=(1.0, 0.3, 100.0)) = 1.0
+    clip: real(0, 1000, "Length of the gradients at most, 1.", usual=(1.0, 0.3, 100.0)) = 1.0
     loud: real(0, 100, "Times the usual queries and keys, 1.", usual=(1.0, 3.0)) = 1.0
     embedded: real(0, 1000, "Size of embeddings, 1.", usual=(1.0, 0.01)) = 1.0
     key_bias: real(0, 1e9, "Size of the keys' bias, 0.3.", usual=(0.3,)) = 0.3
@@ -387,15 +387,18 @@ def gradient(name, p):
     return p.grad.clone()
 
 
+BEYOND = 40  # the lowest number that is a token of no vocabulary, since none has more than 40
+
+
 def overwritten(x):
     """Write over a tensor of ids, as its owner may."""
     x.fill_(0)
 
 
 BAD_IDS = {
-    "token_too_large": spoil("ids", lambda x: x.clone().index_fill_(1, x.new_tensor([0]), 10**3)),
+    "token_too_large": spoil("ids", lambda x: x.clone().index_fill_(1, x.new_tensor([0]), BEYOND)),
     "negative_token": spoil("ids", lambda x: x.clone().index_fill_(1, x.new_tensor([0]), -1)),
-    "one_token_too_large": spoil("ids", lambda x: spoilt(x, 10**3)),
+    "one_token_too_large": spoil("ids", lambda x: spoilt(x, BEYOND)),
     "one_negative_token": spoil("ids", lambda x: spoilt(x, -1)),
     "no_tokens": spoil("ids", lambda x: x[:, :0]),
     "no_rows": spoil("ids", lambda x: x[:0]),
@@ -406,13 +409,13 @@ BAD_IDS = {
     "bool_ids": spoil("ids", lambda x: x > 0),
 }
 BAD_LABELS = {
-    "ids:token_too_large": spoil("ids", lambda x: spoilt(x, 10**3)),
+    "ids:token_too_large": spoil("ids", lambda x: spoilt(x, BEYOND)),
     "ids:negative": spoil("ids", lambda x: spoilt(x, -1)),
     "ids:int32": spoil("ids", lambda x: x.int()),
-    "labels:too_large": spoil("labels", lambda x: spoilt(x, 10**3)),
+    "labels:too_large": spoil("labels", lambda x: spoilt(x, BEYOND)),
     "labels:negative": spoil("labels", lambda x: spoilt(x, -1)),
     "labels:first_too_large": spoil(
-        "labels", lambda x: x.clone().index_fill_(1, x.new_tensor([0]), 10**3)
+        "labels", lambda x: x.clone().index_fill_(1, x.new_tensor([0]), BEYOND)
     ),
     "labels:short": spoil("labels", lambda x: x[:, 1:]),
     "labels:a_row_less": spoil("labels", lambda x: x[:-1]),
@@ -441,17 +444,17 @@ def last(change, part):
 
 
 BAD_BATCHES = {
-    "last_token_too_large": last(lambda x: spoilt(x, 10**3), "ids"),
+    "last_token_too_large": last(lambda x: spoilt(x, BEYOND), "ids"),
     "last_token_negative": last(lambda x: spoilt(x, -1), "ids"),
     "last_ids_int32": last(lambda x: x.int(), "ids"),
-    "last_label_too_large": last(lambda x: spoilt(x, 10**3), "labels"),
+    "last_label_too_large": last(lambda x: spoilt(x, BEYOND), "labels"),
     "last_label_negative": last(lambda x: spoilt(x, -1), "labels"),
     "last_first_label_negative": last(
         lambda x: x.clone().index_fill_(1, x.new_tensor([0]), -1), "labels"
     ),
     "last_labels_short": last(lambda x: x[:, 1:], "labels"),
     "last_labels_float": last(lambda x: x.double(), "labels"),
-    "first_token_too_large": last(lambda x: spoilt(x, 10**3), "0-ids"),
+    "first_token_too_large": last(lambda x: spoilt(x, BEYOND), "0-ids"),
     "first_label_negative": last(lambda x: spoilt(x, -1), "0-labels"),
     "first_labels_short": last(lambda x: x[:, 1:], "0-labels"),
 }
@@ -585,7 +588,7 @@ class Picker:
 
 COUNTS = {"two": 2.0, "yes": True, "none": None, "text": "2"}
 BAD_PROMPTS = {
-    "token_too_large": spoil("prompt", lambda x: spoilt(x, 10**3)),
+    "token_too_large": spoil("prompt", lambda x: spoilt(x, BEYOND)),
     "negative_token": spoil("prompt", lambda x: spoilt(x, -1)),
     "no_tokens": spoil("prompt", lambda x: x[:, :0]),
     "no_rows": spoil("prompt", lambda x: x[:0]),
