@@ -15,13 +15,15 @@ In half precision the whole output counts, and SLACK for a row: each step of a c
 tolerance is, in another place in each file, so that a row of a few numbers may be near by luck.
 
 `shaken` moves what is sent (not what is drawn: a driver may overwrite that) by one unit of float32 whatever the dtype,
-for that is what briefs let a file compute in.  Outputs that a verb calls `exact` are only moved about: tolerance 0.
+for that is what briefs let a file compute in.  It is done twice, for once may change nothing by luck.  Outputs that a
+verb calls `exact` are only moved about: tolerance 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,7 @@ from grader.sandbox import Reply, Request, Sandbox, WorkerFailure
 ROW_SLACK = 4
 HALVES = ("float16", "bfloat16")
 UNIT = 2.0**-23  # of float32
+SHAKES = 2  # times that numbers are moved
 Step = Mapping[str, Any]
 
 
@@ -54,13 +57,17 @@ class Settled:
 
 
 class ShakenScript(Script):
-    """A script that moves every number it sends by up to one unit of float32."""
+    """A script that moves every number it sends by up to one unit of float32, in another way for each `shake`."""
+
+    def __init__(self, *words: Any, shake: int = 1, **named: Any) -> None:
+        super().__init__(*words, **named)
+        self._shake = shake
 
     def request(self, index: int) -> Request:
         """Return the request of a step with its numbers moved."""
         made = super().request(index)
         unit = np.random.Generator(
-            np.random.Philox(key=[self.case.seed & (2**64 - 1), 10_000 + index])
+            np.random.Philox(key=[self.case.seed & (2**64 - 1), 10_000 * self._shake + index])
         )
         moved = {name: _moved(x, unit) for name, x in made.tensors.items()}
         return replace(made, tensors=moved, frames=None)
@@ -85,13 +92,15 @@ class Settler(Oracle):
             exact = native
             if case.dtype != "float64":
                 exact = self.run(Script(self._challenge, case, dtype="float64"))
-            shaken = exact
-            if not quick:
-                shaken = self.run(ShakenScript(self._challenge, case, dtype="float64"))
+            scripts = (
+                ShakenScript(self._challenge, case, dtype="float64", shake=number)
+                for number in (range(1, 1 + SHAKES) if not quick else ())
+            )
+            runs = [native, exact, *map(self.run, scripts)]
             steps = tuple(
                 self._expected(case, index, *replies)
                 for index, replies in enumerate(
-                    zip(native.replies, exact.replies, shaken.replies, strict=True), CREATE
+                    zip(*(run.replies for run in runs), strict=True), CREATE
                 )
             )
         except (ContentError, WorkerFailure) as error:
@@ -159,16 +168,16 @@ class Settler(Oracle):
             raise ContentError(f"step {index}: the reference raised {told}")
 
     def _expected(
-        self, case: Case, index: int, native: Reply, exact: Reply, shaken: Reply
+        self, case: Case, index: int, native: Reply, exact: Reply, *shaken: Reply
     ) -> Expected:
-        where = f"step {index}"
+        where, others = f"step {index}", (exact, *shaken)
         if native.raised:
-            if not (exact.raised and shaken.raised):
+            if not all(other.raised for other in others):
                 raise ContentError(f"{where}: refused in one dtype only")
             return Expected(raised=native.raised.types[0])
-        if exact.raised or shaken.raised:
+        if any(other.raised for other in others):
             raise ContentError(f"{where}: refused in one dtype only")
-        if not (agree_in_plain(exact, native) and agree_in_plain(exact, shaken)):
+        if not all(agree_in_plain(exact, other) for other in (native, *shaken)):
             raise ContentError(f"{where}: rounding decides a whole number")
         verb = load_driver(self._challenge).driver.verbs.get(
             "create" if index == CREATE else case.steps[index]["do"]
@@ -184,22 +193,21 @@ class Settler(Oracle):
             if not np.isfinite(best.values.astype(np.float64)).all():
                 raise ContentError(f"{where}: the reference's {name!r} is not finite")
             tensors[name] = best
-            tolerances[name] = 0.0 if moved else tolerances_of(item, best, shaken.tensors[name])
+            seen = (reply.tensors[name] for reply in shaken)
+            tolerances[name] = 0.0 if moved else tolerances_of(item, best, *seen)
         dtypes = {name: native.tensors[name].dtype for name in tensors}
         return Expected(
             values=dict(native.values), dtypes=dtypes, tolerances=tolerances, tensors=tensors
         )
 
 
-def tolerances_of(native: Array, exact: Array, shaken: Array) -> Any:
+def tolerances_of(native: Array, exact: Array, *shaken: Array) -> Any:
     """Return what each element may be off by; a number for what has none."""
     if not native.floating or not native.values.size:
         return 0.0
     best = exact.values.astype(np.float64)
-    seen = np.maximum(
-        np.abs(native.values.astype(np.float64) - best),
-        np.abs(shaken.values.astype(np.float64) - best),
-    )
+    errors = (np.abs(other.values.astype(np.float64) - best) for other in (native, *shaken))
+    seen = reduce(np.maximum, errors)
     row, size = seen, np.abs(best)
     if seen.ndim:
         row = ROW_SLACK * seen.max(-1, keepdims=True)
