@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -66,7 +66,9 @@ def outcome(box: Sandbox, source: bytes, seed: int = 1, seconds: float = 0.1) ->
     with (
         closing(RandomScenarios(box, challenge, seed)) as scenarios,
         SubmissionRunner(box, challenge, source) as runner,
+        pytest.MonkeyPatch.context() as patch,
     ):
+        patch.setattr(random_scenarios, "WAIT_SECONDS", 600.0)  # however slow the machine is
         return judge_scenarios(scenarios, [runner], seconds)
 
 
@@ -90,6 +92,44 @@ def test_a_scenario_follows_from_the_seed_and_its_number_alone(box: Sandbox) -> 
         assert [one[i].case for i in range(4)][3] == last.case
         assert one[3].golden.fingerprint == last.golden.fingerprint
         assert other[3].case != last.case
+
+
+def test_a_scenario_that_several_ask_for_is_made_once_and_others_beside_it(
+    box: Sandbox, monkeypatch: Any
+) -> None:
+    making: list[int] = []
+    together = threading.Barrier(2)
+
+    def settled(_self: RandomScenarios, index: int, _quick: bool) -> Any:
+        making.append(index)
+        together.wait(20)  # broken unless another one is made at the same time
+        return index
+
+    monkeypatch.setattr(RandomScenarios, "_settled", settled)
+    with (
+        closing(RandomScenarios(box, load_challenge(CHALLENGE), 5)) as scenarios,
+        ThreadPoolExecutor(2) as ahead,
+        ThreadPoolExecutor(4) as askers,
+    ):
+        coming = [scenarios.coming(index, ahead) for index in (0, 1, 0, 1)]
+        asked = list(askers.map(scenarios.__getitem__, (0, 1, 0, 1)))
+        assert [one.result() for one in coming] == asked == [0, 1, 0, 1]
+    assert sorted(making) == [0, 1]
+
+
+def test_a_scenario_that_could_not_be_made_is_tried_again(box: Sandbox, monkeypatch: Any) -> None:
+    outcomes: list[Any] = [SandboxError("the reference's worker died"), 7]
+
+    def settled(*_: Any) -> Any:
+        if isinstance(one := outcomes.pop(0), Exception):
+            raise one
+        return one
+
+    monkeypatch.setattr(RandomScenarios, "_settled", settled)
+    with closing(RandomScenarios(box, load_challenge(CHALLENGE), 5)) as scenarios:
+        with pytest.raises(SandboxError, match="worker died"):
+            scenarios[0]
+        assert scenarios[0] == scenarios[0] == 7
 
 
 def test_a_slow_reference_is_waited_for_only_so_long(monkeypatch: Any) -> None:
@@ -332,7 +372,7 @@ def test_an_error_of_ours_is_no_pass(box: Sandbox, monkeypatch: Any) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("our bug")
 
-    monkeypatch.setattr(RandomScenarios, "__getitem__", broken)
+    monkeypatch.setattr(RandomScenarios, "_settled", broken)
     challenge = load_challenge(CHALLENGE)
     result = grade_source(challenge, challenge.reference_text.encode(), sandbox=box)
     assert result.verdict == "error"
@@ -356,6 +396,16 @@ def test_varied_choices_stay_within_what_is_asked() -> None:
     documents = [random_case(driver, choose, 1) for choose in near]
     assert len({json.dumps(document) for document in documents}) > 10
     assert [choose.taken[0] for choose in near].count(first.taken[0]) > 20
+
+
+def test_what_any_way_of_moving_the_numbers_shows_is_allowed() -> None:
+    exact = Array("float64", np.zeros((1, 3)))
+    native, still = Array("float32", np.zeros((1, 3))), exact
+    moved = Array("float64", np.array([[0.0, 1e-3, 0.0]]))
+    once = tolerances_of(native, exact, still)
+    twice = tolerances_of(native, exact, still, moved)
+    assert once.max() == 2e-5
+    assert twice.tolist() == [[4e-3, 16e-3, 4e-3]]
 
 
 def test_moved_numbers_are_those_of_the_dtype(box: Sandbox) -> None:
