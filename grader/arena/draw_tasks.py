@@ -55,6 +55,9 @@ MOST_SYMPTOMS = 3
 Progress = Callable[[int, int], None]
 
 
+UNWRITTEN_IS_NAN = "\nimport torch\n\ntorch.set_deterministic_debug_mode('warn')\n"
+
+
 @dataclass(frozen=True)
 class DrawOptions:
     """How tasks are drawn: how many bugs, which share of them generated, and whether files are disguised."""
@@ -179,7 +182,10 @@ def _fits(bug: Bug, picked: Sequence[Bug]) -> bool:
 
 
 def _proven(bench: Bench, file: PlantedFile) -> Result:
-    """Prove a draw and return what the published cases say of its file; raises NotProven."""
+    """Prove a draw and return what the published cases say of its file; raises NotProven.
+
+    A file whose bugs let memory that nobody wrote take part is another file each time, and its marks would be luck.
+    """
     challenge, cases = file.challenge, bench.challenge.cases
     if file.planting.disguise is not None:
         right = bench.published(challenge, challenge.reference_text)
@@ -209,7 +215,18 @@ def _proven(bench: Bench, file: PlantedFile) -> Result:
     _ours(found)
     if found.verdict != "failed":
         raise NotProven("no case refuses the file")
+    if (
+        challenge.file.endswith(".py") and "triton" not in challenge.preload
+    ):  # there it is NaN anyway
+        poisoned = bench.published(challenge, file.source + UNWRITTEN_IS_NAN)
+        _ours(poisoned)
+        if _failed(poisoned) != _failed(found):
+            raise NotProven("what it answers depends on memory that nobody wrote")
     return found
+
+
+def _failed(result: Result) -> set[str]:
+    return {case.id for case in result.cases if case.status == "failed"}
 
 
 def _ours(result: Result) -> None:

@@ -13,6 +13,7 @@ from arena_draws import KEY, MANY, NAME
 
 from grader.arena.arena_task import (
     CANARY,
+    Planting,
     planted_file,
     read_public,
     read_sealed,
@@ -20,9 +21,12 @@ from grader.arena.arena_task import (
     sealed_bytes,
     task_folders,
 )
+from grader.arena.bench import Bench
 from grader.arena.draw_tasks import (
     DrawOptions,
+    NotProven,
     _planting,
+    _proven,
     checked_options,
     commitment,
     draw_task,
@@ -34,6 +38,7 @@ from grader.content import Catalogue, ContentError, load_challenge
 from grader.content.bug_detection import entry_status
 from grader.content.planting import PlantError
 from grader.ground.errors import UserError
+from grader.ground.paths import ROOT
 
 
 def test_the_same_key_draws_the_same_tasks_and_another_key_others(benches, pool, tasks) -> None:
@@ -156,6 +161,29 @@ def test_each_decoy_can_be_told_from_the_reference_that_somebody_pastes(benches,
         assert [decoy.id for decoy in sealed.decoys if pasted[decoy.id] == "present"] == []
     plain = draw_task(bench, few, KEY, 0, DrawOptions(1, 1, disguised=False))
     assert [decoy.id for decoy in plain.sealed.decoys] == [name]
+
+
+def test_what_depends_on_memory_that_nobody_wrote_is_no_task(tmp_path) -> None:
+    """The bug reads slots without a token, and the decoy does not clear them: alone, each is as good as ever."""
+    source, bug = ROOT / "challenges" / "static_cache", "nan-in-masked-slot-propagates"
+    shutil.copytree(source, tmp_path / "challenges" / source.name)
+    shutil.copytree(ROOT / "reference", tmp_path / "reference")
+    path = tmp_path / "challenges" / source.name / "bugs.json"
+    document = json.loads(path.read_text())
+    next(entry for entry in document["bugs"] if entry["id"] == bug)["excludes"] = []
+    path.write_text(json.dumps(document))
+    challenge = Catalogue(tmp_path).load(source.name)
+    bench = Bench(challenge)
+    try:
+        for decoys in ((), ("decoy-uninitialised-cache-tail",)):
+            file = planted_file(challenge, None, Planting((bug,), decoys, None))
+            if decoys:
+                with pytest.raises(NotProven, match="memory that nobody wrote"):
+                    _proven(bench, file)
+            else:
+                assert _proven(bench, file).verdict == "failed"
+    finally:
+        bench.close()
 
 
 def test_names_have_bytes_of_their_own() -> None:
