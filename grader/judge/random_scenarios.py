@@ -24,7 +24,6 @@ from typing import Any
 from grader.content import Case, Challenge, ContentError
 from grader.content.driver_loading import load_driver
 from grader.judge.golden import CaseGolden
-from grader.judge.oracle_pool import SIDE_BY_SIDE, OraclePool
 from grader.judge.result import CaseResult, Cause, RandomOutcome
 from grader.judge.secret_inputs import derived
 from grader.judge.settle import NotSettled, Settled, Settler
@@ -74,12 +73,12 @@ class RandomScenarios:
     seed: int
     pool: Sequence[Sequence[int]] | None = None
     quick: bool = False
-    _settlers: OraclePool[Settler] = field(init=False)
-    _made: dict[int, Future[Scenario]] = field(default_factory=dict)
+    _settler: Settler = field(init=False)
+    _made: list[Scenario] = field(default_factory=list)
     _lock: Any = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self._settlers = OraclePool(lambda: Settler(self.sandbox, self.challenge))
+        self._settler = Settler(self.sandbox, self.challenge)
         if self.pool is None:
             self.pool = recorded_pool(self.challenge)
 
@@ -89,40 +88,28 @@ class RandomScenarios:
         return load_driver(self.challenge).driver.random is not None
 
     def close(self) -> None:
-        """End the workers of the reference, if there are any."""
-        self._settlers.close()
+        """End the worker of the reference, if there is one."""
+        self._settler.close()
 
     def __getitem__(self, index: int) -> Scenario:
         """Return scenario `index`; raises IndexError where the reference settles none, and SandboxError."""
-        made, is_new = self._promised(index)
-        if is_new:
-            self._make(index, made)
-        return made.result()
+        with self._lock:
+            while len(self._made) <= index:
+                self._made.append(self._settled(len(self._made), self.quick))
+            return self._made[index]
 
     def coming(self, index: int, ahead: Executor) -> Future[Scenario]:
-        """Return scenario `index` as a future, made by `ahead` unless it is there or being made already."""
-        made, is_new = self._promised(index)
-        if is_new:
-            ahead.submit(self._make, index, made)  # done at the latest when `ahead` is left
+        """Return scenario `index` as a future, made by `ahead` unless it is there already."""
+        if index >= len(self._made):
+            return ahead.submit(self.__getitem__, index)
+        made: Future[Scenario] = Future()
+        made.set_result(self._made[index])
         return made
-
-    def _promised(self, index: int) -> tuple[Future[Scenario], bool]:
-        """Return what will hold a scenario, and whether nobody makes it yet: the caller must."""
-        with self._lock:
-            is_new = index not in self._made
-            return self._made.setdefault(index, Future()), is_new
-
-    def _make(self, index: int, made: Future[Scenario]) -> None:
-        try:
-            made.set_result(self._settled(index, self.quick))
-        except BaseException as error:
-            with self._lock:
-                del self._made[index]  # who asks again may have more luck
-            made.set_exception(error)
 
     def certain(self, index: int) -> Scenario:
         """Return scenario `index` as it is where `quick` was not asked for."""
-        return self._settled(index, quick=False)
+        with self._lock:
+            return self._settled(index, quick=False)
 
     def made(self, choices: Sequence[int], seed: int) -> Scenario:
         """Return the scenario of these choices; raises NotSettled."""
@@ -132,8 +119,8 @@ class RandomScenarios:
 
     def settled(self, case: Case, choices: Sequence[int] = ()) -> Scenario:
         """Settle a case; raises NotSettled."""
-        with self._settlers.one() as settler:
-            found = settler.settle(case)
+        with self._lock:
+            found = self._settler.settle(case)
         return Scenario(found.case, found.golden, tuple(choices))
 
     def _settled(self, index: int, quick: bool) -> Scenario:
@@ -142,8 +129,7 @@ class RandomScenarios:
             choose = self._choices(index, seed)
             try:
                 case = drawn_case(self.challenge, choose, seed)
-                with self._settlers.one() as settler:
-                    found: Settled = settler.settle(case, quick=quick)
+                found: Settled = self._settler.settle(case, quick=quick)
             except NotSettled:
                 continue
             return Scenario(found.case, found.golden, tuple(choose.taken))
@@ -214,8 +200,8 @@ def judge_scenarios(
     Raises SandboxError, GraderError or ContentError where our side fails.
     """
     asking = _Round(scenarios, seconds)
-    # the reference settles the next ones while the file is asked
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as ahead, ThreadPoolExecutor(len(runners)) as pool:
+    # the reference settles the next one while the file is asked
+    with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(len(runners)) as pool:
         for done in [pool.submit(asking.ask, runner, ahead) for runner in runners]:
             done.result()
     if asking.failed is None:
@@ -269,9 +255,8 @@ class _Round:
             if self._ended or self.failed or not self._in_time():
                 return None
             index, self.taken = self.taken, self.taken + 1
-            coming, *_ = (
-                self.scenarios.coming(index + more, ahead) for more in range(SIDE_BY_SIDE)
-            )
+            coming = self.scenarios.coming(index, ahead)
+            self.scenarios.coming(index + 1, ahead)
             return index, coming
 
     def _in_time(self) -> bool:

@@ -28,7 +28,6 @@ from grader.content.driver_loading import load_driver
 from grader.ground.arrays import Array
 from grader.judge.golden import CaseGolden, Expected, Golden
 from grader.judge.oracle import Oracle
-from grader.judge.oracle_pool import OraclePool
 from grader.judge.script import Script
 from grader.kit.choice_sequence import ChoiceSequence
 from grader.kit.scenarios import varied_setup
@@ -77,7 +76,7 @@ class SecretInputs:
         after_published: bool = False,
     ) -> None:
         self._challenge, self._golden = challenge, golden
-        self._oracles = OraclePool(lambda: Oracle(sandbox, challenge))
+        self._oracle = Oracle(sandbox, challenge)
         self._plain = not after_published
         self._seed = secrets.randbits(BITS) if seed is None else seed
         self._given = dict(seeds or {})
@@ -85,7 +84,7 @@ class SecretInputs:
         self._answers: dict[str, SecretCase] = {}
         self._rounded: dict[str, SecretCase] = {}
         self._sizes: dict[str, Sequence[Case]] = {}
-        self._locks: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
 
     @property
     def seeds(self) -> dict[str, int]:
@@ -94,13 +93,13 @@ class SecretInputs:
 
     def of(self, case: Case) -> SecretCase:
         """Return a case on secret inputs with its right answers; raises SandboxError or ContentError."""
-        with self._lock_of(case):
+        with self._lock:
             self._used.setdefault(case.id, self.seed_of(case.id))
             return self._answer(case)
 
     def answer_ahead(self, case: Case) -> None:
         """Make inputs and right answers of a case before a file is asked it; raises SandboxError or ContentError."""
-        with self._lock_of(case):
+        with self._lock:
             secret = self._answer(case)
             Script(self._challenge, secret.case, seed=secret.seed)  # its requests are kept
 
@@ -111,7 +110,7 @@ class SecretInputs:
         the same case on other inputs, for all who are asked from now on.
         """
         self.of(case)
-        with self._lock_of(case):
+        with self._lock:
             if case.id not in self._rounded:
                 self._answers[case.id] = self._rounded[case.id] = self._settled(case)
             return self._rounded[case.id]
@@ -132,35 +131,29 @@ class SecretInputs:
         return self._given.get(name, derived(self._seed, name))
 
     def close(self) -> None:
-        """End the oracles' workers, if there are any; an answer still missing starts another."""
-        self._oracles.close()
-
-    def _lock_of(self, case: Case) -> threading.Lock:
-        """Return what is held while a case is answered, so that it is answered once."""
-        return self._locks.setdefault(case.id, threading.Lock())
+        """End the oracle's worker, if there is one; an answer still missing starts another."""
+        self._oracle.close()
 
     def _answer(self, case: Case) -> SecretCase:
         if case.id not in self._answers:
-            with self._oracles.one() as oracle:
-                self._answers[case.id] = next(self._answered(oracle, case))
+            self._answers[case.id] = next(self._answered(case))
             if self._challenge.cases.keys() <= self._answers.keys():
                 self.close()  # a batch goes on for long, and nothing more may be asked
         return self._answers[case.id]
 
     def _settled(self, case: Case) -> SecretCase:
         stored = self._golden.cases[case.id]
-        with self._oracles.one() as oracle:
-            for secret in self._answered(oracle, case):
-                if secret.golden is stored:
-                    return secret
-                golden = oracle.allowing_for_rounding(
-                    secret.case, stored, secret.golden, secret.seed
-                )
-                if golden is not None:
-                    return replace(secret, golden=golden)
+        for secret in self._answered(case):
+            if secret.golden is stored:
+                return secret
+            golden = self._oracle.allowing_for_rounding(
+                secret.case, stored, secret.golden, secret.seed
+            )
+            if golden is not None:
+                return replace(secret, golden=golden)
         raise AssertionError("the published inputs come last")
 
-    def _answered(self, oracle: Oracle, case: Case) -> Iterator[SecretCase]:
+    def _answered(self, case: Case) -> Iterator[SecretCase]:
         """Yield the case on its secret inputs, and on others in case rounding decides what is right on these.
 
         Where the oracle does not answer to the varied sizes, the published ones stay; inputs on which it does not
@@ -173,7 +166,9 @@ class SecretInputs:
         for number in self._numbers(seed):
             for varied in self._varied(case, seed):
                 try:
-                    golden = oracle.expect_from_seed(varied, stored, number, plain=self._plain)
+                    golden = self._oracle.expect_from_seed(
+                        varied, stored, number, plain=self._plain
+                    )
                 except WorkerFailure:
                     if varied is case:
                         raise

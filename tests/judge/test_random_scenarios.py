@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -92,44 +92,6 @@ def test_a_scenario_follows_from_the_seed_and_its_number_alone(box: Sandbox) -> 
         assert [one[i].case for i in range(4)][3] == last.case
         assert one[3].golden.fingerprint == last.golden.fingerprint
         assert other[3].case != last.case
-
-
-def test_a_scenario_that_several_ask_for_is_made_once_and_others_beside_it(
-    box: Sandbox, monkeypatch: Any
-) -> None:
-    making: list[int] = []
-    together = threading.Barrier(2)
-
-    def settled(_self: RandomScenarios, index: int, _quick: bool) -> Any:
-        making.append(index)
-        together.wait(20)  # broken unless another one is made at the same time
-        return index
-
-    monkeypatch.setattr(RandomScenarios, "_settled", settled)
-    with (
-        closing(RandomScenarios(box, load_challenge(CHALLENGE), 5)) as scenarios,
-        ThreadPoolExecutor(2) as ahead,
-        ThreadPoolExecutor(4) as askers,
-    ):
-        coming = [scenarios.coming(index, ahead) for index in (0, 1, 0, 1)]
-        asked = list(askers.map(scenarios.__getitem__, (0, 1, 0, 1)))
-        assert [one.result() for one in coming] == asked == [0, 1, 0, 1]
-    assert sorted(making) == [0, 1]
-
-
-def test_a_scenario_that_could_not_be_made_is_tried_again(box: Sandbox, monkeypatch: Any) -> None:
-    outcomes: list[Any] = [SandboxError("the reference's worker died"), 7]
-
-    def settled(*_: Any) -> Any:
-        if isinstance(one := outcomes.pop(0), Exception):
-            raise one
-        return one
-
-    monkeypatch.setattr(RandomScenarios, "_settled", settled)
-    with closing(RandomScenarios(box, load_challenge(CHALLENGE), 5)) as scenarios:
-        with pytest.raises(SandboxError, match="worker died"):
-            scenarios[0]
-        assert scenarios[0] == scenarios[0] == 7
 
 
 def test_a_slow_reference_is_waited_for_only_so_long(monkeypatch: Any) -> None:
@@ -372,7 +334,7 @@ def test_an_error_of_ours_is_no_pass(box: Sandbox, monkeypatch: Any) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("our bug")
 
-    monkeypatch.setattr(RandomScenarios, "_settled", broken)
+    monkeypatch.setattr(RandomScenarios, "__getitem__", broken)
     challenge = load_challenge(CHALLENGE)
     result = grade_source(challenge, challenge.reference_text.encode(), sandbox=box)
     assert result.verdict == "error"
