@@ -58,7 +58,7 @@ class Setup:
     beta2: real(0, 0.999, "Second of the betas, 0.9.", usual=(0.9, 0.8)) = 0.9
     eps: real(0.001, 10, "Added below a gradient, 0.05.", usual=(0.05, 0.2)) = 0.05
     weight_decay: real(0, 5, "Decay of the weights, 0.4.", usual=(0.4, 0.0, 1.0)) = 0.4
-    clip: real(0, 1000, "Length of the gradients at most, 1.", usual=(1.0, 0.3, 100.0)) = 1.0
+    clip: real(0.001, 1000, "Length of the gradients at most, 1.", usual=(1.0, 0.3, 100.0)) = 1.0
     loud: real(0, 100, "Times the usual queries and keys, 1.", usual=(1.0, 3.0)) = 1.0
     embedded: real(0, 1000, "Size of embeddings, 1.", usual=(1.0, 0.01)) = 1.0
     key_bias: real(0, 1e9, "Size of the keys' bias, 0.3.", usual=(0.3,)) = 0.3
