@@ -222,6 +222,11 @@ def _proven(bench: Bench, file: PlantedFile) -> Result:
         _ours(poisoned)
         if _failed(poisoned) != _failed(found):
             raise NotProven("what it answers depends on memory that nobody wrote")
+    if file.planting.decoys:
+        bare = bench.published(challenge, file.without(*file.planting.decoys))
+        _ours(bare)
+        if _failed(bare) != _failed(found):
+            raise NotProven("its decoys change what its bugs do")
     return found
 
 

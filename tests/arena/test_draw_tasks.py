@@ -186,6 +186,25 @@ def test_what_depends_on_memory_that_nobody_wrote_is_no_task(tmp_path) -> None:
         bench.close()
 
 
+def test_decoys_that_change_what_the_bugs_do_are_no_task(benches, pool, monkeypatch) -> None:
+    bench, decoy = benches.of(NAME), "decoy-todo-remove-validation"
+    planting = Planting(("value-projected-from-key",), (decoy,), None)
+    file = planted_file(pool.challenge, pool.generated, planting)
+    published = bench.published
+    assert _proven(bench, file).verdict == "failed"
+
+    def other_without(challenge, source, *words):
+        result = published(challenge, source, *words)
+        if source != file.without(decoy):
+            return result
+        failed = next(case for case in result.cases if case.status == "failed")
+        return replace(result, cases=tuple(case for case in result.cases if case is not failed))
+
+    monkeypatch.setattr(bench, "published", other_without)
+    with pytest.raises(NotProven, match="its decoys change what its bugs do"):
+        _proven(bench, file)
+
+
 def test_names_have_bytes_of_their_own() -> None:
     assert len({drawn(KEY, f"{name}/{n}") for name in ("a", "b") for n in range(50)}) == 100
 
