@@ -52,10 +52,9 @@ LEAST_KEY, MOST_KEY = 16, 4096  # bytes
 MOST_TASKS = 9999
 TRIES = 24  # draws of one task before it is given up
 MOST_SYMPTOMS = 3
-Progress = Callable[[int, int], None]
-
-
+# behind a file: what `torch.empty` gives is NaN from then on
 UNWRITTEN_IS_NAN = "\nimport torch\n\ntorch.set_deterministic_debug_mode('warn')\n"
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -215,18 +214,21 @@ def _proven(bench: Bench, file: PlantedFile) -> Result:
     _ours(found)
     if found.verdict != "failed":
         raise NotProven("no case refuses the file")
+    same: dict[
+        str, str
+    ] = {}  # files that must fail the same cases, by what is wrong where one does not
     if (
         challenge.file.endswith(".py") and "triton" not in challenge.preload
     ):  # there it is NaN anyway
-        poisoned = bench.published(challenge, file.source + UNWRITTEN_IS_NAN)
-        _ours(poisoned)
-        if _failed(poisoned) != _failed(found):
-            raise NotProven("what it answers depends on memory that nobody wrote")
+        why = "what it answers depends on memory that nobody wrote"
+        same[why] = file.source + UNWRITTEN_IS_NAN
     if file.planting.decoys:
-        bare = bench.published(challenge, file.without(*file.planting.decoys))
-        _ours(bare)
-        if _failed(bare) != _failed(found):
-            raise NotProven("its decoys change what its bugs do")
+        same["its decoys change what its bugs do"] = file.without(*file.planting.decoys)
+    for why, source in same.items():
+        other = bench.published(challenge, source)
+        _ours(other)
+        if _failed(other) != _failed(found):
+            raise NotProven(why)
     return found
 
 
