@@ -83,6 +83,7 @@ TINY = (
     Load("tiny decode", 4, 2, 16, 1, (40, 40)),
     Load("tiny ragged decode", 6, 2, 16, 1, (33, 1, 18)),
     Load("tiny prefill", 4, 2, 16, 20, (20,)),
+    Load("tiny prefill behind", 4, 2, 16, 5, (24, 24)),
     Load("tiny ragged prefill", 4, 2, 16, 5, (24, 40)),
 )
 
@@ -157,13 +158,23 @@ def ours_paged(page_size: int) -> Callable[[Inputs], Call]:
     return make
 
 
+# the back ends that take no mask but know a chunk behind a cache when they see `causal_lower_right`
+ALIGNED = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION)
+
+
 def sdpa(backend: SDPBackend) -> Callable[[Inputs], Call]:
-    """PyTorch's attention with one back end; a prefill of whole rows needs no mask."""
+    """PyTorch's attention with one back end; rows that are equally long need no mask written out."""
 
     def make(x: Inputs) -> Call:
         q, k, v = x.heads_first()
-        whole = x.load.S > 1 and set(x.load.lens) == {x.load.S}
+        S, N = x.load.S, x.k.shape[1]
+        whole = S > 1 and set(x.load.lens) == {S}
         mask = None if whole else x.mask()
+        if backend in ALIGNED and S > 1 and not whole and not x.load.ragged:
+            # brings Triton in, which must not be imported before `--dry-run` asks for its interpreter
+            from torch.nn.attention.bias import causal_lower_right
+
+            mask = causal_lower_right(S, N)
 
         def call() -> Tensor:
             with sdpa_kernel(backend):

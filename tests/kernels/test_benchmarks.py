@@ -29,6 +29,11 @@ def test_every_contender_answers_a_ragged_load_or_says_why_not():
         assert each.get("skipped") or each["error"] < 2e-2, name
 
 
+def test_a_chunk_behind_a_cache_is_one_that_flash_takes():
+    found = gpu.measure(next(x for x in TINY if "behind" in x.name), None, torch.float32, "cpu")
+    assert found["sdpa flash"]["error"] < 1e-5
+
+
 def test_kernels_and_caches_are_checked_before_anything_is_timed():
     assert check_caches("cpu") == []
 
@@ -72,6 +77,9 @@ def test_bars_are_judged_by_the_fastest_right_rival(tmp_path, capsys):
     assert [met for _, met in bars({load: found}, 5e12)] == [False, False]
     assert [met for _, met in bars({PREFILL[0]: measured(100.0, 61.0)}, 1.0)] == [True]
     assert [met for _, met in bars({PREFILL[0]: measured(100.0, 59.0)}, 1.0)] == [False]
+    assert bars({PREFILL[-1]: measured(100.0, 101.0)}, 1.0) == [
+        ("prefill B8 H32/8 512 behind ragged: faster than any rival", True)
+    ]
     show(load, found, 4.3e12)
     assert "GB/s  93%" in capsys.readouterr().out
     plot({load: found, PREFILL[0]: measured(1.0, 2.0)}, tmp_path / "gpu.png")
