@@ -125,20 +125,21 @@ def make_inputs(load: Load, device: str, dtype: torch.dtype) -> Inputs:
 
 def ours(x: Inputs) -> Call:
     """The dense kernel that `kernels.attention` would choose."""
-    from kernels.attention import DECODE_ROWS
+    from kernels.attention import DECODE_ROWS, splits_for
     from kernels.decode import decode
     from kernels.prefill import prefill
 
-    kernel = decode if x.load.S * x.load.H // x.load.heads <= DECODE_ROWS else prefill
-    return lambda: kernel(x.q, x.k, x.v, x.seq_lens)[0]
+    if x.load.S * x.load.H // x.load.heads > DECODE_ROWS:
+        return lambda: prefill(x.q, x.k, x.v, x.seq_lens)[0]
+    splits = splits_for(x.q, x.load.heads, x.load.lens)
+    return lambda: decode(x.q, x.k, x.v, x.seq_lens, splits=splits)[0]
 
 
 def ours_paged(page_size: int) -> Callable[[Inputs], Call]:
     """The paged kernel, on shuffled pages."""
 
     def make(x: Inputs) -> Call:
-        from kernels.attention import DECODE_ROWS, _processors
-        from kernels.decode import choose_splits
+        from kernels.attention import splits_for
         from kernels.paged_cache import attend
 
         B, N, heads, D = x.k.shape
@@ -150,8 +151,7 @@ def ours_paged(page_size: int) -> Callable[[Inputs], Call]:
             page = torch.empty_like(whole).view(B * W, page_size, heads, D)
             page[table] = whole.view(B, W, page_size, heads, D)
             pages.append(page)
-        blocks = -(-x.load.S * x.load.H // heads // DECODE_ROWS)
-        splits = min(32, choose_splits(B * heads * blocks, N, _processors(x.q.device)))
+        splits = min(32, splits_for(x.q, heads, x.load.lens))
         table = table.int()
         return lambda: attend(x.q, *pages, table, x.seq_lens, splits=splits)[0]
 

@@ -10,6 +10,7 @@ B batch, S queries, H query heads, Hkv key/value heads, G = H / Hkv, D head dim.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -91,6 +92,8 @@ def attend(
         if rows <= DECODE_ROWS and even:
             from kernels.decode import decode
 
+            if splits is None:
+                splits = splits_for(q, cache.k.shape[2], cache.lens)
             seq_lens = cache.seq_lens
             return decode(q, cache.k, cache.v, seq_lens, causal=causal, scale=scale, splits=splits)
         from kernels.prefill import prefill
@@ -107,21 +110,28 @@ def _attend_pages(
     splits: int | None,
 ) -> tuple[Tensor, Tensor]:
     """Choose how often to split the keys and attend through the page table."""
-    from kernels.decode import choose_splits
     from kernels.paged_cache import attend as attend_pages
 
-    B, S, H, _ = q.shape
     heads = cache.k.shape[2]
-    blocks = -(-S * (H // heads) // DECODE_ROWS)
-    if blocks > 1 and splits is not None:
-        splits = 1
     if splits is None:
-        longest = max(cache.lens, default=0)
-        splits = min(32, choose_splits(B * heads * blocks, longest, _processors(q.device)))
+        splits = min(32, splits_for(q, heads, cache.lens))
+    elif q.shape[1] * (q.shape[2] // heads) > DECODE_ROWS:
+        splits = 1
     table, seq_lens = cache.page_table, cache.seq_lens
     return attend_pages(
         q, cache.k, cache.v, table, seq_lens, q_lens, causal=causal, scale=scale, splits=splits
     )
+
+
+def splits_for(q: Tensor, kv_heads: int, lens: Sequence[int]) -> int:
+    """How often to split the keys of rows of these lengths, for the queries q [B, S, H, D]."""
+    from kernels.decode import choose_splits
+
+    B, S, H, _ = q.shape
+    blocks = -(-S * (H // kv_heads) // DECODE_ROWS)
+    longest = max(lens, default=0)
+    fill = sum(lens) / (len(lens) * longest) if longest else 1.0
+    return choose_splits(B * kv_heads * blocks, longest, _processors(q.device), fill)
 
 
 def _processors(device: torch.device) -> int:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from grader.content import Challenge
 from grader.sandbox import Sandbox
+from grader.sandbox.environment import DEVICE
+from grader.sandbox.spawn import FORKS
 
 # modules that take a second to import: better once, and before a worker is confined; too slow to import always
 MODULE_BY_MENTION = {
@@ -46,6 +48,11 @@ def start_sandbox(
     its answer as `modules` instead.
     """
     asked = modules_to_preload(source) if modules is None else modules
+    # a driver of a GPU starts threads, and what it has begun cannot be used after a fork
+    forks = FORKS and challenge.environment.get(DEVICE, "cpu") == "cpu"
     return Sandbox.start(
-        isolate=isolate, preload=[*challenge.preload, *asked], env=dict(challenge.environment)
+        isolate=isolate,
+        preload=[*challenge.preload, *asked],
+        env=dict(challenge.environment),
+        forks=forks,
     )

@@ -45,8 +45,8 @@ EVERYTHING = {layer.name: 99 for layer in LAYERS}  # a version that offers all t
 class Sandbox:
     """Use as a context manager; `open` may be called from several threads at once.
 
-    Made by `start`. The rest of the constructor is for tests: `forks` chooses between the two ways of making
-    processes, and `without` weakens the isolation. The name of a layer there leaves it out, which the self-test has
+    Made by `start`; `forks` chooses between the two ways of making processes. The rest of the constructor is for
+    tests: `without` weakens the isolation. The name of a layer there leaves it out, which the self-test has
     to notice; `NAME-support` makes believe that the kernel does not offer it, `landlock-beyond-abi1` that it has the
     oldest Landlock, and `seccomp-supervision` that no process may answer another's calls.
 
@@ -83,9 +83,10 @@ class Sandbox:
         isolate: bool = True,
         preload: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        forks: bool = FORKS,
     ) -> Sandbox:
         """Return at once, while the fork server imports torch and the `preload` modules."""
-        return cls(isolate=isolate, preload=preload, env=env or {})
+        return cls(isolate=isolate, preload=preload, env=env or {}, forks=forks)
 
     def __enter__(self) -> Self:
         return self

@@ -8,6 +8,8 @@ from grader.cli import device
 from grader.cli.device import on_device
 from grader.content import load_challenge
 from grader.ground.errors import UserError
+from grader.judge import sandbox_start
+from grader.sandbox.spawn import FORKS
 
 
 def test_the_cpu_needs_nothing():
@@ -50,3 +52,14 @@ def test_counting_devices_needs_no_driver(monkeypatch):
 
     monkeypatch.setattr(device.ctypes, "CDLL", missing)
     assert device.cuda_devices() == 0
+
+
+def test_what_a_gpu_driver_has_begun_is_never_forked(monkeypatch):
+    monkeypatch.setattr(device, "cuda_devices", lambda: 1)
+    there = on_device(load_challenge("triton_decode"), "cuda", isolated=False)
+    started = {}
+    monkeypatch.setattr(sandbox_start.Sandbox, "start", lambda **given: started.update(given))
+    sandbox_start.start_sandbox(there, isolate=False)
+    assert started["forks"] is False
+    sandbox_start.start_sandbox(load_challenge("triton_decode"), isolate=False)
+    assert started["forks"] is FORKS

@@ -155,5 +155,6 @@ def test_splits_are_bounded_and_never_fewer_for_more_keys():
         assert counts == sorted(counts)
         assert counts[0] == 1
         assert max(counts) <= 64
-    assert choose_splits(8, 4096, 132) == 32
-    assert choose_splits(1000, 4096, 132) == 1
+    assert choose_splits(8, 4096, 132) == 16
+    assert choose_splits(256, 4096, 132) == 1
+    assert choose_splits(256, 8192, 132, fill=0.3) == 8
