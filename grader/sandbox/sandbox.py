@@ -17,6 +17,7 @@ from grader.ground.limits import MAX_SOURCE_BYTES
 from grader.sandbox.layers import LAYERS, selftest
 from grader.sandbox.layers.seccomp import SUPERVISED, Seccomp
 from grader.sandbox.process import ForkServerClient, ForkServerDied
+from grader.sandbox.protocol.codec import pack_driver
 from grader.sandbox.protocol.messages import Limits, SandboxError, WorkerFailure
 from grader.sandbox.session import Session
 from grader.sandbox.spawn import FORKS
@@ -196,11 +197,15 @@ class Sandbox:
             process = server.worker(filename, limits)
         except ForkServerDied:
             process = self._proven_server(instead_of=server).worker(filename, limits)
-        return Session(process, source, driver, limits)
+        return Session(process, source, self._packed(driver), limits)
 
     def _open_unproven(self, source: bytes, driver: bytes) -> Session:
         limits = Limits(seconds=READY_SECONDS, cpu=PROBE_CPU_SECONDS)
-        return Session(self._server.worker("submission.py", limits), source, driver, limits)
+        worker = self._server.worker("submission.py", limits)
+        return Session(worker, source, self._packed(driver), limits)
+
+    def _packed(self, driver: bytes) -> bytes:
+        return pack_driver(driver, compiled=self._forks)
 
     def _proven_server(
         self, instead_of: ForkServerClient | ProcessPool | None = None

@@ -75,8 +75,9 @@ class Session:
     """
 
     def __init__(self, worker: Worker, source: bytes, driver: bytes, limits: Limits) -> None:
+        """`driver` is packed by `codec.pack_driver`."""
         self._worker = worker
-        self._source, self._driver = source, codec.pack_driver(driver)
+        self._source, self._driver = source, driver
         self._limits = limits
         self._left = limits.seconds
         self._log = ""

@@ -7,6 +7,8 @@ else is refused. The grader's own frames are trusted, so a driver can go to the 
 
 from __future__ import annotations
 
+import contextlib
+import linecache
 import marshal
 from functools import lru_cache
 from types import CodeType
@@ -19,6 +21,7 @@ from grader.ground.display import escape_characters
 from grader.sandbox.protocol import frames
 from grader.sandbox.protocol.messages import Earlier, Problem, Raised, Reply, Request, SandboxError
 
+DRIVER = "driver.py"  # its name in tracebacks
 Word = Annotated[str, msgspec.Meta(max_length=256)]
 Text = Annotated[str, msgspec.Meta(max_length=4096)]
 Integer = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
@@ -169,19 +172,28 @@ def _problem(text: ProblemText | None) -> Problem | None:
 
 
 @lru_cache(maxsize=8)
-def pack_driver(driver: bytes) -> bytes:
-    """Return the frame of a driver: its code or, where it is not valid Python, its text for the worker to refuse."""
-    try:
-        return marshal.dumps(_compiled(driver.decode()))
-    except (SyntaxError, ValueError):
-        return marshal.dumps(driver)
+def pack_driver(driver: bytes, *, compiled: bool = True) -> bytes:
+    """Return the frame of a driver: its code or, where it is not valid Python, its text for the worker to refuse.
+
+    Without `compiled` it is its text in any case: Triton's compiler, unlike its interpreter, reads the source of the
+    kernels in a driver.
+    """
+    if compiled:
+        with contextlib.suppress(SyntaxError, ValueError):
+            return marshal.dumps(_compiled(driver.decode()))
+    return marshal.dumps(driver)
 
 
 def unpack_driver(frame: bytes) -> CodeType:
     """Return the code of a driver, in the worker; raises SyntaxError or ValueError for one that is not valid Python."""
     made = marshal.loads(frame)
-    return made if isinstance(made, CodeType) else _compiled(made.decode())
+    if isinstance(made, CodeType):
+        return made
+    text = made.decode()
+    # for `inspect.getsource`; a submission of that name has been read already and is left there
+    linecache.cache.setdefault(DRIVER, (len(text), None, text.splitlines(keepends=True), DRIVER))
+    return _compiled(text)
 
 
 def _compiled(text: str) -> CodeType:
-    return compile(text, "driver.py", "exec", dont_inherit=True)
+    return compile(text, DRIVER, "exec", dont_inherit=True)

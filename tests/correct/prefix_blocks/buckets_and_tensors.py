@@ -73,11 +73,11 @@ class BlockManager:
             tokens=sequence["content"].tokens + tuple(tokens)
         )
         every = sequence["content"].tokens
+        first = (len(every) - len(tokens)) // self.block_size
         while len(sequence["table"]) * self.block_size < len(every):
             sequence["table"].append(self._evict())
-        for block, end in zip(
-            sequence["table"], range(self.block_size, len(every) + 1, self.block_size), strict=False
-        ):
+        for i in range(first, len(every) // self.block_size):
+            block, end = sequence["table"][i], (i + 1) * self.block_size
             content = sequence["content"]._replace(tokens=every[:end])
             if self._cached(content) is None:
                 self._bucket(content).append(block)

@@ -44,11 +44,11 @@ class BlockManager:
             del self.where[content]
         return block
 
-    def _settle(self, seq):
+    def _settle(self, seq, settled):
         whose, tokens, table = seq
         while len(table) < self._blocks(tokens):
             table.append(self._pop())
-        for i in range(len(tokens) // self.block_size):
+        for i in range(settled // self.block_size, len(tokens) // self.block_size):
             self.where.setdefault(self._content(whose, tokens, i + 1), table[i])
 
     def start(self, name, tokens, adapter=None, salt=None):
@@ -61,7 +61,7 @@ class BlockManager:
             return None
         self.queue = rest
         self.seqs[name] = [(adapter, salt), tokens, list(found)]
-        self._settle(self.seqs[name])
+        self._settle(self.seqs[name], len(found) * self.block_size)
         return len(found) * self.block_size
 
     def _seq(self, name):
@@ -80,7 +80,7 @@ class BlockManager:
             pairs = ((table[-1], self._pop()),)
             table[-1] = pairs[0][1]
         seq[1] = old + more
-        self._settle(seq)
+        self._settle(seq, len(old))
         return list(pairs)
 
     def fork(self, name, child):
