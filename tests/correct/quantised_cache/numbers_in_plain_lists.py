@@ -63,8 +63,12 @@ class QuantisedCache:
         self.capacity, self.heads, self.dim, self.dtype = capacity, heads, head_dim, dtype
         self.how = bits, group, residual
         self.wide = torch.promote_types(torch.float32, dtype)
-        self.lengths = [0] * rows
+        self.tokens = [0] * rows
         self.rows = [[Head() for _ in range(heads)] for _ in range(rows)]
+
+    @property
+    def lengths(self):
+        return list(self.tokens)
 
     def check(self, rows):
         for row in rows:
@@ -87,14 +91,14 @@ class QuantisedCache:
         if len(counts) != len(rows):
             raise ValueError("a count for each row")
         for row, count in zip(rows, counts, strict=True):
-            if count < 0 or count > shape[2] or self.lengths[row] + count > self.capacity:
+            if count < 0 or count > shape[2] or self.tokens[row] + count > self.capacity:
                 raise ValueError("a count is wrong, or there is no room")
         keys, values = keys.tolist(), values.tolist()
         for i, (row, count) in enumerate(zip(rows, counts, strict=True)):
             for t in range(count):
                 for h, head in enumerate(self.rows[row]):
                     head.put(keys[i][h][t], values[i][h][t], *self.how)
-            self.lengths[row] += count
+            self.tokens[row] += count
 
     def tensor(self, numbers, *shape, dtype=None):
         return torch.tensor(numbers, dtype=dtype or self.wide).reshape(self.heads, *shape)
@@ -104,8 +108,8 @@ class QuantisedCache:
         heads = self.rows[row]
         keys = [head.all_keys(self.how[1]) for head in heads]
         values = [head.all_values() for head in heads]
-        return self.tensor(keys, -1 if self.lengths[row] else 0, self.dim), self.tensor(
-            values, -1 if self.lengths[row] else 0, self.dim
+        return self.tensor(keys, -1 if self.tokens[row] else 0, self.dim), self.tensor(
+            values, -1 if self.tokens[row] else 0, self.dim
         )
 
     def attend(self, rows, query):
@@ -114,7 +118,7 @@ class QuantisedCache:
             raise ValueError("a shape is wrong")
         if query.dtype != self.dtype or query.size(1) < 1 or query.size(1) % self.heads:
             raise ValueError("another dtype, or heads that do not fit")
-        if query.size(2) < 1 or any(query.size(2) > self.lengths[row] for row in rows):
+        if query.size(2) < 1 or any(query.size(2) > self.tokens[row] for row in rows):
             raise ValueError("queries without a token")
         each = query.size(1) // self.heads
         output = torch.empty_like(query)
@@ -122,7 +126,7 @@ class QuantisedCache:
             keys, values = self.read(row)
             for h in range(query.size(1)):
                 for s in range(query.size(2)):
-                    seen = self.lengths[row] - query.size(2) + s + 1
+                    seen = self.tokens[row] - query.size(2) + s + 1
                     q = query[i, h, s].to(self.wide)
                     scores = (keys[h // each, :seen] * q).sum(-1) / self.dim**0.5
                     output[i, h, s] = (scores.softmax(0)[:, None] * values[h // each, :seen]).sum(0)
@@ -160,18 +164,18 @@ class QuantisedCache:
             for _ in range(count):
                 head.keys.pop()
                 head.values.pop()
-        self.lengths[row] -= count
+        self.tokens[row] -= count
 
     def reset(self, row):
         self.check([row])
         self.rows[row] = [Head() for _ in range(self.heads)]
-        self.lengths[row] = 0
+        self.tokens[row] = 0
 
     def reorder(self, sources):
         if len(sources) != len(self.rows) or any(n not in range(len(self.rows)) for n in sources):
             raise ValueError("a source for each row")
         self.rows = [copy.deepcopy(self.rows[n]) for n in sources]
-        self.lengths = [self.lengths[n] for n in sources]
+        self.tokens = [self.tokens[n] for n in sources]
 
     def fork(self):
         return copy.deepcopy(self)
