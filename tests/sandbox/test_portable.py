@@ -143,7 +143,9 @@ def test_where_pipes_cannot_be_polled_nothing_is_run_and_that_is_told() -> None:
 def test_a_compiler_finds_the_source_of_the_kernels_of_file_and_driver():
     driver = b"import inspect\n" + DRIVER + b"\n\nTEXT = inspect.getsource(Verbs)\n"
     source = b"import inspect\n\ndef f(): return len(inspect.getsource(f))\n"
-    with Sandbox(isolate=False, preload=(), env={}, forks=False) as box:
-        with box.open(source, driver, limits=Limits(seconds=20)) as session:
-            assert session.load().raised is None
-            assert session.ask(Request("call"), max_reply_bytes=1024).values["out"] == 42
+    with (
+        Sandbox(isolate=False, preload=(), env={}, forks=False) as box,
+        box.open(source, driver, limits=Limits(seconds=20)) as session,
+    ):
+        assert session.load().raised is None
+        assert session.ask(Request("call"), max_reply_bytes=1024).values["out"] == 42
