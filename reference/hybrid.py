@@ -284,7 +284,8 @@ def _chunk(
     What a token changes depends on what those before it changed: a triangular system.
     """
     faded = decay.cumsum(1)  # [Hv, N], logarithm of what is left of the state that came in
-    between = (faded[:, :, None] - faded[:, None]).tril().exp().tril()  # [Hv, N, N]
+    after = decay[:, :, None].expand(-1, -1, decay.shape[1]).tril(-1)  # [Hv, N, N]
+    between = after.cumsum(1).exp().tril()  # [Hv, N, N]
     system = beta[..., None] * between * (k @ k.transpose(1, 2))  # its diagonal counts as 1
     known = faded.exp()[..., None] * (k @ state)  # [Hv, N, V]
     change = torch.linalg.solve_triangular(
@@ -294,7 +295,7 @@ def _chunk(
     output = output + between * (q @ k.transpose(1, 2)) @ change
     last = faded[:, -1:]
     state = last.exp()[..., None] * state  # [Hv, K, V]
-    state = state + k.transpose(1, 2) @ ((last - faded).exp()[..., None] * change)
+    state = state + k.transpose(1, 2) @ (between[:, -1, :, None] * change)
     return output, state
 
 

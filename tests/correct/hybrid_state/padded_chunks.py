@@ -14,9 +14,10 @@ def chunked(q, k, v, g, b, state):
     for part in range(q.shape[2] // CHUNK):
         at = slice(part * CHUNK, (part + 1) * CHUNK)
         qc, kc, vc, gc, bc = q[:, :, at], k[:, :, at], v[:, :, at], g[:, :, at], b[:, :, at]
-        total = gc.cumsum(-1)
+        total = gc.double().cumsum(-1)
         ratio = total.unsqueeze(-1) - total.unsqueeze(-2)
-        ratio = ratio.masked_fill(~lower, -torch.inf).exp()
+        ratio = ratio.masked_fill(~lower, -torch.inf).exp().to(q.dtype)
+        total = total.to(q.dtype)
         a = (bc.unsqueeze(-1) * (kc @ kc.mT) * ratio).tril(-1)
         inverse = torch.linalg.inv(eye + a)
         left = total.exp().unsqueeze(-1)
@@ -55,7 +56,7 @@ class HybridCache:
             raise ValueError("weight")
         self.dtype = weight.dtype
         self.acc = torch.float64 if self.dtype == torch.float64 else torch.float32
-        self.weight = weight.to(self.acc).unsqueeze(1)
+        self.weight = weight.to(self.acc, copy=True).unsqueeze(1)
         self.past = weight.shape[1] - 1
         self.interval, self.block = interval, block
         self.kv = torch.full((2, slots, heads, capacity, head_dim), 7.0, dtype=self.dtype)
