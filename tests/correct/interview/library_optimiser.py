@@ -150,7 +150,7 @@ class Trainer:
         return torch.stack(losses).sum()
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def generate(model, prompt, count, *, pick=None, end=None):
     vocab, block = model.sizes[:2]
     check_ids(prompt, vocab)
