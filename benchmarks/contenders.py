@@ -151,7 +151,7 @@ def ours_paged(page_size: int) -> Callable[[Inputs], Call]:
             page = torch.empty_like(whole).view(B * W, page_size, heads, D)
             page[table] = whole.view(B, W, page_size, heads, D)
             pages.append(page)
-        splits = min(32, 2 * splits_for(x.q, heads, x.load.lens))
+        splits = splits_for(x.q, heads, x.load.lens, paged=True)
         table = table.int()
         return lambda: attend(x.q, *pages, table, x.seq_lens, splits=splits)[0]
 

@@ -114,9 +114,7 @@ def _attend_pages(
 
     heads = cache.k.shape[2]
     if splits is None:
-        splits = min(
-            32, 2 * splits_for(q, heads, cache.lens)
-        )  # a step through the table waits longer
+        splits = splits_for(q, heads, cache.lens, paged=True)
     elif q.shape[1] * (q.shape[2] // heads) > DECODE_ROWS:
         splits = 1
     table, seq_lens = cache.page_table, cache.seq_lens
@@ -125,15 +123,19 @@ def _attend_pages(
     )
 
 
-def splits_for(q: Tensor, kv_heads: int, lens: Sequence[int]) -> int:
-    """How often to split the keys of rows of these lengths, for the queries q [B, S, H, D]."""
+def splits_for(q: Tensor, kv_heads: int, lens: Sequence[int], *, paged: bool = False) -> int:
+    """How often to split the keys of rows of these lengths, for the queries q [B, S, H, D].
+
+    Twice as often behind a page table, where every step waits longer, but no more than 32 times.
+    """
     from kernels.decode import choose_splits
 
     B, S, H, _ = q.shape
     blocks = -(-S * (H // kv_heads) // DECODE_ROWS)
     longest = max(lens, default=0)
     fill = sum(lens) / (len(lens) * longest) if longest else 1.0
-    return choose_splits(B * kv_heads * blocks, longest, _processors(q.device), fill)
+    splits = choose_splits(B * kv_heads * blocks, longest, _processors(q.device), fill)
+    return min(32, 2 * splits) if paged else splits
 
 
 def _processors(device: torch.device) -> int:
