@@ -16,13 +16,16 @@
 A case's own `setup` is laid over the default one, name by name, and `null` takes a default away: the case above has
 the setup `{"batch": 1, "query_heads": 8}`.  What is judged, digested and added by `kvdojo case add` is always the
 whole case, so the defaults of a file can change while its cases stay the same.
+
+A size that a case states itself is kept on secret inputs, where one that comes from the defaults may vary.  So a case
+that needs `"block_size": 4` states it even where that is the default, and keeps it when the file is written anew.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from grader.content.content_errors import ContentError
@@ -56,14 +59,15 @@ def free_sizes(document: Any) -> list[frozenset[str]]:
 def shorten(document: Mapping[str, Any], cases: Sequence[Mapping[str, Any]]) -> Entry:
     """Return a document with these whole cases in it, in which nothing is said twice.
 
-    `document` gives all but the cases: its `$schema`, and the `defaults` where it has them.  Without defaults those
-    are chosen that most cases share.  `expand` of what is returned gives the same cases.
+    `document` gives its `$schema`, the `defaults` where it has them, and the sizes that its cases state on purpose.
+    Without defaults those are chosen that most cases share.  `expand` of what is returned gives the same cases.
     """
     defaults = document.get("defaults") or _shared(cases)
     head = {key: value for key, value in document.items() if key not in ("defaults", "cases")}
     if defaults:
         head["defaults"] = defaults
-    return {**head, "cases": [_short(case, defaults) for case in cases]}
+    stated = {case["id"]: case.get("setup", {}).keys() for case in document.get("cases", ())}
+    return {**head, "cases": [_short(c, defaults, stated.get(c["id"], ())) for c in cases]}
 
 
 def cases_bytes(document: Mapping[str, Any], cases: Sequence[Mapping[str, Any]]) -> bytes:
@@ -107,7 +111,7 @@ def _shared(cases: Sequence[Mapping[str, Any]]) -> Entry:
     return {**defaults, "setup": usual} if usual else defaults
 
 
-def _short(case: Mapping[str, Any], defaults: Mapping[str, Any]) -> Entry:
+def _short(case: Mapping[str, Any], defaults: Mapping[str, Any], stated: Collection[str]) -> Entry:
     kept = {
         key: value
         for key, value in case.items()
@@ -119,7 +123,7 @@ def _short(case: Mapping[str, Any], defaults: Mapping[str, Any]) -> Entry:
     own = {
         size: value
         for size, value in case["setup"].items()
-        if size not in usual or not _same(value, usual[size])
+        if size in stated or size not in usual or not _same(value, usual[size])
     }
     own |= {size: None for size in usual if size not in case["setup"]}
     if own:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grader.content import ContentError, challenge_ids, load_challenge
-from grader.content.cases_document import cases_bytes, expand
+from grader.content.cases_document import cases_bytes, expand, free_sizes
 from grader.content.jsonfile import parse_json, read_json
 
 SIZES = st.dictionaries(
@@ -28,6 +28,7 @@ CASES = st.lists(
         optional={"seed": st.integers(), "why": st.text(), "keep_because": st.text()},
     ),
     max_size=5,
+    unique_by=lambda case: case["id"],
 )
 
 
@@ -83,6 +84,16 @@ def test_the_author_s_defaults_are_kept() -> None:
     made = json.loads(cases_bytes({"defaults": {"setup": {"batch": 2}}}, cases))
     assert made["defaults"] == {"setup": {"batch": 2}}
     assert [case["setup"] for case in made["cases"]] == [{"batch": 7}] * 3
+
+
+def test_a_size_stated_on_purpose_is_kept_where_it_is_the_default() -> None:
+    document = {
+        "defaults": {"dtype": "float32", "setup": {"batch": 3}},
+        "cases": [{"id": "a", "steps": []}, {"id": "b", "steps": [], "setup": {"batch": 3}}],
+    }
+    made = json.loads(cases_bytes(document, expand(document, "cases.json")))
+    assert made["cases"] == document["cases"]
+    assert free_sizes(made) == [{"batch"}, set()]
 
 
 @pytest.mark.parametrize(
