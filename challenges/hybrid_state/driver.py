@@ -472,7 +472,7 @@ def lengths(cache):
 BAD_SLOTS = {
     "negative_slot": spoil("slots", lambda names: [*names[:-1], "-1"]),
     "slot_beyond": spoil("slots", lambda names: [*names[:-1], "9"]),
-    "slot_named_twice": spoil("slots", lambda names: [names[0]] * len(names)),
+    "slot_named_twice": spoil("slots", lambda names: [*names[:-1], names[0]]),
     "no_slots": spoil("slots", lambda names: []),
     "a_slot_less": spoil("slots", lambda names: names[1:]),
     "no_rows": spoil("slots mixed decay beta query key value", lambda x: x[:0]),

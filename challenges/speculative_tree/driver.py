@@ -554,7 +554,7 @@ def guessed(file, on, name, tree):
 BAD_ROWS = {
     "negative_row": spoil("rows", lambda names: [*names[:-1], "-1"]),
     "row_beyond": spoil("rows", lambda names: [*names[:-1], "9"]),
-    "row_named_twice": spoil("rows", lambda names: [names[0]] * len(names)),
+    "row_named_twice": spoil("rows", lambda names: [*names[:-1], names[0]]),
     "no_rows": spoil("rows", lambda names: []),
     "a_row_more": spoil("rows", lambda names: [*names, "c" if "c" not in names else "b"]),
     "a_row_less": spoil("rows", lambda names: names[1:]),
