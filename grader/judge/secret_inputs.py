@@ -1,8 +1,8 @@
 """Secret inputs for every case, and what the oracle answers to these.
 
 A case is drawn from the seed in `cases.json`, which every learner can read, so its answers could be written into a
-file.  On a secret seed the same script has the same steps and other numbers, and other sizes where the case itself does
-not state them (`varied_setup`):
+file.  On a secret seed the same script has the same steps and other numbers, and, if the seed is odd, other sizes where
+the case itself does not state them (`varied_setup`):
 
     case      seed            sizes             inputs                   right answers
     decode    7 (published)   head_dim 5        [0.31, -1.20, ...]       recorded in the golden
@@ -127,8 +127,13 @@ class SecretInputs:
                     Script(self._challenge, varied, dtype=dtype, seed=seed)
 
     def seed_of(self, name: str) -> int:
-        """Return the seed of a case, or of what else has a name in a run."""
-        return self._given.get(name, derived(self._seed, name))
+        """Return the seed of a case, or of what else has a name in a run.
+
+        An odd seed stands for other sizes, too.  A file that is asked nothing else is asked every other case in the
+        published sizes, on which many a case depends; one that was right in these need not be asked them again.
+        """
+        drawn = derived(self._seed, name)
+        return self._given.get(name, drawn if self._plain else drawn | 1)
 
     def close(self) -> None:
         """End the oracle's worker, if there is one; an answer still missing starts another."""
@@ -191,7 +196,9 @@ class SecretInputs:
             yield derived(seed, f"again {count}")
 
     def _varied(self, case: Case, seed: int) -> Sequence[Case]:
-        """Return the case in other sizes, where it leaves these open, and as it is."""
+        """Return the case in other sizes, where it leaves these open and its seed is odd, and as it is."""
+        if seed % 2 == 0:
+            return (case,)
         if case.id not in self._sizes:
             driver = load_driver(self._challenge).driver
             choose = ChoiceSequence.seeded(f"{seed}/sizes")

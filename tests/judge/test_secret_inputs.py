@@ -283,3 +283,20 @@ def test_inputs_on_which_the_reference_answers_in_another_way_are_drawn_anew(
         pytest.raises(ContentError, match="another way"),
     ):
         drawn.of(case)
+
+
+def test_sizes_vary_where_the_seed_is_odd(sandbox_for) -> None:
+    challenge = load_challenge(NAME)
+    golden = prepare(challenge)
+    for after_published in (False, True):
+        with closing(
+            SecretInputs(
+                sandbox_for(NAME), challenge, golden, seed=5, after_published=after_published
+            )
+        ) as drawn:
+            asked = [drawn.of(case) for case in challenge.cases.values()]
+            odd = [drawn.seeds[one.case.id] % 2 == 1 for one in asked]
+        assert not any(one.sizes for one, other in zip(asked, odd, strict=True) if not other)
+        assert any(one.sizes for one in asked)
+        # what was right in the published sizes is asked in others throughout, and a class in both
+        assert all(odd) if after_published else 0.25 < sum(odd) / len(odd) < 0.75
