@@ -26,7 +26,7 @@ prints, the order of methods and the names of local variables play no part: see 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
@@ -109,10 +109,7 @@ def entry_status(challenge: Challenge, source: str) -> dict[str, str]:
     found = {
         scope: _with_our_names(mine, known.vocabularies.get(scope)) for scope, mine in found.items()
     }
-    states: dict[str, set[str]] = {name: set() for name in known.entries}
-    for group in known.groups:
-        for name, state in _judge(group, found, known).items():
-            states[name].add(state)
+    states = _agreed([_possible(group, found, known) for group in known.groups], known.entries)
     order = ("present", "changed", "unknown", "fixed")
     told = {name: next((s for s in order if s in seen), "fixed") for name, seen in states.items()}
     for group in known.groups:
@@ -121,6 +118,22 @@ def entry_status(challenge: Challenge, source: str) -> dict[str, str]:
             if told[name] == "changed" and _excluded(challenge, name, told):
                 told[name] = "fixed"
     return told
+
+
+def _agreed(
+    groups: Sequence[Sequence[dict[str, str]]], entries: Sequence[str]
+) -> dict[str, set[str]]:
+    """Return what the groups say of each entry.
+
+    Where several answers fit a function, the one counts that agrees best with what other functions say for certain:
+    two entries that may not be planted together can do the same to one function, and differ in another.
+    """
+    states: dict[str, set[str]] = {name: set() for name in entries}
+    for possible in sorted(groups, key=len):
+        fits = [sum(state in states[name] for name, state in one.items()) for one in possible]
+        for name, state in possible[fits.index(max(fits))].items():
+            states[name].add(state)
+    return states
 
 
 def _excluded(challenge: Challenge, name: str, told: Mapping[str, str]) -> bool:
@@ -159,25 +172,29 @@ def _with_our_names(mine: list[str], words: Vocabulary | None) -> list[str]:
     return alpha_rename(mine, words) if words and function else mine
 
 
-def _judge(group: ConflictGroup, found: Statements, known: Detector) -> dict[str, str]:
-    """Return the status of each entry of a group; `found` are the file's statements under our names."""
+def _possible(group: ConflictGroup, found: Statements, known: Detector) -> list[dict[str, str]]:
+    """Return the status of each entry of a group, in every way that fits; the first is the plainest.
+
+    `found` are the file's statements under our names.
+    """
     mine, reference = found.get(group.scope), known.reference
     if mine is None:
-        return dict.fromkeys(group.ids, "unknown")
+        return [dict.fromkeys(group.ids, "unknown")]
     if group.moves:
-        return dict.fromkeys(
-            group.ids, _order(group, mine) or _otherwise(mine, reference[group.scope])
-        )
+        told = _order(group, mine) or _otherwise(mine, reference[group.scope])
+        return [dict.fromkeys(group.ids, told)]
     have = Counter(mine)
     right = dict(group.counts[0][1])
+    fitting = []
     for planted, counts in group.counts:
         if not all(have[statement] == count for statement, count in counts.items()):
             continue
         # that something is absent shows a bug only where nothing else was written in its place
         added = any(count > right[statement] for statement, count in counts.items())
         if added or not planted or known.vocabularies[group.scope].all.issuperset(mine):
-            return {name: "present" if name in planted else "fixed" for name in group.ids}
-    return dict.fromkeys(group.ids, _otherwise(mine, reference.get(group.scope, [])))
+            fitting.append({n: "present" if n in planted else "fixed" for n in group.ids})
+    otherwise = _otherwise(mine, reference.get(group.scope, []))
+    return fitting or [dict.fromkeys(group.ids, otherwise)]
 
 
 def _order(group: ConflictGroup, mine: list[str]) -> str | None:

@@ -30,6 +30,15 @@ def test_the_reference_has_every_bug_fixed(challenge) -> None:
     assert set(bug_status(challenge, challenge.reference_text).values()) == {"fixed"}
 
 
+@pytest.mark.parametrize("name", challenge_ids())
+def test_every_bug_alone_is_the_only_one_present(name: str) -> None:
+    challenge = load_challenge(name)
+    bugs = [bug.id for bug in challenge.bugs.values() if bug.kind == "bug"]
+    for bug in bugs:  # also where another one does the same to a function that both change
+        found = bug_status(challenge, plant(challenge, [bug]))
+        assert found == {other: "present" if other == bug else "fixed" for other in bugs}
+
+
 def test_random_subsets_are_read_off_exactly(challenge) -> None:
     bugs = [bug.id for bug in challenge.bugs.values() if bug.kind == "bug"]
     decoys = [bug.id for bug in challenge.bugs.values() if bug.kind == "decoy"]
