@@ -327,9 +327,8 @@ def words(
 
 def text_of(case, name):
     """All tokens of a text; numbers from -sqrt(3) to sqrt(3) are cut into as many ranges as there are tokens."""
-    numbers = case.named(f"text-{name}", LONGEST)
-    shares = [(float(x) / 3**0.5 + 1) / 2 for x in numbers]
-    return [max(0, min(int(share * case.vocabulary), case.vocabulary - 1)) for share in shares]
+    shares = (case.named(f"text-{name}", LONGEST) / 3**0.5 + 1) / 2
+    return (shares * case.vocabulary).astype(int).clip(0, case.vocabulary - 1).tolist()
 
 
 @verb
