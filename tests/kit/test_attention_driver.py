@@ -25,7 +25,9 @@ def grad_mode() -> Any:
         yield
 
 
-def worker_of(kind: type = kv_attention.KVCachedMultiHeadAttention, **beside: Any) -> Any:
+def worker_of(
+    kind: type = kv_attention.KVCachedMultiHeadAttention, by_place: bool = False, **beside: Any
+) -> Any:
     """A worker with one module of this class, and with these functions beside the class."""
     worker = VERBS(SimpleNamespace(KVCachedMultiHeadAttention=kind, **beside))
     generator = torch.Generator().manual_seed(5)
@@ -33,12 +35,16 @@ def worker_of(kind: type = kv_attention.KVCachedMultiHeadAttention, **beside: An
     def weights(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator)
 
-    layers = {
-        name: {"weight": weights(SIZE, SIZE), "bias": weights(SIZE)}
-        for name in ("q_proj", "k_proj", "v_proj", "out_proj")
-    }
+    layers, own = (
+        {
+            name: {"weight": weights(SIZE, SIZE), "bias": weights(SIZE)}
+            for name in ("q_proj", "k_proj", "v_proj", "out_proj")
+        }
+        for _ in range(2)
+    )
     options = {"d_model": SIZE, "num_heads": 2, "max_cache_len": 6, "dropout": 0.5}
-    assert worker.create(dtype="float32", options=options, weights=layers) == {"ready": True}
+    made = {"options": options, "others": {"max_cache_len": 4}, "by_place": by_place}
+    assert worker.create(dtype="float32", **made, weights=layers, own=own) == {"ready": True}
     return worker
 
 
@@ -134,7 +140,7 @@ def test_arguments_arrive_under_their_names_however_they_are_passed(
     assert seen["causal"] == (left_out if causal is None else causal)
 
 
-def test_another_instance_has_the_same_weights_and_is_another_object() -> None:
+def test_instances_are_objects_of_their_own_of_which_two_each_have_the_same_weights() -> None:
     made: list[Any] = []
 
     class Counted(kv_attention.KVCachedMultiHeadAttention):
@@ -144,9 +150,77 @@ def test_another_instance_has_the_same_weights_and_is_another_object() -> None:
 
     worker = worker_of(Counted)
     first = answers(worker)
-    assert torch.equal(answers(worker, instance=2), first)
+    third = answers(worker, instance=2)
     assert len(made) == 3
-    assert made[2].q_proj.weight is not made[0].q_proj.weight
+    assert torch.equal(answers(worker, instance=1), first)
+    assert not torch.allclose(third, first)
+    assert torch.equal(answers(worker, instance=3), third)
+    assert len({id(item.q_proj.weight) for item in made}) == 4
+    assert [item.max_cache_len for item in made] == [6, 4, 6, 4]
+
+
+def test_one_instance_alone_gets_other_numbers() -> None:
+    worker = worker_of()
+    first, third = answers(worker), answers(worker, instance=2)
+    layers = ("q_proj", "k_proj", "v_proj", "out_proj")
+    zeros = {x: {"weight": torch.zeros(SIZE, SIZE), "bias": torch.zeros(SIZE)} for x in layers}
+    worker.load(weights=zeros, own=zeros, instance=1)
+    assert torch.equal(answers(worker), first)
+    assert (answers(worker, instance=1) == 0).all()
+    assert torch.equal(answers(worker, instance=2), third)
+
+
+def test_the_constructor_gets_its_arguments_by_place() -> None:
+    seen: list[Any] = []
+
+    class Watched(kv_attention.KVCachedMultiHeadAttention):
+        def __init__(self, *placed: Any) -> None:
+            super().__init__(*placed)
+            seen.extend(placed)
+
+    worker_of(Watched, by_place=True)
+    assert seen == [SIZE, 2, 6, 0.5]
+
+
+def test_a_cache_is_cut_by_views_and_its_entries_may_stand_in_the_other_order() -> None:
+    seen: list[Any] = []
+
+    class Watched(kv_attention.KVCachedMultiHeadAttention):
+        def forward(self, *args: Any, cache: Any = None, **named: Any) -> Any:
+            seen.append(cache)
+            return super().forward(*args, cache=cache, **named)
+
+    cache = {"key": tokens(3, 4), "value": tokens(3, 5)}
+    worker_of(Watched).forward(query=tokens(2), cache=cache, cut=2, turned=True)
+    assert list(seen[0]) == ["value", "key"]
+    assert seen[0]["key"].shape[1] == 2
+    assert seen[0]["key"].data_ptr() == cache["key"].data_ptr()
+
+
+def test_three_tensors_begin_at_one_place_and_differ() -> None:
+    seen: list[Any] = []
+
+    class Watched(kv_attention.KVCachedMultiHeadAttention):
+        def forward(self, query: Any, key: Any, value: Any, **named: Any) -> Any:
+            seen.extend((query, key, value))
+            return super().forward(query, key, value, **named)
+
+    answers(worker_of(Watched), overlap=True)
+    assert len({x.data_ptr() for x in seen}) == 1
+    assert {x.shape for x in seen} == {(2, 3, SIZE)}
+    assert len({tuple(x.flatten().tolist()) for x in seen}) == 3
+
+
+def test_a_call_that_adds_an_entry_to_the_cache_passed_in_is_refused() -> None:
+    class Marking(kv_attention.KVCachedMultiHeadAttention):
+        def forward(self, *args: Any, cache: Any = None, **named: Any) -> Any:
+            cache["seen"] = True
+            return super().forward(*args, cache=cache, **named)
+
+    cache = {"key": tokens(1, 4), "value": tokens(1, 5)}
+    with pytest.raises(Wrong, match="replaced `seen`") as refused:
+        worker_of(Marking).forward(query=tokens(2), cache=cache)
+    assert refused.value.kind == "mutated_input"
 
 
 def test_a_cache_is_handed_over_as_the_object_that_was_returned() -> None:

@@ -49,8 +49,8 @@ class KVCachedMultiHeadAttention(nn.Module):
     def get_cache_info(self, cache, use_cache=True):
         held = [x for x in (cache or {}).values() if x is not None]
         length = held[0].size(1) if held else 0
-        megabytes = sum(x.nbytes for x in held) / 1e6
-        full = length == self.max_cache_len
+        megabytes = sum(x.nbytes for x in held) / 2**20
+        full = length >= self.max_cache_len
         return {
             "cache_length": length,
             "cache_size_mb": megabytes,
