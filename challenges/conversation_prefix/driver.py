@@ -1,6 +1,10 @@
 """Verbs of the conversation_prefix challenge: conversations, by name, and the parts of the file alone.
 
 Weights and rows are drawn; what is said is text that a case states.  The driver does not know what is right.
+
+Beside `base` there may be other models: `other`, `Base` and `base-2` share its store, and where the models are unlike,
+`other` has other sizes, `Base` another dtype and `base-2` both.  `twin` has the name of `base`, other weights, and a
+store of its own.
 """
 
 import json
@@ -23,7 +27,11 @@ from grader.kit import (
 )  # fmt: skip
 
 VOCABULARY = 276
-MODELS = ("base", "other", "Base", "base-2")
+MODELS = ("base", "other", "Base", "base-2", "twin")
+OF_OTHER_SIZES, OF_OTHER_DTYPE = (
+    ("other", "base-2"),
+    ("Base", "base-2"),
+)  # where the models are unlike
 PARTS = {"Tokenizer": "_tokenizer", "ChatTemplate": "_template"}  # where a conversation holds them
 CONVERSATION_METHODS = ("_commit", "_encode", "_head", "_ids", "_text")
 HELPERS = [f"Conversation.{name}" for name in CONVERSATION_METHODS]
@@ -46,16 +54,28 @@ class Setup:
     num_heads: whole(1, 8, "Attention heads; 2 when left out. The head dim has to be even.") = 2
     layers: whole(1, 4, "Attention layers; 2 when left out.", usual=(1, 2)) = 2
     models: whole(
-        1, 4, "Beside `base` there are as many of `other`, `Base` and `base-2`; 1 when left out."
+        1,
+        5,
+        "Beside `base` there are as many of `other`, `Base`, `base-2` and `twin`; 1 when left out.",
     ) = 1
+    unlike: switch("Whether the other models differ in sizes and dtype, too.") = False
     max_context: whole(
-        8, 512, "The longest prompt, in tokens; the file's own default, 256, when left out."
+        8, 2000, "The longest prompt, in tokens; the file's own default, 256, when left out."
     ) = None
     system: text(
         "System prompt of `main`; when left out the template's default stands there.", 400
     ) = None
     template: text("A chat template in place of chat_template.jinja.", 2000) = None
-    loud: real(1, 30, "How many times larger the weights of queries and keys are.") = 1
+    loud: real(
+        1, 30, "How many times larger the weights of queries and keys are.", usual=(1, 4, 24)
+    ) = 1
+    faint: real(1, 10000, "How many times smaller the embeddings are.", usual=(1, 1, 1000)) = 1
+    passed: choice(
+        ("by name", "by place"),
+        "How arguments are passed; as the brief shows them, the optional ones by name, when left out.",
+    ) = None
+
+    dtypes = ("float32", "float64")
 
     def legal(sizes):
         """Whether random cases may have these sizes."""
@@ -64,34 +84,49 @@ class Setup:
 
 PIECES = (
     *("Hi", "the", " the", "ing", "user", "  ", "\n\n", "\r\n", " ", "a", "0123456789", "</think>"),
-    *("\u00e9", "\u4e16\u754c", "<b>&amp;", "{{ 1 }}", "<|im_end", "<|im_end|>"),
-    *(
-        "\t",
-        "\0",
-        "\ufeff",
-        "e\u0301",
-        "\U0001f642",
-        "\u2028",
-        "{% raw %}",
-        "<|bos|>",
-        "<|im_start|><|im_start|>",
-    ),
+    *("t", "h", "e", "\n", "hand", "your", "there", "tooling", "systems", "\\n'\"", "<|end|>"),
+    *("\u00e9", "\u4e16\u754c", "<b>&amp;", "{{ 1 }}", "<|im_end"),
+    *("\t", "\0", "\ufeff", "e\u0301", "\U0001f642", "\u2028", "{% raw %}"),
 )
+REFUSED = ("<|im_end|>", "<|bos|>", "<|im_start|><|im_start|>")
+EACH = "{% for message in messages %}"
 TEMPLATES = (
-    "{{ bos_token }}{% for message in messages %}{{ message.role }}: {{ message.content }}<|im_end|>\n{% endfor %}"
+    "{{ bos_token }}" + EACH + "{{ message.role }}: {{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}assistant:{% endif %}\n",
-    "{{ bos_token }}{% for message in messages %}\n"
+    "{{ bos_token }}" + EACH + "\n"
     "{% if message.role == 'tool' and loop.last %}{{ raise_exception('no') }}{% endif %}\n"
     "    <|im_start|>{{ message.role }} {{ message.content | trim }}<|im_end|>\n"
     "{% endfor %}\n{{ messages | length }}>",
-    "{{ bos_token }}{{ tools }}{% for message in messages %}[{{ message.role }}{{ message.name }}]"
+    "{{ bos_token }}{{ tools }}" + EACH + "[{{ message.role }}{{ message.name }}]"
     " {{ message.content }}\n{% endfor %}{% if add_generation_prompt and not tools %}[assistant]{% endif %}",
+    # pieces that begin in one message and end in the next
+    "{{ bos_token }}" + EACH + "{{ message.content }}{% endfor %}",
+    # the newest message first, so that nothing stays where it is
+    "{{ bos_token }}{% for message in messages | reverse %}[{{ message.role }}]{{ message.content }}{% endfor %}>",
+    # a prompt that always has the same length
+    "{{ bos_token }}{{ '%03d' | format(messages | map(attribute='content') | join | length) }}"
+    "{{ messages[-1].role[0] if messages else '-' }}>",
+    # a beginning that changes as the chat goes on, and back
+    "{{ bos_token }}{{ '[later]' if messages | length > 2 else '[begin]' }}" + EACH
+    + "{{ message.role }}: {{ message.content }}<|im_end|>{% endfor %}>",
+    # nothing at all behind the answer of a tool
+    "{% if not messages or messages[-1].role != 'tool' %}{{ bos_token }}" + EACH
+    + "{{ message['role'] }} {{ message.get('content') }}\n{% endfor %}{{ messages | length }}>{% endif %}",
+    # white space at its ends, and a token said twice
+    "\r\n  {{ bos_token }}{{ bos_token }}\t\n" + EACH + "\n{{ message.content }}  \n  {% endfor %}  \n",
+)  # fmt: skip
+NO_TEMPLATES = (
+    "{% for %}",
+    "{{ bos_token }}" + EACH + "{% break %}{% endfor %}",
+    "{{ bos_token }}{{ raise_exception('never') }}",
+    "{# nothing #}",
+    "{{ bos_token }}{{ 'x' * 2100 }}",
 )
-ROLES = ("user", "user", "assistant", "tool", "assistant", "system", "User")
+ROLES = ("user", "user", "user", "assistant", "assistant", "tool", "assistant", "system", "User")
 
 
 class RandomScenarios:
-    """Up to three conversations on one store, with texts of all kinds."""
+    """Up to four conversations, with texts of all kinds, many of them of one beginning."""
 
     verbs = ("logits", "ids", "positions", "retract", "prune", "scribble")
     steps = (2, 9)
@@ -99,55 +134,99 @@ class RandomScenarios:
     def amended(case, choose):
         """Put what is said, and other conversations, between the calls; texts are no numbers that a range could say."""
         setup = {n: x for n, x in case["setup"].items() if n not in ("max_context", "loud")}
+        # in float32 a score in the hundreds is rounded by more than the answer may be off
+        if case["dtype"] == "float64" and not setup.get("unlike") and choose.one_in(3):
+            setup["loud"] = 24
         if choose.one_in(3):
             setup["max_context"] = choose.between(40, 120)
         if choose.one_in(2):
             setup["system"] = any_text(choose)
-        if choose.one_in(4):
+        if choose.one_in(3):
             setup["template"] = choose.one_of(TEMPLATES)
-        chats, systems, steps = ["main"], [setup.get("system")], []
+        first = {n: setup[n] for n in ("system", "template") if n in setup}
+        chats, steps = {"main": first}, []
         for step in case["steps"]:
+            if step["do"] == "recall":
+                continue
             for _ in range(choose.below(3)):
-                said = {"do": "say", "role": choose.one_of(ROLES), "text": any_text(choose)}
-                steps.append({**said, "to": choose.one_of(chats)})
-            if len(chats) < 3 and choose.one_in(6):
-                chats.append(f"chat-{len(chats)}")
-                shared = choose.one_of(systems) if choose.one_in(2) else any_text(choose)
-                systems.append(shared)
-                begun = {"do": "open", "name": chats[-1]} | (
-                    {} if shared is None else {"system": shared}
+                text = (
+                    any_text(choose, (*PIECES, *REFUSED)) if choose.one_in(3) else any_text(choose)
                 )
-                if choose.one_in(4):
-                    begun["template"] = choose.one_of(TEMPLATES)
-                steps.append({**begun, "model": choose.one_of(MODELS[: setup.get("models", 1)])})
-            steps.append({**step, "of": choose.one_of(chats)})
+                said = {"do": "say", "role": choose.one_of(ROLES), "text": text}
+                steps.append({**said, "to": choose.one_of([*chats])})
+            if len(chats) < 4 and choose.one_in(4):
+                begun = like(chats[choose.one_of([*chats])], setup, choose)
+                name = f"chat-{len(chats)}"
+                chats[name] = begun
+                steps.append({"do": "open", "name": name, **begun})
+            if choose.one_in(12):
+                steps.append({"do": "open", "name": "refused", **refused(choose)})
+            steps.append({**step, "of": choose.one_of([*chats])})
+        if choose.one_in(2):
+            steps.append({"do": "recall"})
         return {**case, "setup": setup, "steps": steps}
 
 
-def any_text(choose):
-    return "".join(choose.one_of(PIECES) for _ in range(choose.below(5)))
+def any_text(choose, pieces=PIECES):
+    return "".join(choose.one_of(pieces) for _ in range(choose.below(5)))
+
+
+def like(known, setup, choose):
+    """What another conversation begins with: what a known one does, but for a thing or two."""
+    begun = dict(known)
+    if choose.one_in(2):
+        begun["system"] = any_text(choose)
+    if choose.one_in(4):
+        begun["template"] = choose.one_of(TEMPLATES)
+    if choose.one_in(2):
+        begun["model"] = choose.one_of(MODELS[: setup.get("models", 1)])
+    if choose.one_in(4):
+        begun["max_context"] = choose.between(40, 200)
+    if choose.one_in(6):
+        begun["alone"] = True
+    return begun
+
+
+def refused(choose):
+    """What no conversation can begin with."""
+    if choose.one_in(2):
+        return {"template": choose.one_of(NO_TEMPLATES)}
+    return {"system": any_text(choose) + choose.one_of(REFUSED) + any_text(choose)}
 
 
 # What is drawn, in the grader
 
 
-@made("weights", "num_heads", "template", "system", "max_context")
+@made("weights", "num_heads", "template", "system", "max_context", "unlike", "passed")
 def beginning(case):
-    """One or two models, and what the first conversation begins with."""
-    weights = {name: drawn_weights(case) for name in MODELS[: case.models]}
-    for model in weights.values():
+    """The models, and what the first conversation begins with."""
+    weights = {name: drawn_weights(case, name) for name in MODELS[: case.models]}
+    for name, model in weights.items():
         model |= {name: model[name] * case.loud for name in "qk"}
+        model["embed"] = model["embed"] / case.faint
+        if name != "base":  # in another order
+            weights[name] = dict(reversed(model.items()))
     template = case.template
     if template is None:
         template = Path(__file__).with_name("chat_template.jinja").read_text("utf-8")
-    return weights, case.num_heads, template, case.system, case.max_context
+    num_heads = {name: sizes_of(case, name)[1] for name in weights}
+    return weights, num_heads, template, case.system, case.max_context, case.unlike, case.passed
 
 
-def drawn_weights(case):
+def sizes_of(case, model):
+    """Width, heads and layers of a model."""
+    if case.unlike and model in OF_OTHER_SIZES:
+        heads = case.num_heads + 1
+        return heads * (case.d_model // case.num_heads + 2), heads, case.layers % 3 + 1
+    return case.d_model, case.num_heads, case.layers
+
+
+def drawn_weights(case, model):
     """Weights of one model by name: `embed` and `head` [V, C], `q`, `k`, `v` and `o` [L, C, C]."""
-    width, near = case.d_model, case.d_model**-0.5
+    width, _, layers = sizes_of(case, model)
+    near = width**-0.5
     embed, head = (case.draw(VOCABULARY, width, scale=scale) for scale in (1, near))
-    square = {name: case.draw(case.layers, width, width, scale=1.5 * near) for name in "qkvo"}
+    square = {name: case.draw(layers, width, width, scale=1.5 * near) for name in "qkvo"}
     return {"embed": embed, "head": head, **square}
 
 
@@ -212,25 +291,48 @@ def put_and_grown(
 
 
 @verb
-def create(file, weights, num_heads, template, system, max_context):
+def create(file, weights, num_heads, template, system, max_context, unlike, passed):
     import torch
 
     torch.set_grad_enabled(False)
-    keep, decoder = file.keep, file.Decoder
-    keep.models = {n: decoder(w, num_heads=num_heads, name=n) for n, w in weights.items()}
-    keep.prefixes = file.PrefixStore()
-    keep.template = template
+    keep = file.keep
+    keep.passed, keep.template, keep.models = passed, template, {}
+    for name, model in weights.items():
+        if unlike and name in OF_OTHER_DTYPE:
+            model = {part: of_another_dtype(tensor) for part, tensor in model.items()}
+        said = "base" if name == "twin" else name
+        keep.models[name] = called(
+            file, "Decoder", 2, weights=model, num_heads=num_heads[name], name=said
+        )
+    keep.prefixes, keep.of_twin = file.PrefixStore(), file.PrefixStore()
     keep.options = {} if max_context is None else {"max_context": max_context}
     begin(file, "main", system)
     return {"ready": True}
 
 
-def begin(file, name, system, model="base", template=None, alone=False):
+def of_another_dtype(x):
+    """The same numbers in the other of the two dtypes."""
+    return x.float() if str(x.dtype) == "torch.float64" else x.double()
+
+
+def called(file, what, required, /, **arguments):
+    """Call something of the file; only the first arguments are passed by place, unless the case says otherwise."""
+    passed = {"by name": 0, "by place": len(arguments)}.get(file.keep.passed, required)
+    values = list(arguments.values())[:passed]
+    return getattr(file, what)(*values, **dict([*arguments.items()][passed:]))
+
+
+def begin(file, name, system, model="base", template=None, alone=False, max_context=None):
     """Make a conversation that later steps find under its name."""
     keep = file.keep
-    options = keep.options if alone else {**keep.options, "prefixes": keep.prefixes}
-    template = template or keep.template
-    begun = file.Conversation(keep.models[model], template, system=system, **options)
+    options = {"system": system}
+    if not alone:
+        options["prefixes"] = keep.of_twin if model == "twin" else keep.prefixes
+    options |= keep.options if max_context is None else {"max_context": max_context}
+    if alone and keep.passed == "by place" and "max_context" in options:
+        options = {"system": system, "prefixes": None, "max_context": options["max_context"]}
+    template = keep.template if template is None else template
+    begun = called(file, "Conversation", 2, model=keep.models[model], template=template, **options)
     file.objects[name] = begun
     return {"prompt_ids": begun.prompt_ids()}
 
@@ -243,15 +345,19 @@ def open(
     model: choice(MODELS, "Which model; `base` when left out.") = "base",
     template: text("A chat template of its own.", 2000) = None,
     alone: switch("Whether it is given no store of prefixes; false when left out.") = False,
+    max_context: whole(1, 2000, "Its longest prompt; as for `main` when left out.") = None,
 ):
-    """Open another conversation on the same store of prefixes; returns `prompt_ids`."""
-    return begin(file, name, system, model, template, alone)
+    """Open another conversation, on the store of its model unless it is alone; returns `prompt_ids`."""
+    return begin(file, name, system, model, template, alone, max_context)
 
 
 @verb
-def say(file, role: text("Who speaks.", 20), text: text("What is said.", 400), to: Chat = "main"):
+def say(file, role: text("Who speaks.", 20), text: text("What is said.", 1200), to: Chat = "main"):
     """Add a message."""
-    to.say(role, text)
+    if file.keep.passed == "by name":
+        to.say(role=role, text=text)
+    else:
+        to.say(role, text)
 
 
 @verb
@@ -261,27 +367,35 @@ def retract(file, of: Chat = "main"):
 
 
 @verb
-def prune(file, keep_turns: whole(-9, 99, "How many turns stay."), of: Chat = "main"):
+def prune(
+    file, keep_turns: whole(-9, 99, "How many turns stay.", usual=(-1, 4)), of: Chat = "main"
+):
     """Keep the newest turns only."""
-    of.prune(keep_turns)
+    if file.keep.passed == "by name":
+        of.prune(keep_turns=keep_turns)
+    else:
+        of.prune(keep_turns)
 
 
-@verb
+@verb(recalled=True)
 def ids(file, of: Chat = "main"):
     """Returns `prompt_ids`; the model does not run."""
-    return {"prompt_ids": of.prompt_ids()}
+    answer = of.prompt_ids()
+    return lambda: {"prompt_ids": answer}
 
 
-@verb
+@verb(recalled=True)
 def positions(file, of: Chat = "main"):
     """Returns `position_ids`."""
-    return {"position_ids": of.position_ids()}
+    answer = of.position_ids()
+    return lambda: {"position_ids": answer}
 
 
-@verb
+@verb(recalled=True, often=3)
 def logits(file, of: Chat = "main"):
     """Returns `logits` of the token that follows the prompt."""
-    return {"logits": of.logits()}
+    answer = of.logits()
+    return lambda: {"logits": answer}
 
 
 @verb
