@@ -1,4 +1,4 @@
-"""An object per row, tokens taken one by one into a softmax kept as a log of its sum, in float64."""
+"""An object per row, tokens taken one by one into a softmax kept as a log of its sum."""
 
 import math
 
@@ -20,12 +20,12 @@ class Row:
         """[Hq, S, D] -> [Hq, S, D]."""
         heads, count, dim = queries.shape
         spread = heads // self.keys.shape[0]
-        log_sum = torch.full((heads, count, 1), -math.inf, dtype=torch.float64)
-        mean = torch.zeros(heads, count, dim, dtype=torch.float64)
+        log_sum = torch.full((heads, count, 1), -math.inf, dtype=torch.float32)
+        mean = torch.zeros(heads, count, dim, dtype=torch.float32)
         for slot in range(self.used):
-            key = self.keys[:, slot].double().repeat_interleave(spread, 0)  # [Hq, D]
-            value = self.values[:, slot].double().repeat_interleave(spread, 0)
-            score = (queries.double() * key[:, None]).sum(-1, keepdim=True) * factor
+            key = self.keys[:, slot].float().repeat_interleave(spread, 0)  # [Hq, D]
+            value = self.values[:, slot].float().repeat_interleave(spread, 0)
+            score = (queries.float() * key[:, None]).sum(-1, keepdim=True) * factor
             first = max(0, slot - (self.used - count)) if is_causal else 0
             grown = torch.logaddexp(log_sum, score)
             share = torch.exp(score - grown)
