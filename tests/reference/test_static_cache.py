@@ -167,8 +167,10 @@ def test_a_full_cache_is_refused_before_anything_is_written():
     past = filled([CAPACITY - 3, CAPACITY - 2], key, unused=7.0)
     kept = [part.clone() for part in past]
     for update_cache in (True, False):
-        with pytest.raises(ValueError, match="larger cache_max_len"):
-            attention_with_kv_cache(query, key, value, past, update_cache=update_cache)
+        for longest in (CAPACITY - 2, CAPACITY + 1, 2**31 - 1):
+            too_long = *past[:2], torch.tensor([0, longest], dtype=torch.int32)
+            with pytest.raises(ValueError, match="larger cache_max_len"):
+                attention_with_kv_cache(query, key, value, too_long, update_cache=update_cache)
     assert all(torch.equal(a, b) for a, b in zip(past, kept, strict=True))
     with pytest.raises(ValueError, match="larger cache_max_len"):
         attention_with_kv_cache(query, key, value, cache_max_len=2)

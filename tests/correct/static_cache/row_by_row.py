@@ -23,7 +23,7 @@ def attention_with_kv_cache(
         raise ValueError("key and value do not match the query")
     if not query.dtype.is_floating_point or len({query.dtype, key.dtype, value.dtype}) > 1:
         raise ValueError("one floating-point dtype is needed")
-    if not hkv or hq % hkv or (num_kv_heads or hkv) != hkv:
+    if not hkv or hq % hkv or num_kv_heads not in (None, hkv):
         raise ValueError("head counts do not match")
 
     if past_key_value is None:

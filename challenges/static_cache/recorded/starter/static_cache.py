@@ -118,12 +118,12 @@ def _append(past: Cache, key: Tensor, value: Tensor) -> Cache:
     Raises ValueError when a row has no room for all S tokens; `past` is not changed either way.
     """
     keys, values, seq_lens = past
-    filled = seq_lens + key.shape[2]  # [B]
+    filled = seq_lens.long() + key.shape[2]  # [B], perhaps beyond int32
     if bool((filled > keys.shape[2]).any()):
         return past
     new_keys = _write(keys, key, seq_lens)  # [B, Hkv, N, D]
     new_values = _write(values, value, seq_lens)  # [B, Hkv, N, D]
-    return new_keys, new_values, filled
+    return new_keys, new_values, filled.int()
 
 
 def _write(buffer: Tensor, new: Tensor, seq_lens: Tensor) -> Tensor:
