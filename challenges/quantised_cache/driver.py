@@ -1,8 +1,9 @@
 """Verbs of the quantised_cache challenge: caches, by name, and the file's helpers alone.
 
-A step names rows by letters: `a` is the first row, `b` the last one, `c` the second.  It is about one of six caches;
+A step names rows by letters: `a` is the first row, `b` the last one, `c` the second.  It is about one of seven caches;
 each is made where it is first named, unless it is a fork of another.  `p`, `q` and `r` have the sizes of the case; `s`
-and `u` differ in every size and in the dtype, `t` in sizes that no tensor's shape shows, and it has one row.
+and `u` differ in every size and in the dtype, `t` in sizes that no tensor's shape shows, and it has one row; `v` has
+other bits and another dtype, and is like them otherwise.
 
 What a row was given is remembered here, for what is not quantised must come back exactly, and tolerances allow more.
 
@@ -14,7 +15,7 @@ whatever tokens a group takes, and for all of a token, so unit and shift belong 
 token of a value.  `fine` adds digits to the shift, `finest` adds digits that float32 has not.
 """
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
@@ -43,6 +44,7 @@ LEVELS = np.array([sum((n >> i & 1) << 2 * i for i in range(4)) for n in range(1
 UNITS = {  # of keys and of values
     "usual": (2.0**-5, 2.0**-5),
     "loud": (2.0**10, 2.0**10),
+    "louder": (2.0**30, 2.0**30),
     "faint": (2.0**-13, 2.0**-13),
     "faintest keys": (2.0**-29, 2.0**-5),
     "faintest values": (2.0**-5, 2.0**-29),
@@ -53,21 +55,28 @@ UNITS = {  # of keys and of values
 Row = choice(("a", "b", "c"), "Name of the row.")
 Rows = choices(Row, "Names of the rows; a unless given.", length=(1, 3))
 Cache = choice(
-    ("p", "q", "r", "s", "t", "u"),
-    "Name of the cache; s and u have other sizes and another dtype, t another group and residual, and one row.",
+    ("p", "q", "r", "s", "t", "u", "v"),
+    "Name of the cache; s and u have other sizes and another dtype, t another group and residual, and one row, v other "
+    "bits and another dtype.",
 )  # fmt: skip
 Written = switch("Whether the caller writes over what is returned.")
+Named = switch("Whether all arguments are passed by their names, and else by their places.")
+Reused = switch(
+    "Whether the caller passes in its own lists and tensors, and writes over them behind the call."
+)
 Tokens = whole(1, 160, "New tokens S; 1 unless given.", usual=(1, 7), refused=(0,))
 Counts = wholes(
     0, 160, "Real tokens of each row; S unless given.", length=(1, 3), usual=(0, 6), refused=(-1, 161)
 )  # fmt: skip
 Flat = switch("Whether all of these tokens have the same keys, and each one value for all its channels.")  # fmt: skip
 Spread = real(0, 100, "Standard deviation of the query, 1.", usual=(1.0, 2.0))
+OneHead = switch("Whether they are those of one head, and have no axis for heads.")
 Bits = whole(4, 8, "Bits of a code, 4 or 8.", multiple=4)
 
 
 PADDING = {"nan": float("nan"), "large": 3e4, "infinite": float("inf")}
 OF_OTHER_SIZES = ("s", "u")
+OF_OTHER_DTYPE = ("s", "u", "v")
 OTHER_DTYPE = {"float32": "float64", "float64": "float32", "float16": "float32", "bfloat16": "float32"}  # fmt: skip
 
 
@@ -133,7 +142,7 @@ class Story:
             self.choose.one_of(
                 (
                     self.grows, self.grows, self.one_more, self.cut, self.begins, self.moves, self.forked,
-                    self.refused, self.looked_at, self.looked_at, self.elsewhere, self.drafts,
+                    self.refused, self.looked_at, self.looked_at, self.elsewhere, self.drafts, self.around,
                 )
             )()  # fmt: skip
         for row in ("a", "b"):
@@ -153,7 +162,8 @@ class Story:
 
     def said(self, do, **more):
         """One step about the cache that is talked of."""
-        self.steps.append({"do": do, **more, **self.on})
+        named = {"by_name": True} if do != "lengths" and self.choose.one_in(6) else {}
+        self.steps.append({"do": do, **more, **named, **self.on})
 
     def length(self, row):
         """Tokens of a row."""
@@ -210,6 +220,18 @@ class Story:
         if self.on:
             self.steps.append({"do": "read", "row": row, "on": "p"})
 
+    def around(self):
+        """A row is looked at right before and right behind a change, in one way."""
+        row, do = self.choose.one_of("ab"), self.choose.one_of(("read", "stored", "attend"))
+        change = self.choose.one_of((self.cut, self.begins, self.moves))
+        for now in (None, change):
+            if now:
+                now()
+            if do != "attend":
+                self.said(do, row=row)
+            elif self.length(row):
+                self.said(do, rows=[row], tokens=1)
+
     def begins(self):
         """A row begins anew."""
         row = self.choose.one_of("ab")
@@ -243,6 +265,7 @@ class Story:
             if do == "attend" and length:
                 more |= {"rows": rows, "tokens": self.choose.between(1, min(3, length))}
                 more |= {"reused": True} if self.choose.one_in(3) else {}
+                more |= {"spread": self.choose.one_of((4, 30))} if self.choose.one_in(4) else {}
                 self.said("attend", **more)
             elif do == "lengths":
                 self.said("lengths", **more)
@@ -251,7 +274,7 @@ class Story:
 
     def elsewhere(self):
         """A cache of other sizes gets tokens, or is forked."""
-        on = self.choose.one_of("stu")
+        on = self.choose.one_of("stuv")
         if on in self.others and self.choose.one_in(3):
             self.steps.append({"do": "trim", "row": "b", "count": 1, "on": on})
             self.others[on] -= 1
@@ -414,7 +437,7 @@ class Held:
 @verb
 def create(file, sizes, dtype):
     """Keep sizes and dtype; a cache is made where it is first named."""
-    file.keep.sizes, file.keep.dtype, file.keep.caches = dict(sizes), dtype, {}
+    file.keep.sizes, file.keep.dtype, file.keep.caches, file.keep.mine = dict(sizes), dtype, {}, {}
 
 
 def new_cache(file, **other):
@@ -436,6 +459,9 @@ def cache_named(file, name):
             other = {size: sizes[size] + n for size, n in more.items()}
             other["bits"] = 12 - sizes["bits"]
             cache = new_cache(file, **other, dtype=other_dtype(file))
+        elif name == "v":
+            other = {"bits": 12 - sizes["bits"]}
+            cache = new_cache(file, **other, dtype=other_dtype(file))
         elif name == "t":
             other = {"rows": 1, "group": sizes["group"] + 2, "residual": sizes["residual"] + 1}
             cache = new_cache(file, **other)
@@ -446,7 +472,7 @@ def cache_named(file, name):
 
 
 def other_dtype(file):
-    """The dtype of caches of other sizes."""
+    """The dtype of caches of another one."""
     import torch
 
     return getattr(torch, OTHER_DTYPE[file.keep.dtype])
@@ -455,7 +481,7 @@ def other_dtype(file):
 def fitting(file, on, x):
     """A tensor of the case's dtype in that of the cache; a spoiled one of another dtype as it is."""
     mine = str(x.dtype) == f"torch.{file.keep.dtype}" if hasattr(x, "dtype") else False
-    return x.to(other_dtype(file)) if mine and on in OF_OTHER_SIZES else x
+    return x.to(other_dtype(file)) if mine and on in OF_OTHER_DTYPE else x
 
 
 def list_of(cache):
@@ -488,11 +514,35 @@ def as_it_came(name, found, tokens):
             raise Wrong("wrong_value", told)
 
 
-def unchanged(said, before, name):
-    """Make sure that a list of the caller's is what it was."""
-    if said != before:
-        told = f"the call changed its argument `{name}`, which belongs to the caller"
-        raise Wrong("mutated_input", told)
+@contextmanager
+def unchanged(**lists):
+    """Make sure that lists of the caller's are what they were, behind a call that is refused too."""
+    before = {name: list(said) for name, said in lists.items() if said is not None}
+    try:
+        yield
+    finally:
+        for name, was in before.items():
+            if lists[name] != was:
+                told = f"the call changed its argument `{name}`, which belongs to the caller"
+                raise Wrong("mutated_input", told)
+
+
+def called(method, by_name, **said):
+    """Call a method; a last argument that is None is passed by its name alone."""
+    if by_name:
+        return method(**said)
+    return method(*(x for x in said.values() if x is not None))
+
+
+def in_use_again(file, name, x):
+    """The caller's own tensor or list of this name, which holds what was passed in before, with x in it."""
+    if not hasattr(x, "clone"):
+        mine = file.keep.mine.setdefault(name, list(x))
+        mine[:] = x
+        return mine
+    key = name, x.dtype, x.shape
+    mine = file.keep.mine.setdefault(key, x.clone())
+    return mine.copy_(x)
 
 
 # all ways but a list, which is no tensor: what becomes of one is left open
@@ -506,11 +556,11 @@ BAD_ROWS = {
     "row_behind_the_last": spoil("rows", lambda names: [*names[:-1], "behind"]),
     "first_row_negative": spoil("rows", lambda names: ["-1", *names[1:]]),
     "first_row_behind_the_last": spoil("rows", lambda names: ["behind", *names[1:]]),
-    "first_row_named_again": spoil("rows", lambda names: [*names[:-1], names[0]]),
+    "row_beside_itself": spoil("rows", lambda names: [names[0], *names[:-1]]),
     "a_name_more": spoil(
         "rows", lambda names: [*names, *sorted({*"abc"} - {*names}), names[0]][: len(names) + 1]
     ),
-    "row_named_twice": spoil("rows", lambda names: [names[0]] * len(names)),
+    "row_named_twice": spoil("rows", lambda names: [*names[:-1], names[0]]),
     "no_rows": spoil("rows", lambda names: []),
     "a_row_less": spoil("rows", lambda names: names[1:]),
 }
@@ -548,6 +598,8 @@ BAD_TOKENS = {
     "keys_of_two_axes": spoil("key", lambda x: x[0, 0]),
     "values_of_one_axis": spoil("value", lambda x: x[0, 0, 0]),
     "all_of_one_axis": spoil("key value", lambda x: x[0, 0, 0]),
+    "nothing_at_all": spoil("rows key value", lambda x: x[:0]),
+    "nothing_and_no_counts": spoil("rows key value counts", lambda x: x[:0]),
     "no_rows_of_tokens": spoil("key value", lambda x: x[:0]),
     "no_heads": spoil("key value", lambda x: x[:, :0]),
     "no_channels": spoil("key value", lambda x: x[..., :0]),
@@ -565,10 +617,12 @@ BAD_QUERIES = {
     "flat_query": spoil("query", lambda x: x[0]),
     "query_of_another_dtype": spoil("query", other),
     "a_query_head_less": spoil("query", lambda x: x[:, 1:]),
+    "one_query_head": spoil("query", lambda x: x[:, :1]),
     "no_query_heads": spoil("query", lambda x: x[:, :0]),
     "a_query_channel_less": spoil("query", lambda x: x[..., 1:]),
     "no_queries": spoil("query", lambda x: x[:, :, :0]),
     "one_query_for_all": spoil("query", lambda x: x[:1]),
+    "nothing_at_all": spoil("rows query", lambda x: x[:0]),
     "query_of_two_axes": spoil("query", lambda x: x[0, 0]),
     "query_of_one_axis": spoil("query", lambda x: x[0, 0, 0]),
     "query_without_axes": spoil("query", lambda x: x[0, 0, 0, 0]),
@@ -592,17 +646,21 @@ BAD_SOURCES = {
 @verb(spoils=BAD_ROWS | BAD_TOKENS | ways("key", "value", "key value", only=TENSORS), often=4)
 def append(
     file, key, value, rows: Rows = ("a",), counts: Counts = None,
-    reused: switch("Whether the caller writes over what it passed in, behind the call.") = False,
-    on: Cache = "p",
+    reused: Reused = False, by_name: Named = False, on: Cache = "p",
 ):  # fmt: skip
     """Put new tokens behind those of rows; returns the lengths after."""
     held = cache_named(file, on)
     said, real = [held.number(name) for name in rows], None if counts is None else list(counts)
-    before = list(said), None if real is None else list(real)
-    tensors = [fitting(file, on, x.clone() if reused else x) for x in (key, value)]
-    held.cache.append(said, *tensors, **({} if real is None else {"counts": real}))
-    unchanged(said, before[0], "rows")
-    unchanged(real, before[1], "counts")
+    tensors = [fitting(file, on, x) for x in (key, value)]
+    if reused:
+        said = in_use_again(file, "rows", said)
+        real = None if real is None else in_use_again(file, "counts", real)
+        tensors = [
+            in_use_again(file, name, x) for name, x in zip(("key", "value"), tensors, strict=True)
+        ]
+    with unchanged(rows=said, counts=real):
+        passed = dict(zip(("keys", "values"), tensors, strict=True))
+        called(held.cache.append, by_name, rows=said, **passed, counts=real)
     held.put(said, *tensors, real)
     if reused:
         for x in tensors:
@@ -616,15 +674,15 @@ def append(
 @verb("output", spoils=BAD_ROWS | BAD_QUERIES | ways("query", only=TENSORS), recalled=True, often=2)
 def attend(
     file, query, rows: Rows = ("a",), on: Cache = "p", written_over: Written = False,
-    reused: switch("Whether the caller writes over what it passed in, behind the call.") = False,
+    reused: Reused = False, by_name: Named = False,
 ):  # fmt: skip
     """Attend from the newest tokens; returns the output."""
     held = cache_named(file, on)
-    said = [held.number(name) for name in rows]
-    before = list(said)
-    query = fitting(file, on, query.clone() if reused else query)
-    output = given(held.cache.attend(said, query))
-    unchanged(said, before, "rows")
+    said, query = [held.number(name) for name in rows], fitting(file, on, query)
+    if reused:
+        said, query = in_use_again(file, "rows", said), in_use_again(file, "query", query)
+    with unchanged(rows=said):
+        output = given(called(held.cache.attend, by_name, rows=said, query=query))
     if reused:
         query.fill_(5)
         said[:] = [0] * len(said)
@@ -635,11 +693,13 @@ def attend(
 
 
 @verb(spoils=BAD_ROW, recalled=True, often=2)
-def read(file, row: Row = "a", on: Cache = "p", written_over: Written = False):
+def read(
+    file, row: Row = "a", on: Cache = "p", written_over: Written = False, by_name: Named = False,
+):  # fmt: skip
     """Read the keys and values of a row."""
     held = cache_named(file, on)
     number = held.number(row)
-    told = held.cache.read(number)
+    told = called(held.cache.read, by_name, row=number)
     answer = parts(told, "keys", "values")
     shown = dict(zip(("keys", "values"), answer, strict=True))
     with suppress(IndexError):  # a call that should have been refused
@@ -667,11 +727,13 @@ STORED = (
 
 
 @verb(spoils=BAD_ROW, recalled=True, often=2, exact="key_codes value_codes new_keys new_values")
-def stored(file, row: Row = "a", on: Cache = "p", written_over: Written = False):
+def stored(
+    file, row: Row = "a", on: Cache = "p", written_over: Written = False, by_name: Named = False,
+):  # fmt: skip
     """Look at what a row is kept as."""
     held = cache_named(file, on)
     number = held.number(row)
-    told = given(held.cache.stored(number))
+    told = given(called(held.cache.stored, by_name, row=number))
     for name in STORED:
         if name not in told:
             raise Wrong("missing", f"`stored` must return `{name}`")
@@ -702,23 +764,23 @@ def lengths(file, on: Cache = "p", written_over: Written = False):
 @verb(spoils=BAD_ROW)
 def trim(
     file, count: whole(0, 160, "Tokens to take back.", usual=(0, 4), refused=(-1,)), row: Row = "a",
-    on: Cache = "p",
+    on: Cache = "p", by_name: Named = False,
 ):  # fmt: skip
     """Take the newest tokens of a row back; returns the lengths after."""
     held = cache_named(file, on)
     number = held.number(row)
-    held.cache.trim(number, count)
+    called(held.cache.trim, by_name, row=number, count=count)
     with suppress(IndexError):  # a call that should have been refused
         held.texts[number].cut(count)
     return {"lengths": lengths_of(held.cache)}
 
 
 @verb(spoils=BAD_ROW)
-def reset(file, row: Row = "a", on: Cache = "p"):
+def reset(file, row: Row = "a", on: Cache = "p", by_name: Named = False):
     """Let a row be empty; returns the lengths after."""
     held = cache_named(file, on)
     number = held.number(row)
-    held.cache.reset(number)
+    called(held.cache.reset, by_name, row=number)
     with suppress(IndexError):  # a call that should have been refused
         held.texts[number] = Text()
     return {"lengths": lengths_of(held.cache)}
@@ -729,6 +791,7 @@ def reorder(
     file,
     sources: wholes(0, "rows - 1", "The row whose tokens each row gets.", length="rows"),
     on: Cache = "p",
+    by_name: Named = False,
 ):
     """Let rows hold what other rows held; returns the lengths after."""
     held, of_case = cache_named(file, on), file.keep.sizes["rows"]
@@ -736,9 +799,8 @@ def reorder(
         held.sizes["rows"] - of_case
     )  # rows behind those of the case stay; where there are fewer, these are named
     said = [*sources, *range(of_case, of_case + more)] if more >= 0 else list(sources[:more])
-    before = list(said)
-    held.cache.reorder(said)
-    unchanged(said, before, "sources")
+    with unchanged(sources=said):
+        called(held.cache.reorder, by_name, sources=said)
     with suppress(IndexError):  # a call that should have been refused
         held.texts = [held.texts[source].copy() for source in said]
     said[:] = [0] * len(said)
@@ -769,13 +831,16 @@ BAD_SIZES = {
     "negative_residual": {"residual": -1},
     "no_bits": {"bits": 0},
     "two_bits": {"bits": 2},
+    "negative_bits": {"bits": -4},
     "five_bits": {"bits": 5},
+    "six_bits": {"bits": 6},
     "seven_bits": {"bits": 7},
     "twelve_bits": {"bits": 12},
     "sixteen_bits": {"bits": 16},
     "whole_dtype": {"dtype": "int32"},
     "dtype_of_codes": {"dtype": "uint8"},
     "dtype_of_truths": {"dtype": "bool"},
+    "complex_dtype": {"dtype": "complex64"},
 }
 
 
@@ -804,25 +869,28 @@ def numbers_of(
 @made("codes", "scales", "lows")
 def kept(
     case, bits: Bits, tokens: whole(1, 64, "Tokens N; 1 unless given.") = 1,
+    along: whole(0, 2, "The axis along which codes share a scale and a low; 0 for none.") = 0,
 ):  # fmt: skip
-    """Codes [Hkv, N, D], and a scale and a low for each of them."""
-    shape = case.heads, tokens, case.head_dim
+    """Codes [Hkv, N, D], and a scale and a low for each of them or for those along an axis."""
+    shape = [case.heads, tokens, case.head_dim]
     codes = case.draw.integers(0, 2**bits, *shape).astype(np.uint8)
+    if along:
+        shape[along] = 1
     return codes, abs(case.draw(*shape, scale=0.1)), case.draw(*shape, scale=2.0)
 
 
 @made("bare")
 def bare(
-    case, bits: Bits, tokens: whole(1, 64, "Tokens N; 1 unless given.") = 1,
+    case, bits: Bits, tokens: whole(1, 64, "Tokens N; 1 unless given.") = 1, one_head: OneHead = False,
 ):  # fmt: skip
     """Codes [Hkv, N, D]."""
-    return case.draw.integers(0, 2**bits, case.heads, tokens, case.head_dim).astype(np.uint8)
+    shape = (tokens, case.head_dim) if one_head else (case.heads, tokens, case.head_dim)
+    return case.draw.integers(0, 2**bits, *shape).astype(np.uint8)
 
 
 @made("packed")
 def packed_bytes(
-    case, bits: Bits, tokens: whole(1, 64, "Tokens N; 1 unless given.") = 1,
-    one_head: switch("Whether they are those of one head, and have no axis for heads.") = False,
+    case, bits: Bits, tokens: whole(1, 64, "Tokens N; 1 unless given.") = 1, one_head: OneHead = False,
 ):  # fmt: skip
     """Packed codes [Hkv, N, B]."""
     width = -(-case.head_dim * bits // 8)
@@ -852,6 +920,13 @@ due = helper(
     "_due", "due", int, waiting=whole(0, 256, "Tokens that wait."),
     residual=whole(0, 64, "Tokens that stay."), group=whole(1, 64, "Tokens of a group."),
 )  # fmt: skip
-attention = helper("_attention", "output", asked=looked_at, seen=looked_at, told=looked_at)
+
+
+@verb("output")
+def attention(file, asked, seen, told):
+    """Call `_attention` on queries in the dtype of the case and on wide keys and values."""
+    wide = [x.float() if x.element_size() < 4 else x for x in (seen, told)]
+    return file._attention(asked, *wide)
+
 
 Plan, Verbs = both_sides(globals())
