@@ -3,9 +3,12 @@
 Slots that hold no token are NaN unless a case asks for something else, and so are outputs before they are written.
 Pages are dealt out in a drawn order; keys and values have strides of their own, or lie in memory as a case asks.
 Caches are plain tensors that the grader keeps.  A row never has more tokens than its pages hold, whatever a case says.
+
+A caller may pass the same memory in every call (`reused`), and writes other numbers into it between them.
 """
 
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -13,6 +16,7 @@ from grader.kit import (
     both_sides,
     caches,
     choice,
+    given,
     made,
     numbers,
     parts,
@@ -27,8 +31,25 @@ from grader.kit import (
 Lens = wholes(
     0, 2100, "Tokens of each row; their number is the batch B.", usual=(0, 20), length=(1, 12)
 )
-Splits = whole(1, 16, "The argument splits.", usual=(1, 5))
+Splits = whole(1, 64, "The argument splits.", usual=(1, 5))
 Causal = switch("The argument causal; true unless given.")
+Behind = choice(
+    ("spare", "live", "any"),
+    "Which pages the table names behind a row's last one: one without a token, those that are in use, the row's own"
+    " first, or any.",
+)  # fmt: skip
+Other = choice(
+    ("head", "page", "group", "heads", "single"),
+    "What is not as in the setup: D is larger by 3, or a page by a token, H is twice as large, or Hkv too, or half"
+    " precision is float32.",
+)  # fmt: skip
+Reused = switch(
+    "The caller passes memory of its own, that of earlier calls, and writes other numbers into it afterwards."
+)
+ByName = switch("Whether arguments are passed by their names.")
+Written = switch("The caller writes over what is returned, and calls once more.")
+Sliced = switch("Whether the page table is a part of a wider one.")
+Fresh = switch("Whether memory that was just allocated holds numbers instead of NaN.")
 
 
 class Setup:
@@ -39,14 +60,15 @@ class Setup:
     head_dim: whole(
         1, 130, "Head dimension D; 16 at most for the verbs that test one helper.", usual=(1, 24)
     )
-    page: whole(1, 64, "Tokens of a page.", usual=(1, 5))
-    pages: whole(1, 64, "Pages P of the pool; as many more as rows need, and one.")
+    page: whole(1, 128, "Tokens of a page.", usual=(1, 5))
+    pages: whole(1, 512, "Pages P of the pool; as many more as rows need, and one.", usual=(1, 64))
     width: whole(1, 64, "Pages W that a row may have.", usual=(2, 12))
 
     def legal(sizes):
         """Whether random cases may have these sizes: an interpreter is slow."""
         work = sizes.heads * sizes.width * sizes.page * (16 + sizes.head_dim)
-        return sizes.heads % sizes.kv_heads == 0 and work < 6000
+        slots = sizes.pages * sizes.page * sizes.kv_heads * sizes.head_dim
+        return sizes.heads % sizes.kv_heads == 0 and work < 6000 and slots < 200000
 
 
 class RandomScenarios:
@@ -54,28 +76,67 @@ class RandomScenarios:
 
     verbs = ("attend", "attend_twice", "attend_refilled", "turn", "slots", "append")
     steps = (1, 3)
-    candidates = 20
+    candidates = 24
 
     def asked(case):
         return probes.quick(case)
 
     def amended(case, choose):
+        if choose.one_in(3):  # the same shapes once more, or others beside them
+            steps = case["steps"]
+            twin = {name: said for name, said in choose.one_of(steps).items() if name != "save"}
+            if twin["do"] == "attend" and choose.one_in(2):  # what was said once is not remembered
+                for name in ("scale", "splits", "causal", "q_lens"):
+                    twin.pop(name, None)
+            elif twin["do"] in ("attend", "slots", "append") and choose.one_in(2):
+                twin["other"] = choose.one_of(("head", "page", "group", "heads", "single"))
+            steps.append(twin)
+        if choose.one_in(3):
+            for step in case["steps"]:
+                if step["do"] in ("attend", "turn", "slots", "append"):
+                    step["reused"] = True
         turns = set()
         for step in case["steps"]:  # only a turn leaves a cache to go on with
             if step.get("cache") not in turns:
                 step.pop("cache", None)
             if step["do"] == "turn":
-                turns.add(step["save"])
-        return probes.tamed(case, choose)
+                turns.add(step.get("save"))
+            if step.get("other") == "single":  # the numbers of half precision may be too large
+                for name in ("loud", "contrast", "slope", "tilt", "spread", "scale"):
+                    step.pop(name, None)
+            step.pop("times", None)
+            if step.get("crossed"):  # a token has several places in rows then
+                step.pop("slope", None)
+        case = probes.tamed(case, choose)
+        if choose.one_in(2):
+            case["steps"].append({"do": "recall"})
+        return case
 
 
 class Options:
     causal: Causal
     splits: Splits
-    scale: real(-100, 100, "The argument scale.")
+    scale: real(-1e30, 1e30, "The argument scale.")
 
 
 # What is drawn, in the grader
+
+
+class Resized:
+    """A case whose sizes are not those of the setup."""
+
+    def __init__(self, case, other):
+        self.case = case
+        more = {
+            "head": {"head_dim": case.head_dim + 3},
+            "page": {"page": case.page + 1},
+            "group": {"heads": 2 * case.heads},
+            "heads": {"heads": 2 * case.heads, "kv_heads": 2 * case.kv_heads},
+        }
+        self.__dict__ |= more.get(other, {})
+
+    def __getattr__(self, name):
+        return getattr(self.case, name)
 
 
 def lengths(case, lens):
@@ -83,16 +144,17 @@ def lengths(case, lens):
     return np.minimum(np.array(lens, np.int32), case.width * case.page).astype(np.int32)
 
 
-def pool(case, lens, shared=0):
-    """How many pages there must be, with one that no token needs."""
+def pool(case, lens, shared=0, spare=True):
+    """How many pages there must be, with one that no token needs if there is to be a spare one."""
     needed = sum(max(-(-int(n) // case.page) - shared, 0) for n in lens)
-    return max(case.pages, needed + shared + 1)
+    return max(case.pages, needed + shared + spare)
 
 
-def page_table(case, lens, spare, pages, shared=0):
+def page_table(case, lens, spare, pages, shared=0, crossed=False):
     """Deal out pages [B, W] in a drawn order; entries that no token needs name the spare page.
 
-    The first `shared` pages of a row are those of all rows.
+    The first `shared` pages of a row are those of all rows; if they are `crossed`, every second row has them the other
+    way round.
     """
     others = [page for page in range(pages) if page != spare]
     order = [others[i] for i in case.draw.permutation(len(others))]
@@ -101,9 +163,28 @@ def page_table(case, lens, spare, pages, shared=0):
     table = np.full((len(lens), case.width), spare, np.int32)
     common = [order.pop(0) for _ in range(shared)]
     for row, length in enumerate(lens):
+        mine = common[::-1] if crossed and row % 2 else common
         for entry in range(-(-int(length) // case.page)):
-            table[row, entry] = common[entry] if entry < shared else order.pop(0)
+            table[row, entry] = mine[entry] if entry < shared else order.pop(0)
     return table
+
+
+def ended(case, table, lens, behind, pages):
+    """The page table with entries behind each row's last page that name other pages, as `behind` says."""
+    if behind == "spare":
+        return table
+    found = table.copy()
+    used = [-(-int(length) // case.page) for length in lens]
+    for row, entries in enumerate(used):
+        tail = case.width - entries
+        if behind == "any":
+            found[row, entries:] = case.draw.integers(0, pages, tail)
+            continue
+        own = [int(page) for page in table[row, :entries][::-1]]
+        others = [int(p) for other, n in enumerate(used) for p in table[other, :n]]
+        live = [*own, *others, 0]
+        found[row, entries:] = [live[i % len(live)] for i in range(tail)]
+    return found
 
 
 def full_table(case, rows):
@@ -132,20 +213,28 @@ def places(table, lens, shape):
 def cache(
     case,
     lens: Lens,
-    queries: whole(1, 32, "Queries S; 1 unless given.", usual=(1, 4)) = 1,
+    queries: whole(1, 80, "Queries S; 1 unless given.", usual=(1, 4)) = 1,
     q_lens: wholes(
-        0, 32,
+        0, 80,
         "Queries of each row, S at most, where they differ; S in rows that are not named, and in all unless given.",
         length=(0, 12),
     ) = None,
     shared: whole(0, 3, "So many pages in front are the same for all rows.") = 0,
+    crossed: switch("Every second row has the shared pages the other way round.") = False,
+    behind: Behind = "spare",
+    spare: switch("Whether there is a page more than rows need; if not, `behind` is not `spare`.") = True,
+    other: Other = None,
+    times: whole(1, 8, "So many times as many rows, of the same lengths.") = 1,
     **said: probes.TokenValues,
 ):  # fmt: skip
     """Pages with their table, and queries."""
-    lens = lengths(case, lens)
+    case = Resized(case, other)
+    lens = lengths(case, [*lens] * times)
     shared = min(shared, case.width)
-    pages = pool(case, lens, shared)
-    table = page_table(case, lens, 0, pages, shared)
+    pages = pool(case, lens, shared, spare)
+    behind = "live" if behind == "spare" and not spare else behind
+    table = page_table(case, lens, 0 if spare else -1, pages, shared, crossed)
+    table = ended(case, table, lens, behind, pages)
     spread = said.get("spread", 1.0)
     q = case.draw(len(lens), queries, case.heads, case.head_dim, scale=spread)
     k, v = (rows_of(case, pages, case.page, scale=scale) for scale in (spread, 1.0))
@@ -155,7 +244,7 @@ def cache(
     return q, k, v, table, lens, probes.queries_of_rows(q_lens, len(lens), queries)
 
 
-@made("q", "k", "v", "table", "old", "new", "k_new", "v_new")
+@made("q", "k", "v", "table", "old", "new", "k_new", "v_new", "full")
 def cache_and_new_tokens(
     case,
     new: wholes(0, 32, "New tokens of each row.", length=(1, 12)),
@@ -168,6 +257,7 @@ def cache_and_new_tokens(
         length=(0, 12),
     ) = None,
     unused: caches.Unused = "nan",
+    behind: Behind = "spare",
 ):  # fmt: skip
     """The cache of an earlier step or one of drawn tokens, and what comes behind it."""
     if cache is None:
@@ -181,21 +271,27 @@ def cache_and_new_tokens(
     new = np.minimum(np.minimum([*new, *[tokens] * rows][:rows], tokens), room).astype(np.int32)
     q = case.draw(rows, tokens, case.heads, case.head_dim)
     k_new, v_new = rows_of(case, rows, tokens), rows_of(case, rows, tokens)
-    return q, k, v, table, old, new, k_new, v_new
+    # a row has all its pages from the beginning, and the table that is passed names those it needs
+    seen = ended(case, table, old + new, behind, len(k))
+    return q, k, v, seen, old, new, k_new, v_new, table
 
 
 @made("table", "old", "new", "page")
 def filled_rows(
     case,
-    old: wholes(0, 128, "Tokens that each row has.", usual=(0, 20), length=(1, 12)),
+    old: wholes(0, 4096, "Tokens that each row has.", usual=(0, 20), length=(1, 12)),
     new: wholes(0, 32, "Tokens that each row brings.", length=(0, 12)),
     tokens: whole(1, 32, "Tokens S of the longest row.", usual=(1, 6)),
     first_page: whole(0, 1 << 29, "Added to every page's number.", usual=(0, 5)) = 0,
+    behind: Behind = "spare",
+    other: Other = None,
 ):
-    table, _ = full_table(case, len(old))
+    case = Resized(case, other)
+    table, pages = full_table(case, len(old))
     old = lengths(case, old)
     new = np.minimum([*new, *[tokens] * len(old)][: len(old)], tokens)
     new = np.minimum(new, case.width * case.page - old).astype(np.int32)
+    table = ended(case, table, old + new, behind, pages)
     return table + np.int32(first_page), old, new, case.page
 
 
@@ -204,12 +300,19 @@ def pages_and_slots(
     case,
     slots: wholes(-1, 4096, "Slot of each token, taken modulo their number; -1 for padding.",
         usual=(-1, 40), length=(1, 16)),
+    holes: switch("Every second slot holds NaN or an infinity before the call.") = False,
+    other: Other = None,
 ):  # fmt: skip
+    case = Resized(case, other)
     k, v = rows_of(case, case.pages, case.page), rows_of(case, case.pages, case.page)
     taken = []
     for slot in slots:  # none is named twice
         place = slot % (case.pages * case.page) if slot >= 0 else -1
         taken.append(-1 if place in taken else place)
+    if holes:
+        for pages, end in ((k, np.inf), (v, -np.inf)):
+            flat = pages.reshape(-1, *pages.shape[2:])
+            flat[1::4], flat[3::4] = np.nan, end
     return k, v, rows_of(case, len(slots)), rows_of(case, len(slots)), np.array(taken, np.int64)
 
 
@@ -243,9 +346,116 @@ def create(file):
     probes.unwritten_is_nan()
 
 
-def attended(file, view, q, k, v, *rest, **options):
-    with probes.viewed(view, q, k, v, spare=0) as (q, k, v):
-        return answered(file.attend(q, k, v, *rest, **options))
+ATTEND = ("q", "k_pages", "v_pages", "page_table", "seq_lens", "q_lens")
+
+
+def called(function, by_name, names, arguments, options):
+    """Call a function, with its arguments by their names or in their order; by name, what is None is left out."""
+    if not by_name:
+        return function(*arguments, **options)
+    named = zip(names, arguments, strict=True)
+    return function(**{name: x for name, x in named if x is not None}, **options)
+
+
+@contextmanager
+def callers(file, reused, **tensors):
+    """Give these tensors or, where the caller reuses its memory, those in the memory that the last call had.
+
+    Each begins somewhere behind the beginning of what it is a part of.
+    That memory is written over afterwards.  What the call itself wrote into it is found in the tensors, too.
+    """
+    if not reused:
+        yield tensors.values()
+        return
+    memory = file.keep.__dict__.setdefault("memory", {})
+    held = {name: in_memory(memory, name, x) for name, x in tensors.items()}
+    try:
+        yield held.values()
+    finally:
+        for name, x in held.items():
+            if x is not None:
+                tensors[name].copy_(x)
+                x.data.fill_(3)
+
+
+BEFORE = 48  # numbers before the first one, so many that it is aligned as before
+
+
+def in_memory(memory, name, x):
+    """The numbers of a tensor in the memory that the last one of its name, shape, strides and dtype had."""
+    if x is None:
+        return None
+    kept = name, tuple(x.shape), x.stride(), str(x.dtype)
+    if kept not in memory:
+        ends = zip(x.shape, x.stride(), strict=True)
+        room = 1 + sum((n - 1) * stride for n, stride in ends)
+        around = float("nan") if x.is_floating_point() else -7
+        memory[kept] = x.new_full((BEFORE + room,), around).as_strided(x.shape, x.stride(), BEFORE)
+    memory[kept].data.copy_(x)
+    return memory[kept]
+
+
+@contextmanager
+def allocated(numbers):
+    """Let memory that was just allocated hold numbers, if it is to hold them, instead of NaN."""
+    if not numbers:
+        yield
+        return
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Filled(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            found = function(*args, **(kwargs or {}))
+            name = function.overloadpacket.__name__
+            return found.fill_(7) if name.removeprefix("new_").startswith("empty") else found
+
+    with Filled():
+        yield
+
+
+@contextmanager
+def largest(q, q_lens):
+    """Let queries that a row does not have be the largest numbers of their dtype during a call."""
+    if q_lens is None:
+        yield
+        return
+    import torch
+
+    right = q.clone()
+    for row, count in zip(q, q_lens.tolist(), strict=True):
+        row[count:] = torch.finfo(q.dtype).max
+    changed = q.clone()
+    yield
+    if torch.equal(q, changed):  # else the call wrote into it
+        q.copy_(right)
+
+
+def write_over(answer):
+    """Write other numbers into what a call returned, as its owner may."""
+    import torch
+
+    with torch.inference_mode():
+        for x in answer:
+            if torch.is_tensor(x) and 0 not in x.stride():
+                x.fill_(5)
+
+
+def attended(
+    file, view, q, k, v, table, lens, q_lens,
+    reused=False, by_name=False, written=False, fresh=False, absent=False, **options,
+):  # fmt: skip
+    """What attend returns, of tensors that lie in memory as a case asks."""
+    with (
+        largest(q, q_lens if absent else None),
+        probes.viewed(view, q, k, v, spare=0) as (q, k, v),
+        callers(file, reused, q=q, k=k, v=v, table=table, lens=lens, q_lens=q_lens) as arguments,
+        allocated(fresh),
+    ):
+        answer = called(file.attend, by_name, ATTEND, arguments, options)
+        if written:
+            write_over(parts(answer, "output", "log-sum-exp"))
+            answer = called(file.attend, by_name, ATTEND, arguments, options)
+    return answer
 
 
 def answered(answer):
@@ -253,21 +463,47 @@ def answered(answer):
     return {"output": output, **probes.finite_lse(lse)}
 
 
-def in_wider(table):
-    """The same page table as the left part of a wider one, whose other entries name no page."""
-    return table.new_full((len(table), table.shape[1] + 3), -7)[:, :-3].copy_(table)
+@contextmanager
+def in_wider(table, sliced):
+    """The page table, if `sliced` as the left part of a wider one whose other entries name no page."""
+    if not sliced:
+        yield table
+        return
+    wider = table.new_full((len(table), table.shape[1] + 3), -7)[:, :-3].copy_(table)
+    yield wider
+    table.copy_(wider)
 
 
-@verb(often=3)
+def in_float32(x, other):
+    """Half precision as float32, where a call is to be in it."""
+    return x.float() if other == "single" and x.element_size() == 2 else x
+
+
+@verb(often=3, recalled=True)
 def attend(
     file, q, k, v, table, lens, q_lens,
     view: probes.Views = "apart",
-    sliced: switch("Whether the page table is a part of a wider one.") = False,
+    sliced: Sliced = False,
+    reused: Reused = False,
+    by_name: ByName = False,
+    written: Written = False,
+    fresh: Fresh = False,
+    absent: switch("Queries that a row does not have are the largest numbers of their dtype.") = False,
+    other: Other = None,
     **options: Options,
 ):  # fmt: skip
     """Call attend on drawn tokens."""
-    table = in_wider(table) if sliced else table
-    return attended(file, view, q, k, v, table, lens, q_lens, **options)
+    options |= {
+        "reused": reused,
+        "by_name": by_name,
+        "written": written,
+        "fresh": fresh,
+        "absent": absent,
+    }
+    q, k, v = (in_float32(x, other) for x in (q, k, v))
+    with in_wider(table, sliced) as table:
+        answer = attended(file, view, q, k, v, table, lens, q_lens, **options)
+    return lambda: answered(answer)
 
 
 @verb
@@ -280,21 +516,73 @@ def attend_twice(file, q, k, v, table, lens, q_lens, **options: Options):
 
 
 @verb
-def attend_refilled(file, q, k, v, table, lens, q_lens, **options: Options):
-    """Call attend twice with one table, which has other pages in it the second time; returns the second answer."""
+def attend_refilled(
+    file, q, k, v, table, lens, q_lens,
+    of: choice(
+        ("table", "queries", "keys", "values", "lens", "q_lens", "slots"),
+        "What is written anew between the calls; slots are written by append.",
+    ) = "table",
+    **options: Options,
+):  # fmt: skip
+    """Call attend twice with the same tensors, one of them with other numbers first; returns the second answer."""
     with probes.viewed("apart", q, k, v, spare=0) as (q, k, v):
-        same = table.roll(1, dims=0)
-        file.attend(q, k, v, same, lens, q_lens, **options)
-        return answered(file.attend(q, k, v, same.copy_(table), lens, q_lens, **options))
+        arguments = {
+            "table": table,
+            "queries": q,
+            "keys": k,
+            "values": v,
+            "lens": lens,
+            "q_lens": q_lens,
+        }
+        names = ("keys", "values") if of == "slots" else (of,) if arguments[of] is not None else ()
+        right = {name: arguments[name].clone() for name in names}
+        for name, x in right.items():
+            before = {
+                "table": lambda x: x.roll(1, dims=0),
+                "lens": lambda x: (x + 1) // 2,
+                "q_lens": lambda x: x // 2,
+            }
+            # not noticed by the tensor's version, as what a kernel writes is not
+            arguments[name].data.copy_(before.get(name, lambda x: -x)(x))
+        file.attend(q, k, v, table, lens, q_lens, **options)
+        if of == "slots":
+            found = slots_in_use(table, lens, k.shape[1])
+            page, place = found // k.shape[1], found % k.shape[1]
+            if len(found):
+                file.append(k, v, right["keys"][page, place], right["values"][page, place], found)
+        else:
+            for name, x in right.items():
+                arguments[name].data.copy_(x)
+        answer = answered(file.attend(q, k, v, table, lens, q_lens, **options))
+        for name, x in right.items():
+            arguments[name].copy_(x)
+    return answer
+
+
+def slots_in_use(table, lens, size):
+    """Slots of all tokens, each once."""
+    import torch
+
+    found = [
+        int(row[i // size]) * size + i % size
+        for row, length in zip(table, lens.tolist(), strict=True) for i in range(length)
+    ]  # fmt: skip
+    return torch.tensor(sorted(set(found)), dtype=torch.int64)
 
 
 @verb
 def far(
     file, q, k, v, table, lens, q_lens,
-    of: choice(("keys", "values"), "Whose pages lie 2 GiB apart.") = "keys",
+    of: choice(
+        ("keys", "values", "many"),
+        "Whose pages lie 2 GiB apart, or none, but they are the last of so many that slots need 64 bits.",
+    ) = "keys",
     **options: Options,
 ):  # fmt: skip
     """Call attend on pages of keys or values that lie 2 GiB apart (in float16, at most four pages)."""
+    if of == "many":
+        (k, v), before = last_of_many(k, v)
+        return answered(file.attend(q, k, v, table + before, lens, q_lens, **options))
     k, v = (two_gib_apart(k), apart(v)) if of == "keys" else (apart(k), two_gib_apart(v))
     return answered(file.attend(q, k, v, table, lens, q_lens, **options))
 
@@ -311,46 +599,156 @@ def two_gib_apart(x):
     return memory.as_strided(x.shape, (1 << 30, *x.stride()[1:])).copy_(x)
 
 
-@verb(may_change="k v", exact="k v")
+@verb(may_change="k v", exact="k v", recalled=True)
 def turn(
-    file, q: cache_and_new_tokens, k, v, table, old, new, k_new, v_new,
+    file, q: cache_and_new_tokens, k, v, table, old, new, k_new, v_new, full,
     view: probes.Views = "apart",
+    sliced: Sliced = False,
+    reused: Reused = False,
+    by_name: ByName = False,
+    fresh: Fresh = False,
     **options: Options,
 ):  # fmt: skip
     """Append new tokens with slots_of and append, and attend with them as queries."""
-    slots_of, append = file.slots_of, file.append
-    slots = slots_of(table, old, new, q.shape[1], k.shape[1])
     lens = old + new
     ragged = new if (new < q.shape[1]).any() else None
-    with probes.viewed(view, q, k, v, spare=0) as (seen, k_seen, v_seen):
-        append(k_seen, v_seen, k_new.flatten(0, 1), v_new.flatten(0, 1), slots.flatten())
-        answer = answered(file.attend(seen, k_seen, v_seen, table, lens, ragged, **options))
-    grown = {name: without_unused(x, table, lens) for name, x in (("k", k), ("v", v))}
-    return {**answer, **grown, "table": table, "lens": lens}
+    with (
+        in_wider(table, sliced) as table,
+        probes.viewed(view, q, k, v, spare=0) as (seen, k_seen, v_seen),
+        callers(file, reused, q=seen, k=k_seen, v=v_seen, table=table) as held,
+        allocated(fresh),
+    ):
+        q_held, k_held, v_held, table_held = held
+        with callers(file, reused, old=old, new=new) as (olds, news):
+            arguments = table_held, olds, news, q.shape[1], k.shape[1]
+            slots = called(file.slots_of, by_name, SLOTS_OF, arguments, {}).flatten()
+        slots = slots.clone() if reused else slots
+        tokens = {"k_new": k_new.flatten(0, 1), "v_new": v_new.flatten(0, 1)}
+        with callers(file, reused, **tokens, slots=slots) as arguments:
+            called(file.append, by_name, APPEND, (k_held, v_held, *arguments), {})
+        with callers(file, reused, lens=lens, q_lens=ragged) as lengths:
+            arguments = q_held, k_held, v_held, table_held, *lengths
+            answer = called(file.attend, by_name, ATTEND, arguments, options)
+    grown = {name: without_unused(x, full, lens) for name, x in (("k", k), ("v", v))}
+    return lambda: {**answered(answer), **grown, "table": full, "lens": lens}
 
 
-@verb("slots")
+SLOTS_OF = ("table", "old_lens", "new_lens", "S", "page_size")
+APPEND = ("k_pages", "v_pages", "k_new", "v_new", "slots")
+
+
+@verb(recalled=True)
 def slots(
     file, table: filled_rows, old, new, page, tokens: whole(1, 32, "Tokens S of the longest row.", usual=(1, 6)),
-    sliced: switch("Whether the page table is a part of a wider one.") = False,
+    sliced: Sliced = False,
     again: switch("The answer is read after a second call for as many rows, whose tokens begin at 0.") = False,
+    reused: Reused = False,
+    by_name: ByName = False,
+    written: Written = False,
+    of: choice(("table", "old", "new"), "Holds other numbers in a call before, in the same memory.") = None,
 ):  # fmt: skip
     """Call slots_of."""
-    table = in_wider(table) if sliced else table
-    found = file.slots_of(table, old, new, tokens, page)
-    if again:
-        file.slots_of(table, old * 0, new, tokens, page)
-    return found
+
+    def call(*rows):
+        return given(called(file.slots_of, by_name, SLOTS_OF, (*rows, tokens, page), {}))
+
+    with (
+        in_wider(table, sliced) as table,
+        callers(file, reused, table=table, old=old, new=new) as rows,
+    ):
+        table, old, new = rows
+        if of:
+            x = {"table": table, "old": old, "new": new}[of]
+            right = x.clone()
+            x.data.copy_(x.flip(0, 1) if of == "table" else x // 2)
+            call(table, old, new)
+            x.data.copy_(right)
+        found = call(table, old, new)
+        if written:
+            write_over([found])
+            found = call(table, old, new)
+        if again:
+            call(table, old * 0, new)
+    return lambda: {"slots": found}
 
 
 @verb(may_change="k v", exact="k v")
-def append(file, k: pages_and_slots, v, k_new, v_new, slots, view: probes.Views = "apart"):
+def append(
+    file, k: pages_and_slots, v, k_new, v_new, slots,
+    view: probes.Views = "apart",
+    reused: Reused = False,
+    by_name: ByName = False,
+    over: switch("Other tokens were appended to the same slots before, from the same memory.") = False,
+    lying: choice(
+        ("values", "keys", "together"),
+        "Which new tokens lie head by head in memory, the others token by token; or both in turn.",
+    ) = "values",
+):  # fmt: skip
     """Call append on drawn tokens."""
-    v_new = v_new.transpose(0, 1).contiguous().transpose(0, 1)
-    with probes.viewed(view, k, k, v, spare=0) as (_, k_seen, v_seen):
-        file.append(k_seen, v_seen, k_new, v_new, slots)
-        k_after, v_after = k_seen.clone(), v_seen.clone()
-    return {"k": k_after, "v": v_after}
+    if lying == "together":
+        memory = k_new.new_full((len(k_new), k_new.shape[1] + 1, 2, k_new.shape[2]), float("nan"))
+        k_seen, v_seen = (memory[:, :-1, i].copy_(x) for i, x in enumerate((k_new, v_new)))
+    else:
+        k_seen = head_by_head(k_new) if lying == "keys" else k_new
+        v_seen = head_by_head(v_new) if lying == "values" else v_new
+
+    def call(*arguments):
+        called(file.append, by_name, APPEND, arguments, {})
+
+    with (
+        probes.viewed(view, k, k, v, spare=0) as (_, k_pages, v_pages),
+        callers(file, reused, k=k_pages, v=v_pages) as (k_pages, v_pages),
+    ):
+        with callers(file, reused, k_new=k_seen, v_new=v_seen, slots=slots) as arguments:
+            if over:
+                right = [x.clone() for x in arguments]
+                for x, before in zip(
+                    arguments, (-right[0], -right[1], right[2].roll(1)), strict=True
+                ):
+                    x.data.copy_(before)
+                call(k_pages, v_pages, *arguments)
+                for x, after in zip(arguments, right, strict=True):
+                    x.data.copy_(after)
+            call(k_pages, v_pages, *arguments)
+        pages = {"k": k_pages.clone(), "v": v_pages.clone()}
+    for sent, seen in ((k_new, k_seen), (v_new, v_seen)):
+        if seen is not sent:
+            sent.copy_(seen)
+    return finite(pages)
+
+
+def head_by_head(x):
+    """The same tokens [tokens, Hkv, D] in memory that lies head by head."""
+    return x.transpose(0, 1).contiguous().transpose(0, 1)
+
+
+def finite(pages):
+    """Pages in finite numbers: which numbers are finite, and the others as 0."""
+    real = {f"{name} is finite": x.isfinite() for name, x in pages.items()}
+    return {**{name: x.nan_to_num(0.0, 0.0, 0.0) for name, x in pages.items()}, **real}
+
+
+def last_of_many(*pools):
+    """The same pages as the last ones of so many that slots need 64 bits, if in float16 with a number a slot."""
+    import torch
+
+    size, before = pools[0].shape[1], 0
+    if pools[0].dtype == torch.float16 and pools[0][0, 0].numel() == 1:
+        before = -(-(1 << 31) // size)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    many = [x.new_empty(before + len(x), *x.shape[1:]) for x in pools]
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    for x, last in zip(many, pools, strict=True):
+        x[before:] = last
+    return many, before
+
+
+@verb(exact="k v")
+def append_far(file, k: pages_and_slots, v, k_new, v_new, slots):
+    """Call append on the last ones of so many pages that their slots need 64 bits (in float16, a number a slot)."""
+    many, before = last_of_many(k, v)
+    file.append(*many, k_new, v_new, slots.where(slots < 0, slots + before * k.shape[1]))
+    return {"k": many[0][before:].clone(), "v": many[1][before:].clone()}
 
 
 @verb
