@@ -62,7 +62,8 @@ class SecretInputs:
     """Seeds and right answers by case; answers are computed when they are first asked for.  Several threads may ask.
 
     `seeds` by case repeat an earlier run; those of other cases follow from `seed`, which is drawn unless given.
-    `after_published` says that only files are asked that were right on the published inputs, which takes fewer runs.
+    `after_published` says that only files are asked that were right on the published inputs: it takes fewer runs, and
+    every case is asked in other sizes.
     """
 
     def __init__(
