@@ -18,6 +18,7 @@ from grader.ground.arrays import round_to
 CREATE = -1  # the step that makes the object under test
 Numbers = np.ndarray[Any, Any]
 SMALL, KEPT = 2048, 2048  # numbers in an array that is cached, and how many such arrays are
+BEGUN, STREAMS = 2048, 16  # words of a stream drawn at once, and streams of which these are kept
 _SPREAD = 3.0**0.5  # a uniform on (-sqrt 3, sqrt 3) has variance 1
 _NONE = np.zeros(0, np.uint64)
 
@@ -114,10 +115,25 @@ def _uniform(place: Place) -> Numbers:
 
 
 def _words(seed: int, stream: int, start: int, count: int) -> Numbers:
-    bits = np.random.Philox(key=[seed, stream])
-    words = np.atleast_1d(bits.random_raw(start + count))[start:] if count else _NONE
+    end = start + count
+    if not count:
+        words = _NONE
+    elif end > BEGUN:
+        words = _raw(seed, stream, end)[start:]
+    else:
+        words = _beginning(seed, stream)[start:end]
     unit: Numbers = (words >> np.uint64(11)) * 2.0**-53
     return unit
+
+
+@lru_cache(STREAMS)
+def _beginning(seed: int, stream: int) -> Numbers:
+    # a step draws many small arrays, and to make a generator takes longer than to draw one of these
+    return _raw(seed, stream, BEGUN)
+
+
+def _raw(seed: int, stream: int, count: int) -> Numbers:
+    return np.atleast_1d(np.random.Philox(key=[seed, stream]).random_raw(count))
 
 
 def _rounded(place: Place, scale: float, dtype: str) -> Numbers:

@@ -123,7 +123,9 @@ def grade_source(
             secret_inputs, scenarios = unseen.secret_inputs, unseen.scenarios
         elif secret_inputs is None:
             secret_inputs = stack.enter_context(
-                closing(SecretInputs(box, challenge, golden, seeds, after_published=True))
+                closing(
+                    SecretInputs(box, challenge, golden, seeds, after_published=True, plain=False)
+                )
             )
             if secret:
                 secret_inputs.draw_ahead(chosen, lambda: box.warming)

@@ -143,15 +143,17 @@ class Oracle:
 
         steps = []
         for place, (old, best) in enumerate(zip(stored.steps, golden.steps, strict=True)):
-            own, moved = native.replies[place], shaken(JITTERS[0]).replies[place]
+            own = native.replies[place]
             if not _same_plain(old, own):
                 others = (shaken(n).replies[place] for n in JITTERS)
                 if not all(agree_in_plain(own, other) for other in others):
                     return None
             tolerances = dict(best.tolerances)
-            for name, item in best.tensors.items():
-                for seen in (x.tensors.get(name) for x in (own, moved)):
-                    if item.floating and item.values.size and seen and seen.shape == item.shape:
+            rounded = {n: x for n, x in best.tensors.items() if x.floating and x.values.size}
+            for name, item in rounded.items():
+                for reply in (own, shaken(JITTERS[0]).replies[place]):
+                    seen = reply.tensors.get(name)
+                    if seen and seen.shape == item.shape:
                         tolerances[name] = max(tolerances[name], SLACK * _gap(seen, item))
             steps.append(_answered(old, best.tensors, own, tolerances))
         return replace(golden, steps=tuple(steps))
@@ -161,19 +163,25 @@ class Oracle:
         with self._lock:
             used = self._session is not None
             try:
-                return self._run(script)
+                return self._attempt(script)
             except WorkerFailure:
-                self.close()
                 if not used:  # else it may have spent its CPU time on the cases before
                     raise
-            except BaseException:
-                self.close()
-                raise
-            try:
-                return self._run(script)
-            except BaseException:
-                self.close()
-                raise
+            return self._attempt(script)
+
+    def _attempt(self, script: Script) -> Run:
+        """Run a script once; the worker goes on to the next one if all that was asked of it has been answered."""
+        try:
+            return self._run(script)
+        except ContentError:
+            if self._session is not None:
+                self._session.drain()
+                if self._session.broken:
+                    self.close()
+            raise
+        except BaseException:
+            self.close()
+            raise
 
     def _run(self, script: Script) -> Run:
         replies = []

@@ -4,10 +4,10 @@ Published cases can be fitted to, and no list of cases is as large as the world.
 is asked whole scripts that the driver's verbs allow (`kit.scenarios`): any sizes, values, layouts, orders of calls and
 refused arguments.  Case i depends on the seed and on i alone; for a class all are drawn and settled once.
 
-Which are run: as many as fit into a share of the time that the file's own cases took, those first that `kvdojo check
---record` has seen to refuse the most wrong files (`recorded/scenarios.json`, as choices; their numbers are secret and
-some of the choices are drawn anew), and every fourth of them wholly new.  The first failure ends it: it is made small
-and shown as an ordinary case.
+Which are run: as many as fit into a share of the time that the file's own cases took, and fewer where the reference
+settles them for one file alone.  Those come first that `kvdojo check --record` has seen to refuse the most wrong files
+(`recorded/scenarios.json`, as choices; their numbers are secret and some of the choices are drawn anew), and every
+fourth of them is wholly new.  The first failure ends it: it is made small and shown as an ordinary case.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from grader.sandbox import Sandbox
 
 NAME = "random scenarios"  # their seed in a run, beside those of cases; no case can have this id
 LEAST, MOST = 8, 60  # cases that are run
+MOST_ALONE = 32  # of a file for which the reference settles them while somebody waits
 SLOW_SECONDS = (
     20.0  # after so much time even the least number is given up: a slow file is not a wrong one
 )
@@ -262,7 +263,11 @@ class _Round:
     def _in_time(self) -> bool:
         if self.taken < LEAST:
             return self.spent < SLOW_SECONDS
-        return self.spent < self.seconds and self.waited < WAIT_SECONDS and self.taken < MOST
+        return self.spent < self.seconds and self.waited < WAIT_SECONDS and self.taken < self._most
+
+    @property
+    def _most(self) -> int:
+        return MOST_ALONE if self.scenarios.quick else MOST
 
     def _judged(
         self, runner: SubmissionRunner, index: int, scenario: Scenario

@@ -20,7 +20,9 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
+from itertools import chain
 from typing import Any
 
 from grader.content import Case, Challenge, ContentError
@@ -62,8 +64,9 @@ class SecretInputs:
     """Seeds and right answers by case; answers are computed when they are first asked for.  Several threads may ask.
 
     `seeds` by case repeat an earlier run; those of other cases follow from `seed`, which is drawn unless given.
-    `after_published` says that only files are asked that were right on the published inputs: it takes fewer runs, and
-    every case is asked in other sizes.
+    `after_published` says that only files are asked that were right on the published inputs: every case is asked in
+    other sizes.  With `plain` whole numbers and plain values are those of the dtype of each case; without it those of
+    float64 are tried first, which takes fewer runs where only such files are asked.
     """
 
     def __init__(
@@ -75,14 +78,16 @@ class SecretInputs:
         seed: int | None = None,
         *,
         after_published: bool = False,
+        plain: bool = True,
     ) -> None:
         self._challenge, self._golden = challenge, golden
         self._oracle = Oracle(sandbox, challenge)
-        self._plain = not after_published
+        self._plain, self._after_published = plain, after_published
         self._seed = secrets.randbits(BITS) if seed is None else seed
         self._given = dict(seeds or {})
         self._used: dict[str, int] = {}
         self._answers: dict[str, SecretCase] = {}
+        self._others: dict[str, Iterator[SecretCase]] = {}  # to turn to, should rounding decide
         self._rounded: dict[str, SecretCase] = {}
         self._sizes: dict[str, Sequence[Case]] = {}
         self._lock = threading.Lock()
@@ -116,16 +121,23 @@ class SecretInputs:
                 self._answers[case.id] = self._rounded[case.id] = self._settled(case)
             return self._rounded[case.id]
 
-    def draw_ahead(self, cases: Iterable[Case], go_on: Callable[[], bool]) -> None:
-        """Draw the inputs of cases that will be asked, as long as there is time for it."""
-        for case in cases:
+    def draw_ahead(self, cases: Sequence[Case], go_on: Callable[[], bool]) -> None:
+        """Draw the inputs of cases that will be asked, published ones first, as long as there is time for it."""
+        for script in chain(self._published(cases), self._secret(cases)):
             if not go_on():
                 return
+            with contextlib.suppress(ContentError):  # told when it is asked
+                script()
+
+    def _published(self, cases: Iterable[Case]) -> Iterator[Callable[[], Script]]:
+        return (partial(Script, self._challenge, case) for case in cases)
+
+    def _secret(self, cases: Iterable[Case]) -> Iterator[Callable[[], Script]]:
+        for case in cases:
             seed = self.seed_of(case.id)
             varied = self._varied(case, seed)[0]
             for dtype in {"float64", case.dtype}:
-                with contextlib.suppress(ContentError):  # told when it is asked
-                    Script(self._challenge, varied, dtype=dtype, seed=seed)
+                yield partial(Script, self._challenge, varied, dtype=dtype, seed=seed)
 
     def seed_of(self, name: str) -> int:
         """Return the seed of a case, or of what else has a name in a run.
@@ -134,7 +146,7 @@ class SecretInputs:
         published sizes, on which many a case depends; one that was right in these need not be asked them again.
         """
         drawn = derived(self._seed, name)
-        return self._given.get(name, drawn if self._plain else drawn | 1)
+        return self._given.get(name, drawn | 1 if self._after_published else drawn)
 
     def close(self) -> None:
         """End the oracle's worker, if there is one; an answer still missing starts another."""
@@ -142,14 +154,15 @@ class SecretInputs:
 
     def _answer(self, case: Case) -> SecretCase:
         if case.id not in self._answers:
-            self._answers[case.id] = next(self._answered(case))
+            self._others[case.id] = self._answered(case)
+            self._answers[case.id] = next(self._others[case.id])
             if self._challenge.cases.keys() <= self._answers.keys():
                 self.close()  # a batch goes on for long, and nothing more may be asked
         return self._answers[case.id]
 
     def _settled(self, case: Case) -> SecretCase:
         stored = self._golden.cases[case.id]
-        for secret in self._answered(case):
+        for secret in chain([self._answers[case.id]], self._others[case.id]):
             if secret.golden is stored:
                 return secret
             golden = self._oracle.allowing_for_rounding(

@@ -17,11 +17,9 @@ from collections.abc import Iterator
 
 from grader.content import Case, Challenge
 from grader.judge.golden_check import prepare
-from grader.judge.random_scenarios import NAME, RandomScenarios
+from grader.judge.random_scenarios import MOST_ALONE, NAME, RandomScenarios
 from grader.judge.secret_inputs import SecretInputs
 from grader.sandbox import Sandbox
-
-SCENARIOS = 32  # made ahead: most files are asked no more in the time they get
 
 
 class UnseenInputs:
@@ -58,7 +56,7 @@ class UnseenInputs:
             self.secret_inputs.answer_ahead(case)
             yield True
         if self.scenarios.there:
-            for index in range(SCENARIOS):
+            for index in range(MOST_ALONE):
                 try:
                     self.scenarios[index]
                 except IndexError:  # the reference settles none of those that are drawn

@@ -17,6 +17,15 @@ def test_the_stream_is_the_published_one() -> None:
     assert first.tolist() == [(2 * ((int(word) >> 11) * 2.0**-53) - 1) * 3**0.5 for word in words]
 
 
+@pytest.mark.parametrize("sizes", [(3, 5, 1), (2047, 1, 1, 4), (2000, 3000, 7), (1, 0, 2)])
+def test_arrays_of_a_step_are_one_stream_cut_up(sizes: tuple[int, ...]) -> None:
+    draw = Draw(11, "float64")
+    draw.at(2)
+    words = np.random.Philox(key=[11, 3]).random_raw(sum(sizes))
+    expected = (2 * ((words >> np.uint64(11)) * 2.0**-53) - 1) * 3**0.5
+    assert np.concatenate([draw(size) for size in sizes]).tolist() == expected.tolist()
+
+
 def test_unit_variance_zero_mean() -> None:
     values = Draw(1, "float64")(200_000)
     assert abs(values.mean()) < 0.01

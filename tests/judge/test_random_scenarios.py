@@ -96,6 +96,8 @@ def test_a_scenario_follows_from_the_seed_and_its_number_alone(box: Sandbox) -> 
 
 def test_a_slow_reference_is_waited_for_only_so_long(monkeypatch: Any) -> None:
     class Slow:
+        quick = False
+
         def __getitem__(self, index: int) -> Any:
             time.sleep(0.02)
             return SimpleNamespace(case=None, golden=None)
@@ -112,6 +114,8 @@ def test_a_slow_reference_is_waited_for_only_so_long(monkeypatch: Any) -> None:
     assert judge_scenarios(slow, [runner], 10.0).run == LEAST
     monkeypatch.setattr(random_scenarios, "WAIT_SECONDS", 60.0)
     assert judge_scenarios(slow, [runner], 10.0).run == random_scenarios.MOST
+    slow.quick = True  # they are settled for this file alone
+    assert judge_scenarios(slow, [runner], 10.0).run == random_scenarios.MOST_ALONE
 
 
 class Numbered:

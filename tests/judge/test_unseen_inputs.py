@@ -10,8 +10,9 @@ from grader.content import load_challenge
 from grader.content.planting import plant
 from grader.judge import grade_source
 from grader.judge.oracle import Oracle
+from grader.judge.random_scenarios import MOST_ALONE
 from grader.judge.random_scenarios import NAME as RANDOM
-from grader.judge.unseen_inputs import SCENARIOS, UnseenInputs
+from grader.judge.unseen_inputs import UnseenInputs
 
 NAME = "multi_head_attention"
 
@@ -28,7 +29,7 @@ def test_a_file_that_passes_is_asked_what_was_made(unseen, sandbox_for, monkeypa
     answers = 0
     while unseen.make_more():
         answers += 1
-    assert answers == len(challenge.cases) + SCENARIOS
+    assert answers == len(challenge.cases) + MOST_ALONE
     assert not unseen.asked
     answered = Oracle.expect_from_seed
     later = []
