@@ -54,8 +54,8 @@ lint: dev ## ruff: style and formatting
 types: dev ## mypy --strict over the packages
 	$(BIN)/mypy
 
-check: setup ## the author's gate over every challenge
-	$(BIN)/kvdojo check
+check: setup ## the author's gate over every challenge that has changed since it passed
+	$(BIN)/kvdojo check --changed
 
 bench: setup ## start-up times, side by side with a bare import of torch
 	$(BIN)/python -m benchmarks.startup

@@ -23,7 +23,7 @@ Progress = Callable[[str], None]
 
 @dataclass
 class Report:
-    """What the gate found in one challenge."""
+    """What the gate found in one challenge; `unchanged` if that was earlier, in the same files."""
 
     challenge: str
     violations: list[Violation] = field(default_factory=list)
@@ -33,6 +33,7 @@ class Report:
     margin: float | None = None
     weakest: str = ""
     random: RandomReport | None = None
+    unchanged: bool = False
 
 
 def check_challenge(

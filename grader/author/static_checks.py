@@ -181,7 +181,7 @@ def _generated(challenge: Challenge) -> Faults:
     if read_witnesses(challenge.witnesses).made_from != content_digest(challenge, recipes):
         yield _within(challenge, challenge.witnesses), f"was recorded from other content; {again}"
     known = {*wanted, challenge.golden, challenge.witnesses, challenge.scenario_pool}
-    known.add(challenge.generated)
+    known |= {challenge.generated, challenge.checked}
     for path in challenge.recorded.rglob("*"):
         if path.is_file() and path not in known and "__pycache__" not in path.parts:
             yield _within(challenge, path), "is a stray file; nothing here is written by hand"

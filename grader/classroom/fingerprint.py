@@ -12,6 +12,7 @@ from pathlib import Path
 from grader.content import Challenge
 
 ENGINE = Path(__file__).resolve().parents[1]
+NO_VERDICT = ("brief.md", "checked.json")  # files of a challenge that no verdict depends on
 PARTS = ("ground", "kit", "content", "judge", "sandbox", "schemas")  # rooms a verdict depends on
 
 
@@ -43,4 +44,4 @@ def _engine() -> str:
 
 def _is_content(path: Path) -> bool:
     hidden = any(part.startswith(".") or part == "__pycache__" for part in path.parts[-2:])
-    return path.is_file() and not hidden and path.name != "brief.md"
+    return path.is_file() and not hidden and path.name not in NO_VERDICT

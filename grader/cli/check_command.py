@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 @click.option(
     "--generate", is_flag=True, help="Survey the reference for generated bugs; takes minutes."
 )
+@click.option(
+    "--changed",
+    is_flag=True,
+    help="Run the gate only where a file or the engine changed since it was passed, and keep note of that.",
+)
 @click.option("--sets", default=60, show_default=True, help="Larger seeded sets of bugs to try.")
 @click.option(
     "--jobs",
@@ -44,6 +50,7 @@ def command(
     challenge: str | None,
     again: bool,
     generate: bool,
+    changed: bool,
     sets: int,
     jobs: int,
     as_json: bool,
@@ -54,7 +61,8 @@ def command(
     """
     known = catalogue()
     names = [challenge] if challenge else known.ids()
-    reports = _check_all(known, names, again, generate, sets, min(jobs, len(names)))
+    asked = Asked(known, again, generate, changed, sets)
+    reports = _check_all(asked, names, min(jobs, len(names)))
     if as_json:
         click.echo(
             json.dumps({"schema": "kvdojo/check/v1", "challenges": [_plain(r) for r in reports]})
@@ -64,19 +72,28 @@ def command(
     context.exit(Exit.CONTENT if any(r.violations for r in reports) else Exit.PASSED)
 
 
-def _check_all(
-    known: Catalogue, names: list[str], again: bool, generate: bool, sets: int, jobs: int
-) -> list[Report]:
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of every challenge of `known`: the options of the command."""
+
+    known: Catalogue
+    again: bool
+    generate: bool
+    changed: bool
+    sets: int
+
+
+def _check_all(asked: Asked, names: list[str], jobs: int) -> list[Report]:
     """Return the report of each challenge, in the order of the names."""
     if jobs < 2:
-        return [_check(known, name, again, generate, sets) for name in names]
+        return [_check(asked, name) for name in names]
     # spawned, since PyTorch does not survive a fork; the longest first, so that none is left for the end alone
     pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
     with pool:
-        longest = sorted(names, key=lambda name: -_size(known, name))
-        asked = {name: pool.submit(_check, known, name, again, generate, sets) for name in longest}
+        longest = sorted(names, key=lambda name: -_size(asked.known, name))
+        begun = {name: pool.submit(_check, asked, name) for name in longest}
         try:
-            return [asked[name].result() for name in names]
+            return [begun[name].result() for name in names]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -91,19 +108,26 @@ def _size(known: Catalogue, name: str) -> int:
         return 0
 
 
-def _check(known: Catalogue, name: str, again: bool, generate: bool, sets: int) -> Report:
+def _check(asked: Asked, name: str) -> Report:
     from grader.author.gate import Report, check_challenge
+    from grader.author.gate_record import gate_digest, note, passed_before
     from grader.author.violation import Violation
     from grader.judge import GraderError
     from grader.sandbox import SandboxError
 
     try:
-        challenge = known.load(name)
-        if again:
+        challenge = asked.known.load(name)
+        if asked.again:
             challenge = _record(challenge)
-        if generate:
+        if asked.generate:
             _generate(challenge)
-        return check_challenge(challenge, sets=sets, progress=lambda text: _say(name, text))
+        digest = gate_digest(challenge, sets=asked.sets)
+        if asked.changed and (known := passed_before(challenge, digest)) is not None:
+            return known
+        report = check_challenge(challenge, sets=asked.sets, progress=lambda text: _say(name, text))
+        if (asked.changed or asked.again) and not report.violations:
+            note(challenge, report, digest)
+        return report
     except UnknownChallenge:
         raise
     except ContentError as error:
@@ -170,6 +194,7 @@ def _plain(report: Report) -> dict[str, object]:
         "bugs": report.bugs,
         "decoys": report.decoys,
         "cases": report.cases,
+        "unchanged": report.unchanged,
         "weakest_margin": report.margin,
         "weakest": report.weakest,
         "random": report.random
@@ -205,6 +230,12 @@ def _show(reports: list[Report]) -> None:
                 f"{report.challenge}: random scenarios refuse {refused} of {report.random.bugs} bugs",
                 soft_wrap=True,
             )
+    if unchanged := sum(report.unchanged for report in reports):
+        again = command_line("check")
+        out.print(
+            f"{unchanged} of {len(reports)} are as they were when they passed; `{again}` runs the gate on all.",
+            soft_wrap=True,
+        )
     for report in reports:
         for violation in report.violations:
             where = violation.file or violation.challenge

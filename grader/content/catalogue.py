@@ -128,6 +128,11 @@ class Challenge:
         """How the most telling random scenarios are made, as choices."""
         return self.recorded / "scenarios.json"
 
+    @property
+    def checked(self) -> Path:
+        """What the author's gate found when it was last passed."""
+        return self.recorded / "checked.json"
+
     @cached_property
     def brief(self) -> str:
         """The learner's task, in Markdown, without the author's comments."""

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from typing import Any
+
+import pytest
+
+from grader.author import gate
+from grader.author.gate import Report
 
 
 def test_several_at_a_time_report_what_one_after_the_other_reports(dojo, capsys) -> None:
@@ -24,3 +30,47 @@ def test_several_at_a_time_report_what_one_after_the_other_reports(dojo, capsys)
 def test_no_job_at_all_is_refused(dojo, capsys) -> None:
     assert dojo.run("check", "--jobs", "0") == 2
     assert "--jobs" in capsys.readouterr().err
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let every challenge pass the gate; return whose turn it was."""
+    seen: list[str] = []
+
+    def passed(challenge: Any, **_named: Any) -> Report:
+        seen.append(challenge.id)
+        return Report(challenge.id, bugs=3, margin=20.0, weakest="zeros in mask-unit")
+
+    monkeypatch.setattr(gate, "check_challenge", passed)
+    return seen
+
+
+def test_what_passed_and_did_not_change_is_not_run_again(dojo, capsys, passes) -> None:
+    told = []
+    for _ in range(2):
+        assert dojo.run("check", "--changed", "--jobs", "1") == 0
+        told.append(capsys.readouterr().out)
+    assert passes == ["small_sums"]
+    assert "1 of 1 are as they were when they passed" in told[1]
+    assert told[1].startswith(told[0])
+    brief = dojo.root / "challenges" / "small_sums" / "brief.md"
+    brief.write_text(brief.read_text() + "\nMore.\n")
+    assert dojo.run("check", "--changed", "--jobs", "1") == 0
+    assert len(passes) == 2
+
+
+def test_without_being_asked_for_all_is_run_and_nothing_kept(dojo, capsys, passes) -> None:
+    for _ in range(2):
+        assert dojo.run("check", "--jobs", "1", "--json") == 0
+        (found,) = json.loads(capsys.readouterr().out)["challenges"]
+        assert found["unchanged"] is False
+    assert len(passes) == 2
+    assert not (dojo.root / "challenges" / "small_sums" / "recorded" / "checked.json").exists()
+
+
+def test_what_did_not_pass_is_run_again(dojo, capsys) -> None:
+    for _ in range(2):
+        assert dojo.run("check", "--changed", "--jobs", "1", "--json") == 3
+        (found,) = json.loads(capsys.readouterr().out)["challenges"]
+        assert found["breaches"]
+        assert found["unchanged"] is False
