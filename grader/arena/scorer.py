@@ -54,7 +54,7 @@ class Scorer:
             result = self._judged(bench, known.file, attempt.source, task.inputs)
         name = known.file.challenge.file
         text = source_of(attempt.source, name, name).decode("utf-8", "replace")
-        broken = broken_cases(known.file, result, known.passing)
+        broken = self._broken(task, known, bench, result)
         states = bug_states(known.file, result, len(broken))
         told = {decoy.id: decoy.status for decoy in result.decoys}
         if not result.bugs:  # not made from the task's file, as far as a grading goes
@@ -100,6 +100,20 @@ class Scorer:
             self._known[key] = KnownTask(file, versions, bug_places(file, versions), passing)
         return self._known[key]
 
+    def _broken(
+        self, task: SealedTask, known: KnownTask, bench: Bench, result: Result
+    ) -> list[str]:
+        """Return the cases that an attempt has broken, and no bug that is left, nor some of these together."""
+        broken = broken_cases(known.file, result, known.passing)
+        fixed = [bug.id for bug in result.bugs if bug.status == "fixed"]
+        if not broken or not 0 < len(fixed) < len(result.bugs):
+            return broken
+        # on these inputs a bug that is left may fail other cases than it was recorded to fail
+        others = known.file.without(*fixed).encode()
+        left = self._judged(bench, known.file, others, task.inputs)
+        theirs = {case.id for case in left.cases if case.status == "failed"}
+        return [case for case in broken if case not in theirs]
+
     def _judged(self, bench: Bench, file: PlantedFile, source: bytes, inputs: int) -> Result:
         return bench.secretly(file.challenge, source, inputs, self._parallel)
 
@@ -107,7 +121,7 @@ class Scorer:
 def broken_cases(file: PlantedFile, result: Result, passing: Collection[str]) -> list[str]:
     """Return the cases that an attempt has broken: they passed as the file was given, and now fail.
 
-    A case that a bug which is left fails alone is none of them: it passed since another bug hid that one.
+    A case that a bug which is left was recorded to fail alone is none of them: it passed since another hid that one.
     """
     left = [bug.id for bug in result.bugs if bug.status != "fixed"]
     theirs = {case for name in left for case in file.challenge.bugs[name].witnesses}

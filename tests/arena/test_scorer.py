@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from grader.arena.arena_task import PlantedFile, Planting
-from grader.arena.scorer import broken_cases, bug_states
+from grader.arena.scorer import Scorer, broken_cases, bug_states
 from grader.content import Bug, load_challenge
 from grader.judge.result import BugStatus, CaseResult, Result
 
@@ -44,6 +46,30 @@ def test_a_bug_that_another_had_hidden_breaks_nothing(file) -> None:
     assert broken_cases(file, result("23", a="fixed", b="present"), {"2", "3", "4"}) == []
     assert broken_cases(file, result("23", a="fixed", b="fixed"), {"2"}) == ["2"]
     assert broken_cases(file, result("1234"), {"1", "4"}) == ["1", "4"], "a file written anew"
+
+
+def test_what_the_bugs_that_are_left_fail_on_these_inputs_was_not_broken(file, monkeypatch) -> None:
+    """On other inputs than the recorded ones a bug may fail more cases, and two together fail what neither does."""
+    asked: list[bytes] = []
+
+    def judged(_self: Any, _bench: Any, _file: Any, source: bytes, _inputs: int) -> Result:
+        asked.append(source)
+        return result("34")
+
+    monkeypatch.setattr(Scorer, "_judged", judged)
+    monkeypatch.setattr(PlantedFile, "without", lambda _self, *gone: f"without {gone}")
+    known: Any = SimpleNamespace(file=file, passing={"1", "4"})
+    task: Any = SimpleNamespace(inputs=5)
+
+    def broken(found: Result) -> list[str]:
+        return Scorer.__new__(Scorer)._broken(task, known, cast(Any, None), found)
+
+    assert broken(result("34", a="fixed", b="present")) == []
+    assert broken(result("134", a="fixed", b="present")) == ["1"]
+    assert asked == [b"without ('a',)"] * 2
+    assert broken(result("34", a="fixed", b="fixed")) == ["4"], "no bug is left"
+    assert broken(result("34", a="present", b="present")) == ["4"], "none was mended"
+    assert len(asked) == 2
 
 
 def test_right_code_in_a_broken_file_is_undone(file) -> None:
