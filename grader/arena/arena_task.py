@@ -31,7 +31,7 @@ from grader.content.jsonfile import parse_json
 from grader.content.planting import PlantError, plant
 from grader.content.validation import load_schema, schema_errors
 from grader.ground.errors import UserError
-from grader.ground.files import TooLarge, read_ordinary, write_atomically
+from grader.ground.files import TooLarge, read_ordinary, why_unwritable, write_atomically
 from grader.ground.limits import MAX_CONTENT_BYTES, MAX_SOURCE_BYTES
 from grader.ground.text_encoding import EncodingError, decode_utf8
 
@@ -270,12 +270,14 @@ def write_task(out: Path, public: PublicTask, sealed: SealedTask) -> None:
 
 
 def refuse_occupied(out: Path) -> None:
-    """Refuse a folder in which there is something already, or that cannot be looked into; raises UserError."""
+    """Refuse a folder in which there is something already, or that cannot be looked into or made; raises UserError."""
     try:
         if os.path.lexists(out) and (not os.path.isdir(out) or os.listdir(out)):
             raise UserError(f"{out} exists already: name a new folder with --out.")
     except OSError as error:
         raise UserError(f"{out} cannot be read: {error.strerror}.") from None
+    if (why := why_unwritable(out / PUBLIC)) is not None:
+        raise UserError(f"{out} cannot be written: {why}.")
 
 
 def is_task(path: Path) -> bool:

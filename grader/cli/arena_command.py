@@ -220,6 +220,8 @@ def run(
     from grader.arena.scripted_agents import agent_named, work
 
     known, chosen = catalogue(), agent_named(agent)
+    if out is not None:
+        terminal.refuse_unwritable(out)
     folders = list(dict.fromkeys(found for path in tasks for found in task_folders(path)))
     both = [(read_public(folder, known), read_sealed(folder, sealed)) for folder in folders]
     progress, marks = terminal.Progress("tasks"), []
@@ -235,12 +237,12 @@ def run(
             progress(number, len(both))
     progress.clear()
     document = run_document(agent, marks)
-    if out is not None:
-        terminal.write_file(out, json.dumps(document, indent=2) + "\n")
     if as_json:
         terminal.document(document)
     else:
         _summary(agent, marks)
+    if out is not None:
+        terminal.write_file(out, json.dumps(document, indent=2) + "\n")
     ctx.exit(Exit.PASSED if all(one.judged for one in marks) else Exit.INTERNAL)
 
 

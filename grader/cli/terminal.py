@@ -92,6 +92,14 @@ def write_file(path: Path, content: str | bytes) -> None:
         raise UserError(f"{shown(path)} cannot be written: {error.strerror}.") from None
 
 
+def refuse_unwritable(path: Path) -> None:
+    """Raise UserError for a file that `write_file` could not write: before the work whose result it is to hold."""
+    from grader.ground.files import why_unwritable
+
+    if (why := why_unwritable(path)) is not None:
+        raise UserError(f"{shown(path)} cannot be written: {why}.")
+
+
 def shown(path: Path) -> str:
     """Return a path as text, relative when it lies below the current folder."""
     absolute, here = os.path.abspath(path), os.path.join(os.getcwd(), "")

@@ -6,6 +6,7 @@ Knows nothing of what the files mean.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
@@ -67,6 +68,24 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def why_unwritable(path: Path) -> str | None:
+    """Return why a file of this name cannot be written, in the system's words; None if nothing is known against it.
+
+    For work that takes long and is written down at the end.
+    """
+    try:
+        if stat.S_ISDIR(os.stat(path).st_mode):
+            return os.strerror(errno.EISDIR)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        return error.strerror
+    except ValueError as error:  # a NUL in the name
+        return str(error)
+    above = next(place for place in Path(os.path.abspath(path)).parents if os.path.lexists(place))
+    return None if os.access(above, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
 
 
 def sync_folder(folder: Path) -> None:

@@ -13,6 +13,7 @@ from grader.ground.files import (
     back_up,
     read_beginning,
     read_ordinary,
+    why_unwritable,
     write_atomically,
 )
 
@@ -82,3 +83,28 @@ def test_backups_take_the_first_free_number(tmp_path: Path) -> None:
         path.write_text(str(number))
         assert back_up(path).name == f"a.py.backup-{number}"
     assert not path.exists()
+
+
+def test_what_can_be_written_is_told_without_writing(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "file").write_text("x")
+    for name in ("new", "file", "a/b/c/new"):
+        assert why_unwritable(tmp_path / name) is None
+        write_atomically(tmp_path / name, "y")
+    monkeypatch.chdir(tmp_path)
+    assert why_unwritable(Path("other")) is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "file", "new"]
+
+
+@pytest.mark.parametrize("name", [".", "folder", "file/new", "file/a/new", "x" * 300, "a\0b"])
+def test_what_cannot_be_written_is_told_beforehand(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("x")
+    assert why_unwritable(tmp_path / name)
+    with pytest.raises((OSError, ValueError)):
+        write_atomically(tmp_path / name, "y")
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+def test_a_folder_of_somebody_else_is_told(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir(mode=0o500)
+    assert why_unwritable(tmp_path / "theirs" / "new") == "Permission denied"
