@@ -89,6 +89,8 @@ class RandomScenarios:
             for _ in range(choose.below(20)):
                 calls = usual.get(step["do"])
                 step["calls"].append(choose.one_of(calls) if calls else any_search_call(choose))
+            if step["do"] == "cache_run" and choose.one_in(4):
+                step["calls"] += used_again(choose)
             if step["do"] == "search_run":
                 step["calls"] = each_step_once(step["calls"], stepped, case["setup"]["num_actions"])
         return case
@@ -124,10 +126,16 @@ def each_step_once(calls, stepped, num_actions):
     return kept or ["episode"]
 
 
+def used_again(choose):
+    """Calls that fill a cache, empty it and batch what is appended then with a longer cache."""
+    emptied = choose.one_of(("reset", "room 70", "room 3", "write"))
+    return ["append 70", emptied, f"append {choose.between(1, 2)}", f"join {choose.between(3, 9)}"]
+
+
 def any_search_call(choose):
     name = choose.one_of(("retrieve", "step", "step", "retrieve", ""))
     if not name:
-        return choose.one_of(("grow", "other", "first", "episode", "clear"))
+        return choose.one_of(("grow", "other", "first", "episode", "clear", "put 0.5", "put -0.5"))
     rows = [
         f"{choose.one_of(SEARCHED)}@{choose.below(4)}:{choose.below(16)}"
         for _ in range(choose.between(1, 4))
@@ -461,7 +469,7 @@ def visible(file, on: Object, start: whole(0, 64, "Slot of the first new token."
 CACHE_CALLS = (
     "append 1", "append 2", "append 3", "append 7", "room 1", "room 3", "room 6", "stack 1 3 5", "stack 3 1",
     "stack 1 2 3 1 6", "prune 101", "prune 011", "prune 10", "reset", "clone", "row 0", "row 1", "back", "write",
-    "double", "row 2", "append 70",
+    "double", "row 2", "append 70", "join 5",
 )  # fmt: skip
 
 
@@ -471,11 +479,13 @@ def cache_run(
     calls: listed(
         text(
             "`append 2`, `room 3`, `stack 1 3 5` (new caches of so many tokens), `prune 101`, `reset`, `clone`,"
-            " `row 1`, `double` (stack the first row, twice); `back` goes on with the object that was left first,"
+            " `row 1`, `double` (stack the first row, twice), `join 5` (stack the first row with a new cache of so"
+            " many tokens); `back` goes on with the object that was left first,"
             " `write` overwrites the tensors that `get` returns, and then resets.",
-            40, r"^(append|room|stack|prune|reset|clone|row|double|back|write)( [0-9]+)*$", usual=CACHE_CALLS,
+            40, r"^(append|room|stack|prune|reset|clone|row|double|join|back|write)( [0-9]+)*$", usual=CACHE_CALLS,
         ),
-        "Calls on one cache; `stack`, `clone`, `row` and `double` leave an object and go on with another.", (1, 40),
+        "Calls on one cache; `stack`, `clone`, `row`, `double` and `join` leave an object and go on with another.",
+        (1, 40),
     ),
 ):  # fmt: skip
     """Work with caches from an empty one on, and look at all of them in the end."""
@@ -508,11 +518,16 @@ def cache_run(
         elif name == "double" and here.size:
             left += [here, here.row(0)]
             here = file.KeysValues.stack([left[-1], left[-1]])
-        elif name in ("clone", "row", "double"):
+        elif name == "join" and here.size:
+            alone = len(here.padding) == 1 and not any(here.padding.tolist())
+            first = here if alone else here.row(0)
+            left += [here, feed(file, new_cache(file), counts[0], index + 7)]
+            here = file.KeysValues.stack([first, left[-1]])
+        elif name in ("clone", "row", "double", "join"):
             left.append(here)
             here = (
                 here.clone()
-                if name == "clone" or not here.size
+                if name in ("clone", "join") or not here.size
                 else here.row(int(said[0]) % len(here.padding))
             )
         answers[str(index)] = {
@@ -816,14 +831,13 @@ def infer(file, states, actions, envs: Envs):
     return {"next_states": model_of(file).recurrent_inference(states, actions, envs)}
 
 
-SEARCH_CALL = (
-    r"^((retrieve|step)( ([a-dmnyz]|p[0-7])@[0-9](:[0-9]+)?)+|grow|episode|clear|other|first)$"
-)
-SEARCHED = ("a", "p0", "b", "p1", "a", "p0", "m", "n", "y", "z", "c", "d", "p2", "p3")
+ROWS = r"(retrieve|step)( ([a-dmnuvyz]|p[0-7])@[0-9](:[0-9]+)?)+"
+SEARCH_CALL = rf"^({ROWS}|put -?[0-9]+(\.[0-9]+)?|grow|episode|clear|other|first)$"
+SEARCHED = ("a", "p0", "b", "p1", "a", "p0", "m", "n", "y", "z", "c", "d", "p2", "p3", "u", "v")
 SEARCH_CALLS = (
     "retrieve a@0", "retrieve b@1 a@0", "retrieve a@0 a@1", "retrieve a@0 y@0", "retrieve z@0", "retrieve p0@0",
     "retrieve p0@0 p1@1 a@0", "step a@0:1", "step a@0:1 b@1:0", "step b@1:2 p0@0:1", "step p0@0:0 p1@1:1",
-    "step p0@0:1 p0@0:2", "step z@0:0", "grow", "episode", "clear", "other", "first",
+    "step p0@0:1 p0@0:2", "step z@0:0", "grow", "episode", "clear", "other", "first", "put 0.5", "put -0.5",
 )  # fmt: skip
 
 
@@ -834,8 +848,10 @@ def search_run(
     calls: listed(
         text(
             "`retrieve a@0 b@1` or `step a@0:2` (state, environment, action), `grow` (write to the working caches),"
+            " `put 0.5` (an entry of this priority among the recurrent states and the roots of environment 0),"
             " `episode`, `clear`, `other` and `first` (which of two models is asked). States are `a` to `d`,"
-            " `y` (next to `a`), `m` (`a` the other way round), `n` (minus `a`), `z` (zeros) and `p0`, `p1`, ..."
+            " `y` (next to `a`), `u` and `v` (`a`, but -1 and -2 in the first place), `m` (`a` the other way round),"
+            " `n` (minus `a`), `z` (zeros) and `p0`, `p1`, ..."
             " (what the last step predicted).",
             80, SEARCH_CALL, usual=SEARCH_CALLS,
         ),
@@ -847,13 +863,14 @@ def search_run(
     states = dict(zip("abcd", named_states, strict=True))
     a = states["a"]
     states |= {"y": next_to(a), "z": a * 0, "m": a.flip(0), "n": -a}
-    answers, other, last, looked_up, all_apart = {}, False, {}, {}, True
+    states |= {"u": with_first(a, -1.0), "v": with_first(a, -2.0)}
+    answers, other, last, looked_up, all_apart, entries = {}, False, {}, {}, True, []
     for index, call in enumerate(calls):
         name, *said = call.split()
         other = {"other": True, "first": False}.get(name, other)
         model = model_of(file, other)
         manager = model.kv_cache_manager
-        rows = [row_of(one, states, last.get(other)) for one in said]
+        rows = [row_of(one, states, last.get(other)) for one in said if "@" in one]
         envs = [env % env_num for _, env, _ in rows]
         all_apart &= len({tuple(state.tolist()) for state, *_ in rows}) == len(rows)
         if name == "retrieve":
@@ -874,6 +891,11 @@ def search_run(
                 grown(file, cache)
             if looked_up.get(other):
                 answers[str(index)] = {"grown": [c.size for c in manager.keys_values_wm_list]}
+        elif name == "put":
+            priority = float(call.split()[1])
+            manager.set_recur_cache(f"put {index}", numbered(file, index), priority)
+            manager.set_init_cache(0, f"put {index}", numbered(file, index), priority)
+            entries.append((manager, f"put {index}"))
         elif name == "episode":
             model.new_episode()
         elif name == "clear":
@@ -882,7 +904,9 @@ def search_run(
             looked_up[other] = False
     models = file.keep.models.values()
     asked = [lookups(model) for model in models] if all_apart else []
-    return {"calls": answers, "held": [sizes_held(model) for model in models], "asked": asked}
+    held = [sizes_held(model) for model in models]
+    put = [where_found(manager, key) for manager, key in entries] if all_apart else []
+    return {"calls": answers, "held": held, "asked": asked, "put": put}
 
 
 def parts_of(said):
@@ -907,6 +931,21 @@ def stacked(rows):
     import torch
 
     return torch.stack([state for state, *_ in rows])
+
+
+def where_found(manager, key):
+    """Whether a key is found among the roots of environment 0, and among recurrent states."""
+    return [
+        int(manager.get_init_cache(0, key) is not None),
+        int(manager.get_recur_cache(key) is not None),
+    ]
+
+
+def with_first(state, number):
+    """A state whose first number is this one."""
+    other = state.clone()
+    other[0] = number
+    return other
 
 
 def next_to(state):
