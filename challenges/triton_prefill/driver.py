@@ -153,6 +153,8 @@ class RandomScenarios:
                 )  # by the longer length of two it would be steeper than is looked for
                 if choose.one_in(2):
                     step["over"] = [choose.one_of(PARTS)]
+                if choose.one_in(4):  # each answer is a token's values
+                    step |= {"lens": [1] * len(step["lens"]), "queries": 1, "over": ["values"]}
             if "slope" in step:
                 step.pop(
                     "turned", None
@@ -329,9 +331,9 @@ factor = helper(
 @verb("bounds")
 def keys_of_block(
     file,
-    first: whole(0, 64, "First query of the block."),
+    first: whole(0, 40000, "First query of the block."),
     before: whole(-64, 128, "Tokens before the row's first query."),
-    kv_len: whole(0, 128, "Tokens of the row."),
+    kv_len: whole(0, 40000, "Tokens of the row."),
     causal: JitCausal = True,
 ):
     """Keys of a block of 16 queries in tiles of 16, by _keys_of_block."""
@@ -364,9 +366,9 @@ def square(case):
 def hide(
     file,
     scores: square,
-    start: whole(0, 128, "First key."),
-    last: whole(0, 128, "The key behind the last one."),
-    position: whole(-64, 128, "Position of the first query."),
+    start: whole(0, 40000, "First key."),
+    last: whole(0, 40000, "The key behind the last one."),
+    position: whole(-64, 40000, "Position of the first query."),
     causal: JitCausal = True,
 ):
     """Scores of 16 queries and 16 keys through _hide; each query stands one position behind the one before."""
