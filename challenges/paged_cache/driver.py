@@ -60,7 +60,7 @@ class Setup:
     head_dim: whole(
         1, 130, "Head dimension D; 16 at most for the verbs that test one helper.", usual=(1, 24)
     )
-    page: whole(1, 128, "Tokens of a page.", usual=(1, 5))
+    page: whole(1, 600, "Tokens of a page.", usual=(1, 5))
     pages: whole(1, 512, "Pages P of the pool; as many more as rows need, and one.", usual=(1, 64))
     width: whole(1, 64, "Pages W that a row may have.", usual=(2, 12))
 
@@ -95,6 +95,8 @@ class RandomScenarios:
             for step in case["steps"]:
                 if step["do"] in ("attend", "turn", "slots", "append"):
                     step["reused"] = True
+                if step["do"] == "attend" and choose.one_in(4):  # the answer is a token's values
+                    step |= {"lens": [1], "queries": 1}
         turns = set()
         for step in case["steps"]:  # only a turn leaves a cache to go on with
             if step.get("cache") not in turns:
@@ -279,7 +281,7 @@ def cache_and_new_tokens(
 @made("table", "old", "new", "page")
 def filled_rows(
     case,
-    old: wholes(0, 4096, "Tokens that each row has.", usual=(0, 20), length=(1, 12)),
+    old: wholes(0, 40000, "Tokens that each row has.", usual=(0, 20), length=(1, 12)),
     new: wholes(0, 32, "Tokens that each row brings.", length=(0, 12)),
     tokens: whole(1, 32, "Tokens S of the longest row.", usual=(1, 6)),
     first_page: whole(0, 1 << 29, "Added to every page's number.", usual=(0, 5)) = 0,
@@ -507,12 +509,31 @@ def attend(
 
 
 @verb
-def attend_twice(file, q, k, v, table, lens, q_lens, **options: Options):
-    """Call attend twice, the second time with q reversed; returns the first answer, read after the second call."""
+def attend_twice(
+    file, q, k, v, table, lens, q_lens,
+    between: choice(
+        ("reversed", "other_dtype"),
+        "How the call that comes after differs: its queries are in reverse order unless given, or its tensors are of"
+        " another dtype, and there is such a call before, too.",
+    ) = "reversed",
+    **options: Options,
+):  # fmt: skip
+    """Call attend, and once more with other tensors; returns the first answer, read at the end."""
     with probes.viewed("apart", q, k, v, spare=0) as (q, k, v):
+        other = q.flip(0, 2), k, v
+        if between == "other_dtype":
+            other = [in_other_dtype(x) for x in (q, k, v)]
+            file.attend(*other, table, lens, q_lens, **options)
         first = file.attend(q, k, v, table, lens, q_lens, **options)
-        file.attend(q.flip(0, 2), k, v, table, lens, q_lens, **options)
+        file.attend(*other, table, lens, q_lens, **options)
         return answered(first)
+
+
+def in_other_dtype(x):
+    """The numbers of x in bfloat16, or in float32 where it is in half precision."""
+    import torch
+
+    return x.float() if x.element_size() == 2 else x.to(torch.bfloat16)
 
 
 @verb
@@ -524,7 +545,7 @@ def attend_refilled(
     ) = "table",
     **options: Options,
 ):  # fmt: skip
-    """Call attend twice with the same tensors, one of them with other numbers first; returns the second answer."""
+    """Call attend twice with the same tensors, one of them with other numbers first; returns both answers."""
     with probes.viewed("apart", q, k, v, spare=0) as (q, k, v):
         arguments = {
             "table": table,
@@ -544,7 +565,7 @@ def attend_refilled(
             }
             # not noticed by the tensor's version, as what a kernel writes is not
             arguments[name].data.copy_(before.get(name, lambda x: -x)(x))
-        file.attend(q, k, v, table, lens, q_lens, **options)
+        first = file.attend(q, k, v, table, lens, q_lens, **options)
         if of == "slots":
             found = slots_in_use(table, lens, k.shape[1])
             page, place = found // k.shape[1], found % k.shape[1]
@@ -556,7 +577,7 @@ def attend_refilled(
         answer = answered(file.attend(q, k, v, table, lens, q_lens, **options))
         for name, x in right.items():
             arguments[name].copy_(x)
-    return answer
+        return {**answer, "first": answered(first)}
 
 
 def slots_in_use(table, lens, size):
@@ -679,6 +700,7 @@ def append(
     reused: Reused = False,
     by_name: ByName = False,
     over: switch("Other tokens were appended to the same slots before, from the same memory.") = False,
+    besides: switch("As many tokens of another dtype were appended to other pages before.") = False,
     lying: choice(
         ("values", "keys", "together"),
         "Which new tokens lie head by head in memory, the others token by token; or both in turn.",
@@ -700,6 +722,10 @@ def append(
         callers(file, reused, k=k_pages, v=v_pages) as (k_pages, v_pages),
     ):
         with callers(file, reused, k_new=k_seen, v_new=v_seen, slots=slots) as arguments:
+            arguments = [*arguments]
+            if besides:
+                tensors = k_pages, v_pages, *arguments[:2]
+                call(*(in_other_dtype(x) for x in tensors), arguments[2])
             if over:
                 right = [x.clone() for x in arguments]
                 for x, before in zip(
@@ -786,7 +812,7 @@ def slot_of(
 def newest(
     file,
     queries: whole(0, 32, "Queries of the row."),
-    kv_len: whole(0, 256, "Tokens of the row."),
+    kv_len: whole(0, 40000, "Tokens of the row."),
     causal: switch("The argument CAUSAL; true unless given.") = True,
 ):
     """Newest token that the queries 0 to 15 see, by _newest_seen."""
