@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -309,7 +309,19 @@ def smallest(
     if not (result.cause and result.cause.kind == "timeout"):  # each try would take as long
         smaller_choices(found.choices, choices_fail, end - SHRINK_SECONDS / 3)
         fewer_items(best.steps, steps_fail, end)
+        # an earlier step that a later one builds on can go once that no longer says so
+        while time.monotonic() < end and any(map(steps_fail, _with_less_said(best.steps))):
+            pass
+        fewer_items(best.steps, steps_fail, end)
     return best, cause
+
+
+def _with_less_said(steps: Sequence[Any]) -> Iterator[list[Any]]:
+    """Give the steps with one text left out of one of them: the name of an earlier answer, or of its own."""
+    for index, step in enumerate(steps):
+        for name in [key for key, said in step.items() if isinstance(said, str) and key != "do"]:
+            less = {key: said for key, said in step.items() if key != name}
+            yield [*steps[:index], less, *steps[index + 1 :]]
 
 
 def _asked(case: Case) -> Case:
