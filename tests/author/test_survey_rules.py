@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,7 @@ from grader.author.generate.generated_file import (
     generated_faults,
 )
 from grader.author.generate.proposals import Proposal, proposals
-from grader.author.generate.survey import Judge, Survey, survey
+from grader.author.generate.survey import Judge, Survey, judged_ahead, survey
 from grader.author.generate.wording import symptom, texts
 from grader.author.kill_matrix import Judged
 from grader.author.wrong_variants import planted
@@ -94,6 +97,31 @@ def test_a_line_holds_so_many_and_no_more(made: dict[tuple[str, str], Proposal])
     one = next(iter(made.values()))
     kept = [(one, verdicts({f"{i}": "wrong_value"})) for i in range(acceptance.MOST_PER_LINE)]
     assert Choice(kept).objection(one, verdicts({UNIT: "wrong_value"})) == acceptance.CROWDED
+
+
+def test_what_a_line_may_have_no_place_for_waits_until_that_is_known(
+    made: dict[tuple[str, str], Proposal],
+) -> None:
+    one = next(iter(made.values()))
+    crowd = [replace(one, text=str(n), operators=(f"kind-{n}",)) for n in range(9)]
+    others = [
+        replace(one, text=str(n), line=n, operators=(f"kind-{n}",)) for n in range(1000, 1009)
+    ]
+    choice, judged = Choice([]), list[str]()
+
+    def judge(proposal: Proposal) -> tuple[Verdicts, str | None]:
+        if not choice.is_full(proposal):
+            judged.append(proposal.text)
+        time.sleep(0.01)
+        return verdicts({UNIT: "wrong_value"}), None
+
+    with ThreadPoolExecutor(2) as pool:
+        for proposal, job in judged_ahead(pool, judge, choice, [*crowd, *others]):
+            if choice.objection(proposal, job.result()[0]) != acceptance.CROWDED:
+                choice.kept.append((proposal, job.result()[0]))
+    kept = [proposal.text for proposal, _ in choice.kept]
+    assert kept == [one.text for one in [*crowd[:3], *others]], "the order is that of the proposals"
+    assert sorted(judged) == sorted(kept), "none is run in vain"
 
 
 def test_a_bug_that_is_there_already_is_not_made_again(

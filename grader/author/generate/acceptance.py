@@ -177,13 +177,17 @@ class Choice:
             return SAME
         return against
 
-    def is_full(self, proposal: Proposal) -> bool:
-        """Whether the line or the function of a mutant has enough of its kind; once it has, it stays so."""
-        kept = list(self.kept)  # another thread may be adding to it
-        here = sum(other.line == proposal.line for other, _ in kept)
+    def is_full(self, proposal: Proposal, beside: Sequence[Proposal] = ()) -> bool:
+        """Whether the line or the function of a mutant has enough of its kind; once it has, it stays so.
+
+        Mutants `beside` are counted as if they were kept.
+        """
+        # another thread may be adding to those that are kept
+        others = [*(other for other, _ in list(self.kept)), *beside]
+        here = sum(other.line == proposal.line for other in others)
         alike = sum(
             (other.function, other.operators) == (proposal.function, proposal.operators)
-            for other, _ in kept
+            for other in others
         )
         return here >= MOST_PER_LINE or alike >= MOST_OF_A_KIND
 

@@ -9,9 +9,9 @@ scenarios, and of each kind those that cost little.
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
 from grader.author.generate import acceptance
@@ -35,7 +35,7 @@ SCENARIOS = 3  # scenarios that are asked for that
 LOUD_FROM = 3  # failed scenarios of which half raise: the mutant is judged no further
 STEADY = 6  # cases of each kind that are asked twice of a kernel
 PATIENCE = 8  # times the reference's own time that a mutant may take
-AHEAD = 2 * PARALLEL  # proposals that are judged before it is known what becomes of the one in turn
+AHEAD = 60  # proposals, of which some are judged before it is known what becomes of the one in turn
 Progress = Callable[[int, int], None]
 
 
@@ -65,7 +65,7 @@ def survey(
     )
     judge = Judge(sandbox, challenge, golden, choice, known)
     with ThreadPoolExecutor(PARALLEL) as pool:
-        for done, (proposal, job) in enumerate(_some_ahead(pool, judge, made), 1):
+        for done, (proposal, job) in enumerate(judged_ahead(pool, judge, choice, made), 1):
             verdicts, against = job.result()
             against = choice.objection(proposal, verdicts, against)
             if against is None and known.behaves(verdicts):
@@ -87,16 +87,31 @@ def survey(
 Judgement = tuple[Verdicts, str | None]
 
 
-def _some_ahead(
-    pool: ThreadPoolExecutor, judge: Callable[[Proposal], Judgement], made: Sequence[Proposal]
+def judged_ahead(
+    pool: ThreadPoolExecutor,
+    judge: Callable[[Proposal], Judgement],
+    choice: Choice,
+    made: Sequence[Proposal],
 ) -> Iterator[tuple[Proposal, Future[Judgement]]]:
-    """Yield proposals in their order, each with its job; only a few jobs are begun before it is their turn."""
-    begun: deque[tuple[Proposal, Future[Judgement]]] = deque()
-    for proposal in made:
-        begun.append((proposal, pool.submit(judge, proposal)))
-        if len(begun) > AHEAD:
-            yield begun.popleft()
-    yield from begun
+    """Yield proposals in their order, each with its job.
+
+    Jobs of proposals ahead are begun while that of the one in turn runs, but for those whose place in `choice` may be
+    full by then: whoever takes what is yielded adds to it what is kept.
+    """
+    jobs: dict[int, Future[Judgement]] = {}
+    for turn, proposal in enumerate(made):
+        while True:
+            running = [job for job in jobs.values() if not job.done()]
+            for index in range(turn, min(turn + AHEAD, len(made))):
+                if len(running) == PARALLEL:
+                    break
+                undecided = made[turn:index]
+                if index not in jobs and not (undecided and choice.is_full(made[index], undecided)):
+                    running.append(jobs.setdefault(index, pool.submit(judge, made[index])))
+            if turn in jobs and jobs[turn].done():
+                break
+            wait(running, return_when=FIRST_COMPLETED)
+        yield proposal, jobs.pop(turn)
 
 
 class Judge:
