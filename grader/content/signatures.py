@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
+from grader.content.bug_detection import descends
 from grader.content.catalogue import Challenge
 
 # the parameters that a caller gives, without `self`; None for a name that stands for something else than a function
@@ -16,18 +18,21 @@ FIELDS = {"property", "cached_property"}
 def foreign_helpers(challenge: Challenge, source: str, asked: Iterable[str]) -> set[str]:
     """Return the internal helpers, of those asked for, whose names the file uses for something of its own.
 
-    That is a field, a property, or a function with other parameters than ours, while no function of the file has ours.
+    That is a field, a property, or a function with other parameters than ours, while no function of the file has ours;
+    and, in a file that was not made from the starter, whatever bears a name that the brief never mentions: who wrote
+    it had seen neither our helper nor what is said of it.
     It is its author's own business: no contract speaks of it, so no case may judge it.
     """
     internals = [name for name in asked if challenge.is_internal(name)]
     if not any(name in source for name in internals):
         return set()
     ours, theirs = _ours(challenge.reference_text), _bindings(source)
-    return {
-        name
-        for name in internals
-        if name in theirs and not any(own in theirs[name] for own in ours.get(name, []))
-    }
+    bound = [name for name in internals if name in theirs]
+    foreign = {name for name in bound if not any(own in theirs[name] for own in ours.get(name, []))}
+    unheard = {name for name in bound if not re.search(rf"\b{re.escape(name)}\b", challenge.brief)}
+    if unheard and not descends(challenge, source):
+        foreign |= unheard
+    return foreign
 
 
 @lru_cache(maxsize=16)
@@ -48,7 +53,19 @@ def _bindings(source: str) -> dict[str, list[Parameters]]:
     for node in ast.walk(tree):
         for name, parameters in _bound(node, method=node in methods):
             found.setdefault(name, []).append(parameters)
+    for name, other in _aliases(tree):
+        found[name].extend(found.get(other, []))
     return found
+
+
+def _aliases(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yield names that the file, or a class, gives to what has one: `_fold, fold` for `_fold = Running.fold`."""
+    bodies = [tree.body, *(node.body for node in ast.walk(tree) if isinstance(node, ast.ClassDef))]
+    for node in (node for body in bodies for node in body):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name | ast.Attribute):
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    yield target.id, _last_name(node.value)
 
 
 def _bound(node: ast.AST, *, method: bool) -> Iterator[tuple[str, Parameters]]:

@@ -48,6 +48,19 @@ OURS = "def _slots(seq_lens, added):\n    return 1\n"
         ("_slots = lambda lens: 1\n", {"_slots"}),
         ("_slots = functools.partial(f, 1)\n", {"_slots"}),
         ("from mine import f as _slots\n", {"_slots"}),
+        ("from mine import f\n_slots = f\n", {"_slots"}),
+        ("def slots(seq_lens, added): pass\n_slots = slots\n", set()),
+        ("def slots(x): pass\n_slots = slots\n", {"_slots"}),
+        (
+            "class A:\n    @staticmethod\n    def go(seq_lens, added): pass\n_slots = A.go\n",
+            set(),
+        ),
+        ("class A:\n    def go(self, seq_lens, added): pass\n    _slots = go\n", set()),
+        (
+            "def slots(seq_lens, added): pass\nclass A:\n"
+            "    def __init__(self, slots): self._slots = slots\n",
+            {"_slots"},
+        ),
         ("class A:\n    def __init__(self):\n        self._slots = ()\n", {"_slots"}),
         ("class A:\n    _slots: tuple\n", {"_slots"}),
         ("def f(a):\n    a.k, (a._slots, *b) = x\n", {"_slots"}),
@@ -73,3 +86,13 @@ def test_a_name_of_the_contract_is_never_foreign() -> None:
     source = "".join(f"def {name}(): return 1\n" for name in public)
     assert public
     assert foreign_helpers(CHALLENGE, source, public) == set()
+
+
+def test_a_helper_of_which_the_brief_says_nothing_is_nobody_s_but_the_starter_s() -> None:
+    chat = load_challenge("conversation_prefix")
+    mine = "class Conversation:\n    def _commit(self, messages): self.messages = messages\n"
+    assert "_commit" not in chat.brief
+    assert foreign_helpers(chat, mine, ["_commit"]) == {"_commit"}
+    assert foreign_helpers(chat, chat.starter.read_text(), ["_commit"]) == set()
+    # the brief of this one names it
+    assert foreign_helpers(CHALLENGE, OURS, ["_slots"]) == set()
