@@ -74,7 +74,8 @@ def excess(reply: Reply, expected: Expected) -> float:
             return math.inf
         if not want.floating or not want.values.size:
             continue
-        gap = np.abs(got.values.astype(np.float64) - want.values)
+        with np.errstate(invalid="ignore"):  # infinite, as it must be
+            gap = np.abs(got.values.astype(np.float64) - want.values)
         largest = max(largest, float((gap / np.maximum(expected.tolerances[name], TINY)).max()))
     return largest
 
