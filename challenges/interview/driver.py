@@ -491,10 +491,14 @@ def without_caches(file, on):
 
 def length_of(cache):
     """The number of tokens in a cache."""
-    length = need(cache, "length")
-    if isinstance(length, bool) or not isinstance(length, int):
-        raise Wrong("wrong_value", f"`length` must be an int, not {type(length).__name__}")
-    return length
+    return an_int(need(cache, "length"), "length")
+
+
+def an_int(answer, name):
+    """An answer that must be an int, which a tensor without axes is not."""
+    if isinstance(answer, bool) or not isinstance(answer, int):
+        raise Wrong("wrong_value", f"`{name}` must be an int, not {type(answer).__name__}")
+    return answer
 
 
 def tensor(answer, name):
@@ -1088,7 +1092,7 @@ split_heads = helper("_split_heads", "heads", joined=features, count=heads)
 merge_heads = helper("_merge_heads", "joined", parted=parted)
 hidden = helper("_hidden", "hidden", new=whole(1, 16, "New tokens S."), total=whole(1, 64, "Tokens T."))  # fmt: skip
 attention = helper("_attention", "output", query=looked_at, keys=looked_at, values=looked_at)
-predicted = helper("_predicted", "count", int, targets=scored)
+predicted = helper("_predicted", "count", lambda count: an_int(count, "count"), targets=scored)
 summed = helper("_summed_loss", "loss", scores=scored, targets=scored)
 rate = helper(
     "_rate", "rate", float, step=whole(1, 64, "Step, from 1."), lr=real(0, 10, "Rate."),

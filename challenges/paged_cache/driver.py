@@ -60,7 +60,7 @@ class Setup:
     head_dim: whole(
         1, 130, "Head dimension D; 16 at most for the verbs that test one helper.", usual=(1, 24)
     )
-    page: whole(1, 600, "Tokens of a page.", usual=(1, 5))
+    page: whole(1, 1 << 22, "Tokens of a page.", usual=(1, 5))
     pages: whole(1, 512, "Pages P of the pool; as many more as rows need, and one.", usual=(1, 64))
     width: whole(1, 64, "Pages W that a row may have.", usual=(2, 12))
 
@@ -281,7 +281,7 @@ def cache_and_new_tokens(
 @made("table", "old", "new", "page")
 def filled_rows(
     case,
-    old: wholes(0, 40000, "Tokens that each row has.", usual=(0, 20), length=(1, 12)),
+    old: wholes(0, 1 << 26, "Tokens that each row has.", usual=(0, 20), length=(1, 12)),
     new: wholes(0, 32, "Tokens that each row brings.", length=(0, 12)),
     tokens: whole(1, 32, "Tokens S of the longest row.", usual=(1, 6)),
     first_page: whole(0, 1 << 29, "Added to every page's number.", usual=(0, 5)) = 0,
