@@ -29,7 +29,8 @@ def foreign_helpers(challenge: Challenge, source: str, asked: Iterable[str]) -> 
     ours, theirs = _ours(challenge.reference_text), _bindings(source)
     bound = [name for name in internals if name in theirs]
     foreign = {name for name in bound if not any(own in theirs[name] for own in ours.get(name, []))}
-    unheard = {name for name in bound if not re.search(rf"\b{re.escape(name)}\b", challenge.brief)}
+    brief = challenge.brief if bound else ""
+    unheard = {name for name in bound if not re.search(rf"\b{re.escape(name)}\b", brief)}
     if unheard and not descends(challenge, source):
         foreign |= unheard
     return foreign
