@@ -60,7 +60,7 @@ class Setup:
     head_dim: whole(
         1, 130, "Head dimension D; 16 at most for the verbs that test one helper.", usual=(1, 24)
     )
-    page: whole(1, 1 << 22, "Tokens of a page.", usual=(1, 5))
+    page: whole(1, 600, "Tokens of a page.", usual=(1, 5))
     pages: whole(1, 512, "Pages P of the pool; as many more as rows need, and one.", usual=(1, 64))
     width: whole(1, 64, "Pages W that a row may have.", usual=(2, 12))
 
@@ -287,8 +287,13 @@ def filled_rows(
     first_page: whole(0, 1 << 29, "Added to every page's number.", usual=(0, 5)) = 0,
     behind: Behind = "spare",
     other: Other = None,
+    page_tokens: whole(
+        1, 1 << 22, "Tokens of a page in this call; those of the setup unless given."
+    ) = None,
 ):
     case = Resized(case, other)
+    if page_tokens is not None:
+        case.page = page_tokens
     table, pages = full_table(case, len(old))
     old = lengths(case, old)
     new = np.minimum([*new, *[tokens] * len(old)][: len(old)], tokens)
