@@ -45,7 +45,7 @@ demo: setup ## grade every challenge's starter and reference
 	$(BIN)/python -m benchmarks.demo
 
 test: dev ## run the whole test suite
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2
 
 lint: dev ## ruff: style and formatting
 	$(BIN)/ruff check .

@@ -88,9 +88,7 @@ class Bench:
         with self._lock:
             if seed not in self._secrets:
                 inputs = SecretInputs(self.sandbox, self.challenge, self.golden, seed=seed)
-                seed_of_random = inputs.seed_of(RANDOM)
-                # an attempt is a file by itself, which is asked as many of them as in any grading of one
-                random = RandomScenarios(self.sandbox, self.challenge, seed_of_random, quick=True)
+                random = RandomScenarios(self.sandbox, self.challenge, inputs.seed_of(RANDOM))
                 self._secrets[seed] = inputs, random
             return self._secrets[seed]
 

@@ -90,7 +90,7 @@ class Challenge:
         return name in self.helpers or self.is_internal(name)
 
     def is_internal(self, name: str) -> bool:
-        """Whether a name is a helper of the starter of which the brief says nothing."""
+        """Whether a name is a private helper of the starter, which a file may lack or use for something of its own."""
         return name.startswith("_") and name not in self.helpers
 
     @property

@@ -74,7 +74,7 @@ def excess(reply: Reply, expected: Expected) -> float:
             return math.inf
         if not want.floating or not want.values.size:
             continue
-        with np.errstate(invalid="ignore"):  # infinite, as it must be
+        with np.errstate(invalid="ignore"):  # both may be infinite
             gap = np.abs(got.values.astype(np.float64) - want.values)
         largest = max(largest, float((gap / np.maximum(expected.tolerances[name], TINY)).max()))
     return largest
