@@ -26,7 +26,7 @@ from grader.content.driver_loading import load_driver
 from grader.judge.golden import CaseGolden
 from grader.judge.result import CaseResult, Cause, RandomOutcome
 from grader.judge.secret_inputs import derived
-from grader.judge.settle import NotSettled, Settled, Settler
+from grader.judge.settle import DOUBTED_SHAKES, SHAKES, NotSettled, Settled, Settler
 from grader.judge.shrink import fewer_items, smaller_choices
 from grader.judge.worker_reuse import SubmissionRunner
 from grader.kit import VERSION
@@ -65,8 +65,8 @@ class RandomScenarios:
     """The random scenarios of one run, over a file or a class; several threads may ask.
 
     `pool` are choices that come first, most telling first; by default those that were recorded.  If `quick`, the
-    reference settles a scenario only as far as a right answer needs, and the rest where an answer seems wrong: that is
-    for scenarios that one file alone is asked.
+    reference settles a scenario only as far as a right answer needs: that is for scenarios that one file alone is
+    asked.  Where an answer seems wrong, `certain` is the scenario to judge it by.
     """
 
     sandbox: Sandbox
@@ -76,6 +76,7 @@ class RandomScenarios:
     quick: bool = False
     _settler: Settler = field(init=False)
     _made: list[Scenario] = field(default_factory=list)
+    _certain: dict[int, Scenario] = field(default_factory=dict)
     _lock: Any = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -96,7 +97,7 @@ class RandomScenarios:
         """Return scenario `index`; raises IndexError where the reference settles none, and SandboxError."""
         with self._lock:
             while len(self._made) <= index:
-                self._made.append(self._settled(len(self._made), self.quick))
+                self._made.append(self._settled(len(self._made), 0 if self.quick else SHAKES))
             return self._made[index]
 
     def coming(self, index: int, ahead: Executor) -> Future[Scenario]:
@@ -108,9 +109,11 @@ class RandomScenarios:
         return made
 
     def certain(self, index: int) -> Scenario:
-        """Return scenario `index` as it is where `quick` was not asked for."""
+        """Return scenario `index` as an answer that seems wrong is judged: allowing for all that rounding may do."""
         with self._lock:
-            return self._settled(index, quick=False)
+            if index not in self._certain:
+                self._certain[index] = self._settled(index, DOUBTED_SHAKES)
+            return self._certain[index]
 
     def made(self, choices: Sequence[int], seed: int) -> Scenario:
         """Return the scenario of these choices; raises NotSettled."""
@@ -124,13 +127,13 @@ class RandomScenarios:
             found = self._settler.settle(case)
         return Scenario(found.case, found.golden, tuple(choices))
 
-    def _settled(self, index: int, quick: bool) -> Scenario:
+    def _settled(self, index: int, shakes: int) -> Scenario:
         for attempt in range(TRIES):
             seed = derived(self.seed, f"{index} {attempt}")
             choose = self._choices(index, seed)
             try:
                 case = drawn_case(self.challenge, choose, seed)
-                found: Settled = self._settler.settle(case, quick=quick)
+                found: Settled = self._settler.settle(case, shakes=shakes)
             except NotSettled:
                 continue
             return Scenario(found.case, found.golden, tuple(choose.taken))
@@ -273,7 +276,7 @@ class _Round:
         self, runner: SubmissionRunner, index: int, scenario: Scenario
     ) -> tuple[CaseResult, Scenario]:
         result = runner.run(scenario.case, scenario.golden)
-        if result.status == "failed" and self.scenarios.quick:
+        if result.status == "failed":
             scenario = self.scenarios.certain(index)
             result = runner.run(scenario.case, scenario.golden)
         return result, scenario

@@ -15,8 +15,9 @@ In half precision the whole output counts, and SLACK for a row: each step of a c
 tolerance is, in another place in each file, so that a row of a few numbers may be near by luck.
 
 `shaken` moves what is sent (not what is drawn: a driver may overwrite that) by one unit of float32 whatever the dtype,
-for that is what briefs let a file compute in.  It is done twice, for once may change nothing by luck.  Outputs that a
-verb calls `exact` are only moved about: tolerance 0.
+for that is what briefs let a file compute in.  It is done twice, for once may change nothing by luck, and more often
+before an answer is called wrong (`DOUBTED_SHAKES`).  Outputs that a verb calls `exact` are only moved about:
+tolerance 0.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ ROW_SLACK = 4
 HALVES = ("float16", "bfloat16")
 UNIT = 2.0**-23  # of float32
 SHAKES = 2  # times that numbers are moved
+DOUBTED_SHAKES = (
+    8  # times, where an answer seems wrong: in rows of two numbers twice may be luck, too
+)
 Step = Mapping[str, Any]
 
 
@@ -81,11 +85,11 @@ class Settler(Oracle):
         spec = load_driver(challenge).driver.random
         self._raises = spec.raises if spec else ()
 
-    def settle(self, case: Case, *, quick: bool = False) -> Settled:
+    def settle(self, case: Case, *, shakes: int = SHAKES) -> Settled:
         """Return the case without what builds on a refused step, and what is right; raises NotSettled.
 
-        If `quick`, nothing is moved by a rounding: an answer that is right then is right, and one that seems wrong may
-        be one that rounding decides.
+        Numbers are moved by a rounding `shakes` times.  With few, or none, an answer that is right then is right, and
+        one that seems wrong may be one that rounding decides.
         """
         try:
             case, native = self._native(case)
@@ -94,7 +98,7 @@ class Settler(Oracle):
                 exact = self.run(Script(self._challenge, case, dtype="float64"))
             scripts = (
                 ShakenScript(self._challenge, case, dtype="float64", shake=number)
-                for number in (range(1, 1 + SHAKES) if not quick else ())
+                for number in range(1, 1 + shakes)
             )
             runs = [native, exact, *map(self.run, scripts)]
             steps = tuple(
