@@ -50,10 +50,44 @@ def run():
     return all(torch.allclose(a.double(), b) for a, b in zip(outs, right))
 """
 
-SLOW = b"""
+PATCHED = b"""
 def run():
     from triton.runtime import interpreter
-    return interpreter.InterpretedFunction.__call__.__module__
+    patched = (
+        interpreter.InterpretedFunction.__call__,
+        interpreter.FunctionRewriter.rewrite_ast,
+        interpreter._get_np_dtype,
+    )
+    return [item.__module__ for item in patched] + [interpreter.interpreter_builder.options.sanitize_overflow]
+"""
+
+COUNTED = b"""
+import types
+
+import torch
+import triton
+import triton.language as tl
+from triton.runtime import interpreter
+
+if not hasattr(interpreter, "parsed"):  # when the file is executed for the first time
+    interpreter.parsed, parse = [], interpreter.ast.parse
+    interpreter.ast = types.SimpleNamespace(**vars(interpreter.ast))
+    interpreter.ast.parse = lambda text: interpreter.parsed.append(text) or parse(text)
+
+@triton.jit
+def doubled(x):
+    return x + x
+
+@triton.jit
+def kernel(X, Out, N: tl.constexpr):
+    at = tl.arange(0, N)
+    tl.store(Out + at, doubled(tl.load(X + at)))
+
+def run():
+    x = torch.arange(8, dtype=torch.int32) + 2**31 - 8
+    out = torch.empty(8, dtype=torch.int32)
+    kernel[(1,)](x, out, 8)
+    return [len(interpreter.parsed), out.tolist() == list(range(-16, 0, 2))]
 """
 
 
@@ -77,8 +111,18 @@ def test_nested_functions_give_right_answers_in_any_order_of_launches(box):
     assert ask(box, KERNELS) is True
 
 
-def test_the_quicker_call_is_in_place(box):
-    assert ask(box, SLOW) == "grader.sandbox.warm.warmup"
+def test_what_is_quicker_is_in_place(box):
+    assert ask(box, PATCHED) == ["grader.sandbox.warm.quick_triton"] * 3 + [False]
+
+
+def test_a_function_is_transformed_once_however_often_its_file_is_executed(box):
+    """Sums that are too large go round, as they do on a device."""
+    with box.open(COUNTED, DRIVER) as session:
+        session.load()
+        for _ in range(3):
+            reply = session.ask(Request("run"), max_reply_bytes=1 << 16)
+            assert reply.values["out"] == [2, True], reply
+            session.reload(10)
 
 
 def test_kernel_challenges_ask_for_the_interpreter_before_triton_is_imported():
