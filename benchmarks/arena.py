@@ -26,7 +26,9 @@ from grader.arena.scripted_agents import SCRIPTED, work
 from grader.content import Catalogue
 from grader.ground.errors import UserError
 
-THREADS = 2
+THREADS = (
+    3  # one more than there are processors: a file's worker waits while an answer of it is judged
+)
 MOST_PRECISION = 0.35  # of a pasted reference
 
 
@@ -109,7 +111,7 @@ def _differences(
 
 
 def _time(benches: Benches, tasks: list[DrawnTask], count: int) -> None:
-    """Mark files in a warm process, two at a time: the mix that an evaluation has, most of them not solved."""
+    """Mark files in a warm process, some at a time: the mix that an evaluation has, most of them not solved."""
     scorer = Scorer(benches, parallel=1)
     jobs: list[tuple[SealedTask, Attempt]] = []
     for number in range(count):

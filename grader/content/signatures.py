@@ -26,7 +26,7 @@ def foreign_helpers(challenge: Challenge, source: str, asked: Iterable[str]) -> 
     internals = [name for name in asked if challenge.is_internal(name)]
     if not any(name in source for name in internals):
         return set()
-    ours, theirs = _ours(challenge.reference_text), _bindings(source)
+    ours, theirs = _bindings(challenge.reference_text), _bindings(source)
     bound = [name for name in internals if name in theirs]
     foreign = {name for name in bound if not any(own in theirs[name] for own in ours.get(name, []))}
     brief = challenge.brief if bound else ""
@@ -36,11 +36,9 @@ def foreign_helpers(challenge: Challenge, source: str, asked: Iterable[str]) -> 
     return foreign
 
 
-@lru_cache(maxsize=16)
-def _ours(reference: str) -> dict[str, list[Parameters]]:
-    return _bindings(reference)
-
-
+@lru_cache(
+    maxsize=64
+)  # a class hands in one file several times, and references are compared with all
 def _bindings(source: str) -> dict[str, list[Parameters]]:
     """Return what each name of a file stands for, wherever it is bound."""
     try:

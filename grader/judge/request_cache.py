@@ -85,12 +85,14 @@ class CachedRequests:
     """The precomputed requests of one case by step, from -1 (the creation) on, with the digest of each one's draws.
 
     The digests go into the fingerprint of the inputs, by which a golden is known to belong to them: a step that is not
-    made anew draws nothing that could be digested again.
+    made anew draws nothing that could be digested again.  `fingerprint` is that of a run in which none was made anew,
+    once it was asked for.
     """
 
     requests: Mapping[int, Request] = field(default_factory=dict)
     digests: Mapping[int, str] = field(default_factory=dict)
     filled: bool = False
+    fingerprint: str = ""
 
     def fill(self, requests: Mapping[int, Request], digests: Mapping[int, str]) -> None:
         """Keep the requests that are small enough; a larger one is made again for each submission."""

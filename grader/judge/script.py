@@ -93,7 +93,15 @@ class Script:
     @property
     def fingerprint(self) -> str:
         """Digest of what every step draws, each with a digest of its own; to be asked after the last request."""
-        known = self._cached.digests if self._cached else {}
+        if self._cached is None:
+            return self._fingerprint({})
+        if self.draw.digests:
+            return self._fingerprint(self._cached.digests)
+        if not self._cached.fingerprint:  # every request was a precomputed one
+            self._cached.fingerprint = self._fingerprint(self._cached.digests)
+        return self._cached.fingerprint
+
+    def _fingerprint(self, known: Mapping[int, str]) -> str:
         steps = sorted({**known, **self.draw.digests}.items())
         return sha256(repr((self.case.dtype, self._seed, steps)).encode()).hexdigest()[:32]
 

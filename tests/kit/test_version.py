@@ -25,7 +25,7 @@ ENGINE = (
     "trusted_side.py",
     "worker_side.py",
 )
-KNOWN = {1: "fbd250aeeb590bb8510d743fdb1cb814"}  # by version, the digest of the files above
+KNOWN = {1: "fc26c6c148de13b9bf056658a5dcb1ae"}  # by version, the digest of the files above
 
 
 def test_who_changes_the_kit_decides_whether_its_version_changes() -> None:
