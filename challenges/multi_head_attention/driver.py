@@ -398,6 +398,9 @@ def instance_of(module, number):
 def load(
     module, weights, own,
     instance: whole(0, 3, "The only instance that gets other numbers; all when not given.") = None,
+    uncounted: switch(
+        "The numbers are written into the parameters' data, of which torch does not count the changes."
+    ) = False,
 ):  # fmt: skip
     """Put other numbers into the layers of every instance, as a training step or a checkpoint does."""
     keep = module.keep
@@ -406,7 +409,7 @@ def load(
     for number in range(len(keep.weights)) if instance is None else [instance]:
         keep.weights[number] = own if number >= 2 else weights
         if number < len(keep.instances):
-            with_weights(keep.instances[number], keep.weights[number], keep.dtype)
+            with_weights(keep.instances[number], keep.weights[number], keep.dtype, uncounted)
     return {"ready": True}
 
 
@@ -824,7 +827,7 @@ def refuse(module, K: keys):
 # What the calls above share.
 
 
-def with_weights(module, weights, dtype):
+def with_weights(module, weights, dtype, uncounted=False):
     """Return the module in this dtype and in eval mode, with these numbers in its layers."""
     if any(x.dtype != dtype for x in (*module.parameters(), *module.buffers())):
         module.to(dtype)
@@ -834,7 +837,7 @@ def with_weights(module, weights, dtype):
             own = getattr(need(module, name), part, None)
             if own is None or own.shape != wanted.shape:
                 raise Wrong("missing", f"`{name}.{part}` must be a parameter {[*wanted.shape]}")
-            own.copy_(wanted)
+            (own.data if uncounted else own).copy_(wanted)
     return module
 
 

@@ -43,6 +43,8 @@ class KVCachedMultiHeadAttention(nn.Module):
 
 
 def validate_inputs(query, key, value):
-    shapes = {tuple(x.shape) for x in (query, key, value)}
-    if len(shapes) != 1 or len(shapes.pop()) != 3:
-        raise ValueError("query, key and value must be [B, S, d_model], all alike")
+    shapes = [tuple(x.shape) for x in (query, key, value)]
+    if any(len(shape) != 3 or shape[0] != shapes[0][0] for shape in shapes):
+        raise ValueError("query, key and value must be [B, S, d_model], with one B")
+    if shapes[1][1] != shapes[2][1]:
+        raise ValueError("key and value must be alike")
