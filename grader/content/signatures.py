@@ -16,19 +16,22 @@ FIELDS = {"property", "cached_property"}
 
 
 def foreign_helpers(challenge: Challenge, source: str, asked: Iterable[str]) -> set[str]:
-    """Return the internal helpers, of those asked for, whose names the file uses for something of its own.
+    """Return the helpers, of those asked for, whose names the file uses for something of its own.
 
-    That is a field, a property, or a function with other parameters than ours, while no function of the file has ours;
-    and, in a file that was not made from the starter, whatever bears a name that the brief never mentions: who wrote
-    it had seen neither our helper nor what is said of it.
+    Of private ones that is a field, a property, or a function with other parameters than ours, while no function of the
+    file has ours.  In a file that was not made from the starter it is whatever bears the name of a helper that the
+    brief never mentions: who wrote it had seen neither our helper nor what is said of it.
     It is its author's own business: no contract speaks of it, so no case may judge it.
     """
-    internals = [name for name in asked if challenge.is_internal(name)]
-    if not any(name in source for name in internals):
+    helpers = [name for name in asked if challenge.may_lack(name)]
+    if not any(name in source for name in helpers):
         return set()
     ours, theirs = _bindings(challenge.reference_text), _bindings(source)
-    bound = [name for name in internals if name in theirs]
-    foreign = {name for name in bound if not any(own in theirs[name] for own in ours.get(name, []))}
+    bound = [name for name in helpers if name in theirs]
+    private = filter(challenge.is_internal, bound)
+    foreign = {
+        name for name in private if not any(own in theirs[name] for own in ours.get(name, []))
+    }
     brief = challenge.brief if bound else ""
     unheard = {name for name in bound if not re.search(rf"\b{re.escape(name)}\b", brief)}
     if unheard and not descends(challenge, source):
@@ -36,9 +39,7 @@ def foreign_helpers(challenge: Challenge, source: str, asked: Iterable[str]) -> 
     return foreign
 
 
-@lru_cache(
-    maxsize=64
-)  # a class hands in one file several times, and references are compared with all
+@lru_cache(maxsize=64)  # of references, and of a file that is handed in several times
 def _bindings(source: str) -> dict[str, list[Parameters]]:
     """Return what each name of a file stands for, wherever it is bound."""
     try:

@@ -94,5 +94,9 @@ def test_a_helper_of_which_the_brief_says_nothing_is_nobody_s_but_the_starter_s(
     assert "_commit" not in chat.brief
     assert foreign_helpers(chat, mine, ["_commit"]) == {"_commit"}
     assert foreign_helpers(chat, chat.starter.read_text(), ["_commit"]) == set()
+    shared = "def reusable_prefix(cached, wanted): return len(cached)\n"
+    assert "reusable_prefix" not in chat.brief
+    assert foreign_helpers(chat, mine + shared, ["reusable_prefix"]) == {"reusable_prefix"}
+    assert foreign_helpers(chat, chat.starter.read_text(), ["reusable_prefix"]) == set()
     # the brief of this one names it
     assert foreign_helpers(CHALLENGE, OURS, ["_slots"]) == set()
