@@ -26,9 +26,8 @@ from grader.arena.scripted_agents import SCRIPTED, work
 from grader.content import Catalogue
 from grader.ground.errors import UserError
 
-THREADS = (
-    3  # one more than there are processors: a file's worker waits while an answer of it is judged
-)
+# one more than there are processors: a file's worker waits while an answer of it is judged
+THREADS = 3
 MOST_PRECISION = 0.35  # of a pasted reference
 
 
