@@ -324,9 +324,8 @@ def test_the_end_of_a_child_is_told_like_that_of_a_worker(sandbox, do, kind, sai
         session.load()
         assert session.forks
         assert session.ask(Request("call"), max_reply_bytes=99).values == {"out": 1}
-        session.reload(
-            20 if kind == "memory" else 1
-        )  # to fill memory takes its time on a busy machine
+        seconds = 20 if kind == "memory" else 1  # to fill memory takes its time on a busy machine
+        session.reload(seconds)
         if kind == "memory":
             reply = session.ask(Request("call", {"do": do}), max_reply_bytes=99)
             assert "MemoryError" in reply.raised.types
