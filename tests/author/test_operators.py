@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from functools import cache
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def made(name: str) -> tuple[Proposal, ...]:
 def test_every_operator_has_words_and_an_example() -> None:
     assert OPERATORS.keys() == TABLE.keys()
     for operator in OPERATORS.values():
-        assert "\n    >>> " in (operator.make.__doc__ or ""), operator.name
+        assert "\n>>> " in (inspect.getdoc(operator.make) or ""), operator.name
 
 
 def test_there_is_an_operator_of_every_group() -> None:
