@@ -115,16 +115,10 @@ class RandomScenarios:
                 self._certain[index] = self._settled(index, DOUBTED_SHAKES)
             return self._certain[index]
 
-    def made(self, choices: Sequence[int], seed: int) -> Scenario:
-        """Return the scenario of these choices; raises NotSettled."""
-        choose = ChoiceSequence.replayed(choices)
-        case = drawn_case(self.challenge, choose, seed)
-        return self.settled(case, choose.taken)
-
-    def settled(self, case: Case, choices: Sequence[int] = ()) -> Scenario:
+    def settled(self, case: Case, choices: Sequence[int] = (), shakes: int = SHAKES) -> Scenario:
         """Settle a case; raises NotSettled."""
         with self._lock:
-            found = self._settler.settle(case)
+            found = self._settler.settle(case, shakes=shakes)
         return Scenario(found.case, found.golden, tuple(choices))
 
     def _settled(self, index: int, shakes: int) -> Scenario:
@@ -285,38 +279,67 @@ class _Round:
 def smallest(
     scenarios: RandomScenarios, runner: SubmissionRunner, found: Scenario, result: CaseResult
 ) -> tuple[Case, Cause | None]:
-    """Make a failing scenario small; another failure on the way counts as this one."""
+    """Make a failing scenario small; another failure on the way counts as this one.
+
+    First most of its steps go, then what is left is made of smaller choices, then single steps and what they say go.
+    """
     end = time.monotonic() + SHRINK_SECONDS
     best, cause = found.case, result.cause
+    kept: list[int] = []
+    spec = load_driver(scenarios.challenge).driver.random
+    asked = spec.asked if spec else bool
 
-    def still_fails(scenario: Scenario) -> bool:
+    def fails(case: Case) -> bool:
         nonlocal best, cause
-        again = runner.run(scenario.case, scenario.golden)
-        if again.status == "failed":
-            best, cause = scenario.case, again.cause
-        return again.status == "failed"
-
-    def choices_fail(choices: list[int]) -> list[int] | None:
+        if not asked(case_document(case)):
+            return False
         try:
-            scenario = scenarios.made(choices, found.case.seed)
-        except (NotSettled, ContentError):
-            return None
-        return list(scenario.choices) if still_fails(scenario) else None
-
-    def steps_fail(steps: list[Any]) -> bool:
-        try:
-            return still_fails(scenarios.settled(_asked(replace(best, steps=tuple(steps)))))
+            # most are answered rightly, and that is seen without knowing what rounding may do
+            for shakes in (0, SHAKES):
+                scenario = scenarios.settled(case, shakes=shakes)
+                again = runner.run(scenario.case, scenario.golden)
+                if again.status != "failed":
+                    return False
         except (NotSettled, ContentError):
             return False
+        best, cause = scenario.case, again.cause
+        return True
+
+    def steps_fail(steps: Sequence[Any]) -> bool:
+        return fails(_asked(replace(best, steps=tuple(steps))))
+
+    def places_fail(places: list[int]) -> bool:
+        nonlocal kept
+        failed = fails(_only(whole, places))
+        kept = places if failed else kept
+        return failed
+
+    def choices_fail(choices: list[int]) -> list[int] | None:
+        choose = ChoiceSequence.replayed(choices)
+        try:
+            case = drawn_case(scenarios.challenge, choose, found.case.seed)
+        except (NotSettled, ContentError):
+            return None
+        return choose.taken if fails(_only(case, kept)) else None
 
     if not (result.cause and result.cause.kind == "timeout"):  # each try would take as long
-        smaller_choices(found.choices, choices_fail, end - SHRINK_SECONDS / 3)
-        fewer_items(best.steps, steps_fail, end)
+        whole = drawn_case(
+            scenarios.challenge, ChoiceSequence.replayed(found.choices), found.case.seed
+        )
+        kept = list(range(len(whole.steps)))
+        fewer_items(kept, places_fail, end - SHRINK_SECONDS / 2)
+        smaller_choices(found.choices, choices_fail, end - SHRINK_SECONDS / 4)
         # an earlier step that a later one builds on can go once that no longer says so
         while time.monotonic() < end and any(map(steps_fail, _with_less_said(best.steps))):
             pass
         fewer_items(best.steps, steps_fail, end)
     return best, cause
+
+
+def _only(case: Case, places: Sequence[int]) -> Case:
+    """Return a case with the steps at these places alone, as far as it has them."""
+    steps = case.steps
+    return replace(case, steps=tuple(steps[at] for at in places if at < len(steps)))
 
 
 def _with_less_said(steps: Sequence[Any]) -> Iterator[list[Any]]:

@@ -48,17 +48,19 @@ def smaller_choices(
 def fewer_items(
     items: Sequence[Item], fails: Callable[[list[Item]], bool], end: float
 ) -> list[Item]:
-    """Return the items without those that can be left out one by one, the last one first."""
+    """Return the items without those that can be left out: halves first, then smaller parts, the last ones first."""
     best = list(items)
-    changed = True
-    while changed and len(best) > 1:
-        changed = False
-        for at in range(len(best) - 1, -1, -1):
+    size = len(best) // 2
+    while size:
+        before = len(best)
+        for at in range(len(best) - size, -size, -size):
             if time.monotonic() > end:
                 return best
-            rest = best[:at] + best[at + 1 :]
-            if len(best) > 1 and fails(rest):
-                best, changed = rest, True
+            rest = best[: max(at, 0)] + best[at + size :]
+            if rest and fails(rest):
+                best = rest
+        if size > 1 or len(best) == before:  # one that is gone may have needed another
+            size //= 2
     return best
 
 

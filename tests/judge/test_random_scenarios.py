@@ -358,6 +358,30 @@ def test_choices_are_made_small() -> None:
     assert smaller_choices([3, 9], fails, 0.0) == [3, 9], "no time, no change"
 
 
+@pytest.mark.parametrize(
+    ("needed", "most"), [({17}, 10), ({0}, 10), ({31}, 10), ({3, 28}, 20), ({15, 16}, 20)]
+)
+def test_many_steps_go_in_few_tries(needed: set[int], most: int) -> None:
+    tried = []
+
+    def fails(items: list[int]) -> bool:
+        tried.append(items)
+        return needed <= set(items)
+
+    assert fewer_items(list(range(32)), fails, float("inf")) == sorted(needed)
+    assert len(tried) <= most
+    assert all(tried), "a case of no step is none"
+
+
+def test_a_step_that_another_needed_goes_after_it() -> None:
+    def fails(items: list[int]) -> bool:
+        """3 fails alone, but for 2, which spoils it unless 1 was asked before."""
+        return 3 in items and (1 in items or 2 not in items)
+
+    assert fewer_items([1, 2, 3], fails, float("inf")) == [3]
+    assert fewer_items([2, 1, 3], fails, float("inf")) == [3]
+
+
 def test_varied_choices_stay_within_what_is_asked() -> None:
     driver = load_driver(load_challenge(CHALLENGE)).driver
     first = ChoiceSequence.seeded(3)
