@@ -33,6 +33,7 @@ from grader.ground.arrays import Array
 from grader.judge.case_run import SPARE_BYTES
 from grader.judge.golden import CaseGolden, Expected, recipe_of
 from grader.judge.script import CREATE, Script
+from grader.judge.shaken_script import ShakenScript
 from grader.judge.worker_reuse import limits_of
 from grader.sandbox import Reply, Sandbox, Session, WorkerFailure
 
@@ -41,6 +42,7 @@ from grader.sandbox import Reply, Sandbox, Session, WorkerFailure
 BASE = {"float64": 2e-5, "float32": 2e-5, "float16": 4e-3, "bfloat16": 2e-2}
 SLACK = 16  # times the error seen in the reference itself, and times the effect of one rounding of every input
 JITTERS = range(1, 5)  # other inputs that a whole number must not depend on
+SHAKES = (1, 2)  # times that what is sent is moved by a rounding, before an answer counts as wrong
 SEED_SLACK = 4  # times a recorded tolerance, where it is used for other inputs of the same case
 
 
@@ -128,7 +130,8 @@ class Oracle:
 
         This is for answers that seem wrong, since it takes some more runs.  Other inputs may lie nearer to a tie than
         the recorded ones did: two scores of 20000 that differ by 1 make weights which rounding in float32 moves by
-        1e-3.  The run in the dtype of the case and one on inputs that are off by one rounding widen the tolerances.
+        1e-3.  The run in the dtype of the case, one whose inputs were drawn off by one rounding, and two whose numbers
+        are off by one as they are sent (a driver may overwrite what is drawn), widen the tolerances.
 
         Whole numbers and plain values become those of the dtype of the case.  None if rounding decides one of them, so
         that it is not the recorded one and comes out otherwise on inputs that are off by one rounding: greedy tokens of
@@ -141,6 +144,10 @@ class Oracle:
             script = Script(self._challenge, case, dtype="float64", jitter=jitter, seed=seed)
             return self.run(script)
 
+        moved = [
+            self.run(ShakenScript(self._challenge, case, dtype="float64", seed=seed, shake=number))
+            for number in SHAKES
+        ]
         steps = []
         for place, (old, best) in enumerate(zip(stored.steps, golden.steps, strict=True)):
             own = native.replies[place]
@@ -151,7 +158,8 @@ class Oracle:
             tolerances = dict(best.tolerances)
             rounded = {n: x for n, x in best.tensors.items() if x.floating and x.values.size}
             for name, item in rounded.items():
-                for reply in (own, shaken(JITTERS[0]).replies[place]):
+                replies = (run.replies[place] for run in (native, shaken(JITTERS[0]), *moved))
+                for reply in replies:
                     seen = reply.tensors.get(name)
                     if seen and seen.shape == item.shape:
                         tolerances[name] = max(tolerances[name], SLACK * _gap(seen, item))

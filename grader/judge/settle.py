@@ -36,11 +36,11 @@ from grader.judge.case_run import SPARE_BYTES
 from grader.judge.golden import CaseGolden, Expected, recipe_of
 from grader.judge.oracle import BASE, SLACK, Oracle, Run, agree_in_plain
 from grader.judge.script import CREATE, Script
-from grader.sandbox import Reply, Request, Sandbox, WorkerFailure
+from grader.judge.shaken_script import ShakenScript
+from grader.sandbox import Reply, Sandbox, WorkerFailure
 
 ROW_SLACK = 4
 HALVES = ("float16", "bfloat16")
-UNIT = 2.0**-23  # of float32
 SHAKES = 2  # times that numbers are moved
 DOUBTED_SHAKES = (
     8  # times, where an answer seems wrong: in rows of two numbers twice may be luck, too
@@ -58,23 +58,6 @@ class Settled:
 
     case: Case
     golden: CaseGolden
-
-
-class ShakenScript(Script):
-    """A script that moves every number it sends by up to one unit of float32, in another way for each `shake`."""
-
-    def __init__(self, *words: Any, shake: int = 1, **named: Any) -> None:
-        super().__init__(*words, **named)
-        self._shake = shake
-
-    def request(self, index: int) -> Request:
-        """Return the request of a step with its numbers moved."""
-        made = super().request(index)
-        unit = np.random.Generator(
-            np.random.Philox(key=[self.case.seed & (2**64 - 1), 10_000 * self._shake + index])
-        )
-        moved = {name: _moved(x, unit) for name, x in made.tensors.items()}
-        return replace(made, tensors=moved, frames=None)
 
 
 class Settler(Oracle):
@@ -220,13 +203,6 @@ def tolerances_of(native: Array, exact: Array, *shaken: Array) -> Any:
             size = size.max(-1, keepdims=True)
     base = BASE[native.dtype] * np.maximum(1.0, size)
     return np.maximum(base, np.maximum(SLACK * seen, row))
-
-
-def _moved(item: Array, unit: np.random.Generator) -> Array:
-    if not item.floating:
-        return item
-    with np.errstate(invalid="ignore"):
-        return Array(item.dtype, item.values * (1 + unit.uniform(-1, 1, item.values.shape) * UNIT))
 
 
 def _saves(step: Step) -> set[str]:
