@@ -384,9 +384,13 @@ def models(case):
 
 
 @made("prompt")
-def prompt(case, tokens: Tokens = 4):
+def prompt(
+    case, tokens: Tokens = 4,
+    alike: whole(0, 4, "The token that it is made of; tokens are drawn unless given.") = None,
+):  # fmt: skip
     """A prompt."""
-    return case.draw.integers(0, case.vocabulary, tokens)
+    drawn = case.draw.integers(0, case.vocabulary, tokens)
+    return drawn if alike is None else np.full_like(drawn, alike)
 
 
 @made("ids")

@@ -231,6 +231,27 @@ def test_an_answer_that_seems_wrong_is_judged_by_what_rounding_does_to_these_ver
     assert [old.tensors for old, _ in pairs] == [new.tensors for _, new in pairs]
 
 
+def test_rounding_counts_where_a_driver_makes_anew_what_was_drawn(sandbox_for) -> None:
+    """With scores in the ten thousands the logarithm of their sum is off by a thousandth, and so is a right weight."""
+    challenge = load_challenge("quantised_cache")
+    golden, case = prepare(challenge), challenge.cases["loud-scores"]
+    softmax = "scores.masked_fill(later, -math.inf).softmax(dim=-1)"
+    own = "(hidden := scores.masked_fill(later, -math.inf)).sub(hidden.logsumexp(-1, True)).exp()"
+    assert softmax in challenge.reference_text
+    source = challenge.reference_text.replace(softmax, own).encode()
+    box, seemed_wrong = sandbox_for("quantised_cache"), 0
+    with SubmissionRunner(box, challenge, source) as runner:
+        for seed in range(17, 26):
+            with closing(SecretInputs(box, challenge, golden, seed=seed)) as inputs:
+                asked = inputs.of(case)
+                if runner.run(asked.case, asked.golden, seed=asked.seed).status == "failed":
+                    seemed_wrong += 1
+                    asked = inputs.allowing_for_rounding(case)
+                    result = runner.run(asked.case, asked.golden, seed=asked.seed)
+                    assert result.status == "passed", (seed, result.cause)
+    assert seemed_wrong
+
+
 def test_where_rounding_decides_a_whole_number_other_inputs_are_asked(
     sandbox_for, monkeypatch
 ) -> None:
