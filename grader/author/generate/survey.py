@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
 from grader.author.generate import acceptance
@@ -26,6 +27,7 @@ from grader.judge.case_run import RunInfo
 from grader.judge.cost import estimate_cost
 from grader.judge.golden import Golden
 from grader.judge.grading import PARALLEL
+from grader.judge.sandbox_start import start_sandbox
 from grader.judge.secret_inputs import SecretCase, SecretInputs, derived
 from grader.judge.worker_reuse import SubmissionRunner
 from grader.sandbox import Sandbox
@@ -34,6 +36,7 @@ SEEDS = 3  # times that fresh inputs are drawn; a bug must show on each
 SCENARIOS = 3  # scenarios that are asked for that
 LOUD_FROM = 3  # failed scenarios of which half raise: the mutant is judged no further
 STEADY = 6  # cases of each kind that are asked twice of a kernel
+WATCH = "grader.sandbox.warm.watch_triton"  # where kernels are surveyed
 PATIENCE = 8  # times the reference's own time that a mutant may take
 AHEAD = 60  # proposals, of which some are judged before it is known what becomes of the one in turn
 Progress = Callable[[int, int], None]
@@ -63,8 +66,12 @@ def survey(
     known = KnownFaults(
         challenge, golden, {name: planted(challenge, name).decode() for name in challenge.bugs}
     )
-    judge = Judge(sandbox, challenge, golden, choice, known)
-    with ThreadPoolExecutor(PARALLEL) as pool:
+    with ExitStack() as stack:
+        if "triton" in challenge.preload:
+            sandbox = stack.enter_context(start_sandbox(challenge, modules=[WATCH]))
+            sandbox.ready()
+        judge = stack.enter_context(closing(Judge(sandbox, challenge, golden, choice, known)))
+        pool = stack.enter_context(ThreadPoolExecutor(PARALLEL))
         for done, (proposal, job) in enumerate(judged_ahead(pool, judge, choice, made), 1):
             verdicts, against = job.result()
             against = choice.objection(proposal, verdicts, against)
@@ -80,7 +87,6 @@ def survey(
                 dropped[against] += 1
             if progress:
                 progress(done, len(made))
-    judge.close()
     return Survey(tuple(choice.kept), len(made), dict(sorted(dropped.items())))
 
 
@@ -187,8 +193,7 @@ class Judge:
     def answers_so_again(self, proposal: Proposal, verdicts: Verdicts) -> bool:
         """Whether a kernel's mutant fails the same cases in the same way a second time.
 
-        A kernel reads and writes memory without bounds: what it finds there may be another number each time.  Some
-        cases are asked, those that cost little.
+        Memory that a kernel never wrote is another number each time.  Some cases are asked, those that cost little.
         """
         if "triton" not in self._challenge.preload:
             return True
