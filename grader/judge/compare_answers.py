@@ -275,7 +275,7 @@ def _wrong_numbers(
     gap, allowed = gaps.flat[worst], np.broadcast_to(tolerance, gaps.shape).flat[worst]
     text = (
         f"`{name}` differs from the reference in {len(places)} of {a.size} values"
-        f" (largest difference {gap:.3g}, {allowed:.1g} is allowed)."
+        f" (largest difference {gap:.3g}, {allowed:.2g} is allowed)."
     )
     manner = pattern(a, b, wrong)
     return Cause(

@@ -71,14 +71,7 @@ class RandomScenarios:
             raise mistake(
                 f"`RandomScenarios` says `{min(unknown)}`, which means nothing{near}", stated
             )
-        verbs = said.setdefault(
-            "verbs",
-            tuple(
-                name
-                for name, item in driver.verbs.items()
-                if name != "create" and item.often and not driver.helpers(item)
-            ),
-        )
+        verbs = said["verbs"] if "verbs" in said else _plain_verbs(driver)
         for name in verbs:
             if name not in driver.verbs:
                 raise mistake(
@@ -86,6 +79,15 @@ class RandomScenarios:
                     stated,
                 )
         return cls(**{**said, "verbs": tuple(verbs)})
+
+
+def _plain_verbs(driver: Driver) -> tuple[str, ...]:
+    """Return the verbs that look no helper up; to know that, the driver's text is parsed."""
+    return tuple(
+        name
+        for name, item in driver.verbs.items()
+        if name != "create" and item.often and not driver.helpers(item)
+    )
 
 
 class Driver:
