@@ -13,10 +13,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from grader.content import Bug, Challenge
-from grader.content.entries import TELLING
+from grader.content.entries import CAUSE, PATTERN, PLACE, SYMPTOM, TELLING
 from grader.content.planting import line_span, lines_in, plant
 from grader.judge.result import CaseResult, Cause, Result
-from grader.judge.telling import CAUSE, PATTERN, PLACE, SYMPTOM, told
+from grader.judge.telling import told
 
 SHORTEST = 12  # characters of a line of code that says anything; `else:` stands everywhere
 FEWEST_WORDS = 6  # of a sentence that says something of one bug; `0 * NaN is NaN` is true of all

@@ -12,9 +12,9 @@ from grader.cli import terminal
 from grader.cli.arguments import catalogue, challenge_argument, tell_option
 from grader.cli.grade_command import level_of
 from grader.content import Challenge
+from grader.content.entries import PLACE, tells
 from grader.ground.errors import Exit, UserError
 from grader.ground.invocation import command_line
-from grader.judge.telling import PLACE, tells
 
 if TYPE_CHECKING:
     from grader.classroom.batch_plan import BatchPlan

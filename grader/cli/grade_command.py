@@ -29,11 +29,12 @@ from grader.cli.device import on_device
 from grader.cli.submission import locate, read
 from grader.cli.variant import Variant, begun, of_work
 from grader.content import Case, Challenge
+from grader.content.entries import PLACE, SYMPTOM, tells
 from grader.content.handed_in import source_of
 from grader.ground.errors import Exit, UserError
 from grader.ground.invocation import command_line
 from grader.judge.focus import NO_FOCUS, Focus, choose_focus
-from grader.judge.telling import DEFAULT, PLACE, SYMPTOM, at_most, tells, told
+from grader.judge.telling import DEFAULT, at_most, told
 from grader.learner.families import note_mended
 from grader.learner.hints import LastGrading, recall_focus, remember_grading
 from grader.learner.history import (

@@ -24,11 +24,11 @@ from grader.cli.grade_command import command_target, nothing_explains, remember_
 from grader.cli.submission import locate, read, readable
 from grader.cli.variant import begun, of_work
 from grader.content import Challenge
+from grader.content.entries import CAUSE, tells
 from grader.content.statements import statements
 from grader.ground.display import escape_for_display
 from grader.ground.errors import KvdojoError, UserError
 from grader.ground.invocation import command_line
-from grader.judge.telling import CAUSE, tells
 from grader.learner.hints import (
     Hint,
     LastGrading,

@@ -20,10 +20,10 @@ from grader.cli.grade_command import (
 from grader.cli.submission import locate, read, readable
 from grader.cli.variant import begun
 from grader.content import Challenge
+from grader.content.entries import CAUSE, tells
 from grader.ground.errors import Exit
 from grader.ground.invocation import command_line
 from grader.judge.focus import NO_FOCUS, Focus
-from grader.judge.telling import CAUSE, tells
 from grader.learner.ladder import LEVEL_OF, Rung, height, next_rung
 from grader.learner.work_folder import RUNGS
 

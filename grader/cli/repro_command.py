@@ -22,10 +22,10 @@ from grader.cli.submission import locate, read, readable
 from grader.cli.terminal import shown
 from grader.cli.variant import begun
 from grader.content import Challenge
+from grader.content.entries import SYMPTOM, tells
 from grader.content.handed_in import NOTEBOOK
 from grader.ground.errors import UserError
 from grader.ground.invocation import command_line
-from grader.judge.telling import SYMPTOM, tells
 
 
 @click.command("repro")

@@ -223,7 +223,7 @@ def _differs(path: Path, text: str) -> bool:
 def _tell(challenge: Challenge, work: WorkFolder, variant: Variant, kept: list[Path]) -> None:
     from rich.text import Text
 
-    from grader.judge.telling import PLACE, tells
+    from grader.content.entries import PLACE, tells
 
     screen = terminal.console()
     drawn = f", drawn by seed {work.seed}" if work.preset is None else ""

@@ -22,12 +22,12 @@ from grader.cli.focus_of_file import focus_of_file
 from grader.cli.grade_command import remember_rung
 from grader.cli.submission import locate, read, readable
 from grader.cli.variant import begun
+from grader.content.entries import PATTERN, tells
 from grader.content.handed_in import HandedIn
 from grader.ground.display import escape_for_display
 from grader.ground.errors import Exit, UserError
 from grader.ground.invocation import command_line
 from grader.judge.focus import NO_FOCUS
-from grader.judge.telling import PATTERN, tells
 from grader.learner.ladder import OF_LEVEL
 
 if TYPE_CHECKING:

@@ -13,10 +13,11 @@ from rich.text import Text
 from grader.cli import terminal
 from grader.cli.arguments import catalogue, complete_challenge
 from grader.content import Challenge
+from grader.content.entries import CAUSE, SYMPTOM, tells
 from grader.ground.errors import Exit, UserError
 from grader.ground.invocation import command_line
 from grader.ground.symbols import UNICODE, count
-from grader.judge.telling import CAUSE, SYMPTOM, tells, told
+from grader.judge.telling import told
 
 if TYPE_CHECKING:
     from grader.diagnose.trace_model import Trace

@@ -22,11 +22,11 @@ from grader.cli.grade_command import (
 from grader.cli.submission import locate, read
 from grader.cli.variant import begun, of_work
 from grader.content import Challenge
+from grader.content.entries import CAUSE, PATTERN, PLACE, SYMPTOM, tells
 from grader.content.handed_in import HandedIn, UnusableFile, handed_in
 from grader.ground.display import escape_for_display
 from grader.ground.errors import Exit, UserError
 from grader.judge.focus import Focus
-from grader.judge.telling import CAUSE, PATTERN, PLACE, SYMPTOM, tells
 from grader.learner.hints import recall_focus
 from grader.learner.ladder import OF_LEVEL, next_rung
 from grader.learner.question import Question

@@ -13,7 +13,18 @@ from typing import Any
 from grader.content.content_errors import ContentError
 
 # how much a learner is told, from the least on; what each level shows is decided in `judge/telling.py`
-TELLING = ("verdict", "symptom", "place", "pattern", "cause")
+TELLING = VERDICT, SYMPTOM, PLACE, PATTERN, CAUSE = (
+    "verdict",
+    "symptom",
+    "place",
+    "pattern",
+    "cause",
+)
+
+
+def tells(level: str, of: str) -> bool:
+    """Whether a level tells what belongs to the level `of`."""
+    return TELLING.index(level) >= TELLING.index(of)
 
 
 @dataclass(frozen=True)

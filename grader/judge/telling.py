@@ -23,11 +23,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from grader.content import Challenge
-from grader.content.entries import TELLING
+from grader.content.entries import CAUSE, PATTERN, PLACE, SYMPTOM, TELLING, tells
 from grader.judge.result import BugStatus, CaseResult, Cause, RandomOutcome, Result
 
 DEFAULT = "symptom"
-VERDICT, SYMPTOM, PLACE, PATTERN, CAUSE = TELLING
 NOT_TOLD = "It failed; more is not told here."
 UNIT_CASE = "Unit case"
 
@@ -35,11 +34,6 @@ UNIT_CASE = "Unit case"
 def at_most(level: str, most: str) -> str:
     """Return the level, or `most` where that is lower."""
     return min(level, most, key=TELLING.index)
-
-
-def tells(level: str, of: str) -> bool:
-    """Whether a level tells what belongs to the level `of`."""
-    return TELLING.index(level) >= TELLING.index(of)
 
 
 def told(result: Result, level: str, challenge: Challenge | None = None) -> Result:

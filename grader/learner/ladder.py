@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from grader.content import Challenge
+from grader.content.entries import CAUSE, PATTERN, PLACE, tells
 from grader.ground.display import escape_for_display
 from grader.judge.focus import Focus
 from grader.judge.result import HelpTaken
-from grader.judge.telling import CAUSE, PATTERN, PLACE, tells
 from grader.learner.work_folder import HINTS_FROM, RUNGS, WorkFolder
 
 if TYPE_CHECKING:

@@ -6,11 +6,12 @@ import ast
 import warnings
 from dataclasses import dataclass, field
 
+from grader.content.entries import CAUSE, SYMPTOM, tells
 from grader.content.handed_in import HandedIn
 from grader.ground.symbols import count
 from grader.judge.focus import NO_FOCUS, Focus, shown_first, told_cases
 from grader.judge.result import CaseResult, Result, most_informative_first
-from grader.judge.telling import CAUSE, DEFAULT, SYMPTOM, counted_as, tells, told
+from grader.judge.telling import DEFAULT, counted_as, told
 from grader.learner.question import Question
 from grader.report.stories import Success
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
+from grader.content.entries import CAUSE, PATTERN, PLACE, tells
 from grader.diagnose.trace_model import Checkpoint, FactPair, Trace, TracedStep
 from grader.judge.result import Where
-from grader.judge.telling import CAUSE, PATTERN, PLACE, tells
 from grader.report.charts import cache_chart, error_chart
 from grader.report.heatmap import Maps, maps_of
 

@@ -20,13 +20,14 @@ from markupsafe import Markup
 
 from grader.classroom.class_summary import usual_bugs
 from grader.content import Challenge
+from grader.content.entries import CAUSE, SYMPTOM, tells
 from grader.diagnose.trace_model import Trace
 from grader.ground.display import escape_lines
 from grader.ground.invocation import SCRIPT
 from grader.judge.bug_status import needless
 from grader.judge.focus import NO_FOCUS, Focus, shown_first, told_cases
 from grader.judge.result import CaseResult, Cause, Result, most_informative_first, redacted
-from grader.judge.telling import CAUSE, SYMPTOM, at_most, counted_as, names_units, tells, told
+from grader.judge.telling import at_most, counted_as, names_units, told
 from grader.report.figures import Figures, figures_of
 from grader.report.page_template import render_page
 from grader.report.phrases import place

@@ -18,21 +18,13 @@ from rich.panel import Panel
 from rich.segment import Segment
 from rich.text import Text
 
+from grader.content.entries import CAUSE, PATTERN, PLACE, SYMPTOM, tells
 from grader.ground.display import escape_for_display, escape_lines
 from grader.ground.invocation import command_line
 from grader.ground.symbols import PLAIN, UNICODE, Symbols, count
 from grader.judge.focus import NO_FOCUS, Focus, shown_first, told_cases
 from grader.judge.result import CaseResult, Result, most_informative_first, redacted
-from grader.judge.telling import (
-    CAUSE,
-    DEFAULT,
-    NOT_TOLD,
-    PATTERN,
-    PLACE,
-    SYMPTOM,
-    tells,
-    told,
-)
+from grader.judge.telling import DEFAULT, NOT_TOLD, told
 from grader.report.bug_status_lines import bug_lines, decoy_lines
 from grader.report.case_details import STYLES, cause_of, details, heading, line
 from grader.report.stories import Success

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from grader.content import Challenge
+from grader.content.entries import SYMPTOM, tells
 from grader.ground.display import escape_lines
 from grader.ground.symbols import UNICODE, count
 from grader.judge.result import CaseResult, Result, redacted
-from grader.judge.telling import SYMPTOM, tells
 from grader.learner import watch_events as events
 from grader.learner.watch_options import WatchOptions
 from grader.learner.watch_screen import summary_line

@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
 from grader.content import Challenge
+from grader.content.entries import PLACE, tells
 from grader.content.handed_in import source_of
 from grader.judge.focus import Focus
 from grader.judge.result import Result
-from grader.judge.telling import PLACE, tells
 from grader.learner import watch_events as events
 from grader.learner.file_watcher import FileWatcher
 from grader.learner.regrader import GradingFunctions, Regrader

@@ -36,6 +36,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from grader.content import Case, Challenge
+from grader.content.entries import CAUSE, PATTERN, PLACE, SYMPTOM, tells
 from grader.diagnose.compare_arrays import wrong_values
 from grader.diagnose.explain_failures import trace_focus
 from grader.diagnose.trace_case import trace_case
@@ -43,15 +44,7 @@ from grader.diagnose.trace_model import Checkpoint, FactPair, RecordedArray, Tra
 from grader.ground.display import escape_for_display
 from grader.judge.focus import Focus
 from grader.judge.golden import Golden
-from grader.judge.telling import (
-    CAUSE,
-    NOT_TOLD,
-    PATTERN,
-    PLACE,
-    SYMPTOM,
-    at_most,
-    tells,
-)
+from grader.judge.telling import NOT_TOLD, at_most
 from grader.sandbox import Sandbox
 
 LIMIT = 4 << 20  # bytes of a document

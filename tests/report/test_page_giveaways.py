@@ -9,12 +9,13 @@ import pytest
 
 from grader.author.giveaways import told_too_early
 from grader.content import load_challenge
+from grader.content.entries import PLACE, tells
 from grader.content.planting import plant
 from grader.diagnose.explain_failures import trace_failed_cases, with_first_divergence
 from grader.judge import grade_source
 from grader.judge.focus import choose_focus
 from grader.judge.golden_check import usable_golden
-from grader.judge.telling import PLACE, tells, told
+from grader.judge.telling import told
 from grader.report.html_report import result_page
 
 LEVELS = ("verdict", "symptom", "place", "pattern")
