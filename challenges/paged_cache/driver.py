@@ -7,6 +7,7 @@ Caches are plain tensors that the grader keeps.  A row never has more tokens tha
 A caller may pass the same memory in every call (`reused`), and writes other numbers into it between them.
 """
 
+import gc
 import sys
 from contextlib import contextmanager
 
@@ -619,10 +620,22 @@ def two_gib_apart(x):
 
     if x.dtype != torch.float16 or len(x) > 4:
         return x
-    torch.utils.deterministic.fill_uninitialized_memory = False
-    memory = torch.empty((len(x) - 1 << 30) + x[0].numel(), dtype=x.dtype)
-    torch.utils.deterministic.fill_uninitialized_memory = True
+    memory = reserved(x, (len(x) - 1 << 30) + x[0].numel())
     return memory.as_strided(x.shape, (1 << 30, *x.stride()[1:])).copy_(x)
+
+
+def reserved(like, *shape):
+    """Memory of a dtype that is not written to; launches of the interpreter may still hold that of the call before."""
+    import torch
+
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    try:
+        return like.new_empty(shape)
+    except RuntimeError:
+        gc.collect()
+        return like.new_empty(shape)
+    finally:
+        torch.utils.deterministic.fill_uninitialized_memory = True
 
 
 @verb(may_change="k v", exact="k v", recalled=True)
@@ -766,9 +779,7 @@ def last_of_many(*pools):
     size, before = pools[0].shape[1], 0
     if pools[0].dtype == torch.float16 and pools[0][0, 0].numel() == 1:
         before = -(-(1 << 31) // size)
-    torch.utils.deterministic.fill_uninitialized_memory = False
-    many = [x.new_empty(before + len(x), *x.shape[1:]) for x in pools]
-    torch.utils.deterministic.fill_uninitialized_memory = True
+    many = [reserved(x, before + len(x), *x.shape[1:]) for x in pools]
     for x, last in zip(many, pools, strict=True):
         x[before:] = last
     return many, before

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -156,3 +158,14 @@ def test_a_damaged_state_is_one_line(fresh, capsys, change):
     capsys.readouterr()
     assert fresh.run("hint", "small_sums") == 2
     assert "is damaged" in capsys.readouterr().err
+
+
+def test_an_attempt_is_begun_without_loading_what_judges(tmp_path) -> None:
+    """NumPy and the schemas of JSON take longer to load than all that `start` does."""
+    code = (
+        "import sys; from grader.cli.main import main;"
+        f"code = main(['start', 'multi_head_attention', '--to', {str(tmp_path / 'mine')!r}, '--fresh', '7']);"
+        "print(code, sorted({'numpy', 'jsonschema', 'torch', 'grader.judge'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []", done.stdout + done.stderr
