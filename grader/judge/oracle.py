@@ -21,10 +21,12 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Self
+from queue import LifoQueue
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 
@@ -63,7 +65,7 @@ class Oracle:
     def __init__(self, sandbox: Sandbox, challenge: Challenge) -> None:
         self._sandbox, self._challenge = sandbox, challenge
         self._session: Session | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
         return self
@@ -73,7 +75,8 @@ class Oracle:
 
     def close(self) -> None:
         """End the worker, if there is one; the next question gets a new one."""
-        session, self._session = self._session, None
+        with self._lock:
+            session, self._session = self._session, None
         if session is not None:
             session.close()
 
@@ -219,6 +222,36 @@ class Oracle:
             oracle.read_bytes(), self._challenge.driver, filename=oracle.name, limits=limits
         )
         return self._session, self._session.load()
+
+
+Asked = TypeVar("Asked", bound=Oracle)
+
+
+class Several(Generic[Asked]):
+    """Oracles for several threads: each thread borrows one, and the one that was given back last is lent first.
+
+    An oracle starts its worker when it is first asked, so a second one costs nothing unless two threads ask at a time.
+    """
+
+    def __init__(self, make: Callable[[], Asked], count: int) -> None:
+        self._all = [make() for _ in range(count)]
+        self._free: LifoQueue[Asked] = LifoQueue()
+        for oracle in self._all:
+            self._free.put(oracle)
+
+    @contextmanager
+    def one(self) -> Iterator[Asked]:
+        """Lend an oracle; waits while all are lent."""
+        oracle = self._free.get()
+        try:
+            yield oracle
+        finally:
+            self._free.put(oracle)
+
+    def close(self) -> None:
+        """End the workers; an oracle that is asked again starts another."""
+        for oracle in self._all:
+            oracle.close()
 
 
 def _answered(
