@@ -14,11 +14,13 @@ drawn for a file.
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import combinations
 from typing import Any
 
 from grader.content.catalogue import Challenge
@@ -32,6 +34,8 @@ SCHEMA = "kvdojo/generated/v1"
 LEVELS = ("easy", "medium", "hard")
 PREFIX = "g-"  # of the ids of generated bugs
 OVERLAP = "they edit the same lines"
+UNDO = "they undo each other"
+ALIKE = "they make the same of the same lines, in two places"
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ def read_generated(challenge: Challenge) -> GeneratedBugs:
             raise ContentError(
                 f"{path}: belongs to another {challenge.reference.name}; run `{again}`"
             )
-        apart = [(str(one), str(other)) for one, other in document["apart"]]
+        apart = {(str(one), str(other)): UNDO for one, other in document["apart"]}
+        apart |= dict.fromkeys(_reading_alike(document["bugs"]), ALIKE)
         found = [_generated_bug(challenge, entry, apart) for entry in document["bugs"]]
         return GeneratedBugs(
             {entry.bug.id: entry for entry in found},
@@ -88,7 +93,7 @@ def read_generated(challenge: Challenge) -> GeneratedBugs:
 
 
 def _generated_bug(
-    challenge: Challenge, entry: Mapping[str, Any], apart: Sequence[tuple[str, str]]
+    challenge: Challenge, entry: Mapping[str, Any], apart: Mapping[tuple[str, str], str]
 ) -> GeneratedBug:
     bug = bug_of(challenge.generated, {**entry, "kind": "bug", "sources": ()})
     if not bug.id.startswith(PREFIX) or entry["level"] not in LEVELS:
@@ -99,17 +104,33 @@ def _generated_bug(
         _lines(challenge, bug)
     except PlantError as error:
         raise ValueError(str(error)) from None
-    others = {b if a == bug.id else a for a, b in apart if bug.id in (a, b)}
+    others = {b if a == bug.id else a: why for (a, b), why in apart.items() if bug.id in (a, b)}
     return GeneratedBug(
         replace(
             bug,
             witnesses=tuple(map(str, entry["witnesses"])),
-            excludes=dict.fromkeys(sorted(others), "they undo each other"),
+            excludes=dict(sorted(others.items())),
         ),
         float(entry["score"]),
         entry["level"],
         tuple(map(str, entry["operators"])),
     )
+
+
+def _reading_alike(entries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Give the pairs that make the same lines of the same lines of one function, in two places.
+
+    A file is compared with the reference statement by statement, wherever these stand, so that one of a pair would be
+    taken for the other.
+    """
+    alike: dict[Any, list[str]] = {}
+    for entry in entries:
+        before = Counter(line for edit in entry["edits"] for line in edit["find"].splitlines())
+        after = Counter(line for edit in entry["edits"] for line in edit["replace"].splitlines())
+        changed = (frozenset((before - after).items()), frozenset((after - before).items()))
+        alike.setdefault((entry["function"], *changed), []).append(str(entry["id"]))
+    for names in alike.values():
+        yield from combinations(names, 2)
 
 
 def with_generated(challenge: Challenge, bugs: Collection[Bug]) -> Challenge:
@@ -136,8 +157,8 @@ def draw_generated(
 ) -> tuple[list[str], list[str]]:
     """Return the ids of `count` generated bugs and up to half as many decoys, drawn by a number.
 
-    No two of them edit one line, undo each other, or are caught by exactly the same cases, so that each one mended is
-    seen.  Raises PlantError when there are not so many.
+    No two of them edit one line, undo each other, read alike, or are caught by exactly the same cases, so that each one
+    mended is seen.  Raises PlantError when there are not so many.
     """
     names = [n for n, entry in generated.bugs.items() if level is None or entry.level == level]
     draw = random.Random(sha256(f"fresh/{challenge.id}/{seed}".encode()).digest())

@@ -19,6 +19,7 @@ from grader.content.generated_bugs import (
     with_generated,
 )
 from grader.content.planting import PlantError, plant
+from grader.content.statements import statements
 from grader.ground.paths import ROOT
 
 WITH_BUGS = [name for name in Catalogue().ids() if load_challenge(name).generated.exists()]
@@ -45,6 +46,26 @@ def test_each_is_found_in_the_text_that_it_is_planted_in(name: str) -> None:
         whole = begun(challenge, generated, [bug])
         assert bug_status(whole, plant(whole, [bug]))[bug] == "present"
         assert bug_status(whole, challenge.reference_text)[bug] == "fixed"
+
+
+def test_two_that_read_alike_are_not_drawn_together() -> None:
+    """Both loops of the kernel fold their scores in with the same statement: one mistake in it reads like the other."""
+    challenge, generated = known("triton_prefill")
+    by_difference: dict[object, set[str]] = {}
+    for name in generated.bugs:
+        planted = statements(plant(begun(challenge, generated, [name]), [name]))
+        assert planted is not None
+        changed = {scope: tuple(sorted(lines)) for scope, lines in planted.items()}
+        by_difference.setdefault(repr(sorted(changed.items())), set()).add(name)
+    alike = [names for names in by_difference.values() if len(names) > 1]
+    assert alike
+    for names in alike:
+        for name in names:
+            assert names - {name} <= generated.bugs[name].bug.excludes.keys()
+            assert all(
+                not names <= set(draw_generated(challenge, generated, seed, 3)[0])
+                for seed in range(40)
+            )
 
 
 @pytest.mark.parametrize("name", WITH_BUGS)
