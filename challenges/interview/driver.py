@@ -285,7 +285,8 @@ def weights_of(case):
     v, c = case.vocab_size, case.heads * case.head_dim
     quiet = 0.1 if case.by_position else 1.0
     size = 0.1 if case.by_position else case.embedded
-    numbers = case.draw((v + case.block_size + 2) * c + case.layers * (12 * c + 13) * c)
+    rows = v + case.block_size + 2 + case.layers * (12 * c + 13)
+    numbers = case.draw(rows, c).ravel()
     taken = 0
 
     def part(*shape, scale):
