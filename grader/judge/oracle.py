@@ -21,12 +21,11 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from queue import LifoQueue
-from typing import Any, Generic, Self, TypeVar
+from itertools import chain
+from typing import Any, Self
 
 import numpy as np
 
@@ -43,8 +42,8 @@ from grader.sandbox import Reply, Sandbox, Session, WorkerFailure
 # Briefs ask for float32 inside or wider, so in float64 it is that of float32.
 BASE = {"float64": 2e-5, "float32": 2e-5, "float16": 4e-3, "bfloat16": 2e-2}
 SLACK = 16  # times the error seen in the reference itself, and times the effect of one rounding of every input
-JITTERS = range(1, 5)  # other inputs that a whole number must not depend on
-SHAKES = (1, 2)  # times that what is sent is moved by a rounding, before an answer counts as wrong
+JITTERS = range(1, 9)  # other inputs that a whole number must not depend on
+MOVES = range(1, 3)  # times that what is sent is moved by a rounding, before an answer is wrong
 SEED_SLACK = 4  # times a recorded tolerance, where it is used for other inputs of the same case
 
 
@@ -65,7 +64,7 @@ class Oracle:
     def __init__(self, sandbox: Sandbox, challenge: Challenge) -> None:
         self._sandbox, self._challenge = sandbox, challenge
         self._session: Session | None = None
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -75,8 +74,7 @@ class Oracle:
 
     def close(self) -> None:
         """End the worker, if there is one; the next question gets a new one."""
-        with self._lock:
-            session, self._session = self._session, None
+        session, self._session = self._session, None
         if session is not None:
             session.close()
 
@@ -149,14 +147,14 @@ class Oracle:
 
         moved = [
             self.run(ShakenScript(self._challenge, case, dtype="float64", seed=seed, shake=number))
-            for number in SHAKES
+            for number in MOVES
         ]
         steps = []
         for place, (old, best) in enumerate(zip(stored.steps, golden.steps, strict=True)):
             own = native.replies[place]
             if not _same_plain(old, own):
-                others = (shaken(n).replies[place] for n in JITTERS)
-                if not all(agree_in_plain(own, other) for other in others):
+                others = chain(moved, map(shaken, JITTERS))
+                if not all(agree_in_plain(own, other.replies[place]) for other in others):
                     return None
             tolerances = dict(best.tolerances)
             rounded = {n: x for n, x in best.tensors.items() if x.floating and x.values.size}
@@ -222,36 +220,6 @@ class Oracle:
             oracle.read_bytes(), self._challenge.driver, filename=oracle.name, limits=limits
         )
         return self._session, self._session.load()
-
-
-Asked = TypeVar("Asked", bound=Oracle)
-
-
-class Several(Generic[Asked]):
-    """Oracles for several threads: each thread borrows one, and the one that was given back last is lent first.
-
-    An oracle starts its worker when it is first asked, so a second one costs nothing unless two threads ask at a time.
-    """
-
-    def __init__(self, make: Callable[[], Asked], count: int) -> None:
-        self._all = [make() for _ in range(count)]
-        self._free: LifoQueue[Asked] = LifoQueue()
-        for oracle in self._all:
-            self._free.put(oracle)
-
-    @contextmanager
-    def one(self) -> Iterator[Asked]:
-        """Lend an oracle; waits while all are lent."""
-        oracle = self._free.get()
-        try:
-            yield oracle
-        finally:
-            self._free.put(oracle)
-
-    def close(self) -> None:
-        """End the workers; an oracle that is asked again starts another."""
-        for oracle in self._all:
-            oracle.close()
 
 
 def _answered(

@@ -24,9 +24,8 @@ from typing import Any
 from grader.content import Case, Challenge, ContentError
 from grader.content.driver_loading import load_driver
 from grader.judge.golden import CaseGolden
-from grader.judge.oracle import Several
 from grader.judge.result import CaseResult, Cause, RandomOutcome
-from grader.judge.secret_inputs import ORACLES, derived
+from grader.judge.secret_inputs import derived
 from grader.judge.settle import DOUBTED_SHAKES, SHAKES, NotSettled, Settled, Settler
 from grader.judge.shrink import fewer_items, smaller_choices
 from grader.judge.worker_reuse import SubmissionRunner
@@ -75,13 +74,13 @@ class RandomScenarios:
     seed: int
     pool: Sequence[Sequence[int]] | None = None
     quick: bool = False
-    _settlers: Several[Settler] = field(init=False)
-    _made: dict[int, Scenario] = field(default_factory=dict)
+    _settler: Settler = field(init=False)
+    _made: list[Scenario] = field(default_factory=list)
     _certain: dict[int, Scenario] = field(default_factory=dict)
-    _locks: dict[int, Any] = field(default_factory=dict)
+    _lock: Any = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self._settlers = Several(lambda: Settler(self.sandbox, self.challenge), ORACLES)
+        self._settler = Settler(self.sandbox, self.challenge)
         if self.pool is None:
             self.pool = recorded_pool(self.challenge)
 
@@ -91,19 +90,19 @@ class RandomScenarios:
         return load_driver(self.challenge).driver.random is not None
 
     def close(self) -> None:
-        """End the workers of the reference."""
-        self._settlers.close()
+        """End the worker of the reference, if there is one."""
+        self._settler.close()
 
     def __getitem__(self, index: int) -> Scenario:
         """Return scenario `index`; raises IndexError where the reference settles none, and SandboxError."""
-        with self._lock_of(index):
-            if index not in self._made:
-                self._made[index] = self._settled(index, 0 if self.quick else SHAKES)
+        with self._lock:
+            while len(self._made) <= index:
+                self._made.append(self._settled(len(self._made), 0 if self.quick else SHAKES))
             return self._made[index]
 
     def coming(self, index: int, ahead: Executor) -> Future[Scenario]:
         """Return scenario `index` as a future, made by `ahead` unless it is there already."""
-        if index not in self._made:
+        if index >= len(self._made):
             return ahead.submit(self.__getitem__, index)
         made: Future[Scenario] = Future()
         made.set_result(self._made[index])
@@ -111,29 +110,21 @@ class RandomScenarios:
 
     def certain(self, index: int) -> Scenario:
         """Return scenario `index` as an answer that seems wrong is judged: allowing for all that rounding may do."""
-        with self._lock_of(index):
+        with self._lock:
             if index not in self._certain:
                 self._certain[index] = self._settled(index, DOUBTED_SHAKES)
             return self._certain[index]
 
-    def _lock_of(self, index: int) -> Any:
-        """Return a lock: two threads that ask for the same scenario wait for each other, others do not."""
-        return self._locks.setdefault(index, threading.Lock())
-
-    def settled(self, case: Case, choices: Sequence[int] = (), shakes: int = SHAKES) -> Scenario:
-        """Settle a case; raises NotSettled."""
-        with self._settlers.one() as settler:
-            found = settler.settle(case, shakes=shakes)
-        return Scenario(found.case, found.golden, tuple(choices))
+    def settled(self, case: Case, shakes: int) -> Settled:
+        """Settle a case, whose numbers are moved by a rounding `shakes` times; raises NotSettled."""
+        return self._settler.settle(case, shakes=shakes)
 
     def _settled(self, index: int, shakes: int) -> Scenario:
         for attempt in range(TRIES):
             seed = derived(self.seed, f"{index} {attempt}")
             choose = self._choices(index, seed)
             try:
-                case = drawn_case(self.challenge, choose, seed)
-                with self._settlers.one() as settler:
-                    found: Settled = settler.settle(case, shakes=shakes)
+                found = self.settled(drawn_case(self.challenge, choose, seed), shakes)
             except NotSettled:
                 continue
             return Scenario(found.case, found.golden, tuple(choose.taken))
@@ -204,10 +195,11 @@ def judge_scenarios(
     Raises SandboxError, GraderError or ContentError where our side fails.
     """
     asking = _Round(scenarios, seconds)
-    # the reference settles the next ones while the file is asked
-    with ThreadPoolExecutor(ORACLES) as ahead, ThreadPoolExecutor(len(runners)) as pool:
+    # the reference settles the next one while the file is asked
+    with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(len(runners)) as pool:
         for done in [pool.submit(asking.ask, runner, ahead) for runner in runners]:
             done.result()
+        ahead.shutdown(cancel_futures=True)  # nobody asks for what is not begun
     if asking.failed is None:
         return RandomOutcome(asking.run)
     _, runner, scenario, result = asking.failed
@@ -302,7 +294,7 @@ def smallest(
         try:
             # most are answered rightly, and that is seen without knowing what rounding may do
             for shakes in (0, SHAKES):
-                scenario = scenarios.settled(case, shakes=shakes)
+                scenario = scenarios.settled(case, shakes)
                 again = runner.run(scenario.case, scenario.golden)
                 if again.status != "failed":
                     return False

@@ -29,14 +29,13 @@ from grader.content import Case, Challenge, ContentError
 from grader.content.driver_loading import load_driver
 from grader.ground.arrays import Array
 from grader.judge.golden import CaseGolden, Expected, Golden
-from grader.judge.oracle import Oracle, Several
+from grader.judge.oracle import Oracle
 from grader.judge.script import Script
 from grader.kit.choice_sequence import ChoiceSequence
 from grader.kit.scenarios import varied_setup
 from grader.sandbox import Sandbox, WorkerFailure
 
 BITS = 53  # of a seed: every JSON reader keeps such a number as it is
-ORACLES = 2  # that answer side by side, as files are asked by so many threads
 REDRAWS = 4  # of a seed on which rounding decides a whole number
 
 
@@ -82,7 +81,7 @@ class SecretInputs:
         plain: bool = True,
     ) -> None:
         self._challenge, self._golden = challenge, golden
-        self._oracles = Several(lambda: Oracle(sandbox, challenge), ORACLES)
+        self._oracle = Oracle(sandbox, challenge)
         self._plain, self._after_published = plain, after_published
         self._seed = secrets.randbits(BITS) if seed is None else seed
         self._given = dict(seeds or {})
@@ -91,7 +90,7 @@ class SecretInputs:
         self._others: dict[str, Iterator[SecretCase]] = {}  # to turn to, should rounding decide
         self._rounded: dict[str, SecretCase] = {}
         self._sizes: dict[str, Sequence[Case]] = {}
-        self._locks: dict[str, Any] = {}
+        self._lock = threading.Lock()
 
     @property
     def seeds(self) -> dict[str, int]:
@@ -100,13 +99,13 @@ class SecretInputs:
 
     def of(self, case: Case) -> SecretCase:
         """Return a case on secret inputs with its right answers; raises SandboxError or ContentError."""
-        with self._lock_of(case):
+        with self._lock:
             self._used.setdefault(case.id, self.seed_of(case.id))
             return self._answer(case)
 
     def answer_ahead(self, case: Case) -> None:
         """Make inputs and right answers of a case before a file is asked it; raises SandboxError or ContentError."""
-        with self._lock_of(case):
+        with self._lock:
             secret = self._answer(case)
             Script(self._challenge, secret.case, seed=secret.seed)  # its requests are kept
 
@@ -117,7 +116,7 @@ class SecretInputs:
         the same case on other inputs, for all who are asked from now on.
         """
         self.of(case)
-        with self._lock_of(case):
+        with self._lock:
             if case.id not in self._rounded:
                 self._answers[case.id] = self._rounded[case.id] = self._settled(case)
             return self._rounded[case.id]
@@ -150,12 +149,8 @@ class SecretInputs:
         return self._given.get(name, drawn | 1 if self._after_published else drawn)
 
     def close(self) -> None:
-        """End the oracles' workers; an answer still missing starts another."""
-        self._oracles.close()
-
-    def _lock_of(self, case: Case) -> Any:
-        """Return a lock: two threads that ask of the same case wait for each other, others do not."""
-        return self._locks.setdefault(case.id, threading.Lock())
+        """End the oracle's worker, if there is one; an answer still missing starts another."""
+        self._oracle.close()
 
     def _answer(self, case: Case) -> SecretCase:
         if case.id not in self._answers:
@@ -170,10 +165,9 @@ class SecretInputs:
         for secret in chain([self._answers[case.id]], self._others[case.id]):
             if secret.golden is stored:
                 return secret
-            with self._oracles.one() as oracle:
-                golden = oracle.allowing_for_rounding(
-                    secret.case, stored, secret.golden, secret.seed
-                )
+            golden = self._oracle.allowing_for_rounding(
+                secret.case, stored, secret.golden, secret.seed
+            )
             if golden is not None:
                 return replace(secret, golden=golden)
         raise AssertionError("the published inputs come last")
@@ -191,8 +185,9 @@ class SecretInputs:
         for number in self._numbers(seed):
             for varied in self._varied(case, seed):
                 try:
-                    with self._oracles.one() as oracle:
-                        golden = oracle.expect_from_seed(varied, stored, number, plain=self._plain)
+                    golden = self._oracle.expect_from_seed(
+                        varied, stored, number, plain=self._plain
+                    )
                 except WorkerFailure:
                     if varied is case:
                         raise

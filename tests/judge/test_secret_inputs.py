@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 
@@ -14,7 +13,7 @@ from grader.judge.golden_check import prepare
 from grader.judge.oracle import Oracle
 from grader.judge.request_cache import Answers
 from grader.judge.script import Script
-from grader.judge.secret_inputs import SecretInputs, same_plain
+from grader.judge.secret_inputs import SecretInputs
 from grader.judge.worker_reuse import SubmissionRunner
 
 NAME = "multi_head_attention"
@@ -322,36 +321,3 @@ def test_sizes_vary_where_the_seed_is_odd(sandbox_for) -> None:
         assert any(one.sizes for one in asked)
         # what was right in the published sizes is asked in others throughout, and a class in both
         assert all(odd) if after_published else 0.25 < sum(odd) / len(odd) < 0.75
-
-
-def test_two_threads_are_answered_side_by_side_and_as_one_would_be(sandbox_for) -> None:
-    """Each thread borrows an oracle; whatever order they ask in, the answers follow from the seed."""
-    challenge = load_challenge(NAME)
-    golden, cases = prepare(challenge), list(challenge.cases.values())[:12]
-    box = sandbox_for(NAME)
-    with closing(SecretInputs(box, challenge, golden, seed=5)) as inputs:
-        alone = [inputs.of(case) for case in cases]
-    with (
-        closing(SecretInputs(box, challenge, golden, seed=5)) as inputs,
-        ThreadPoolExecutor(4) as pool,
-    ):
-        together = list(pool.map(inputs.of, [*cases, *reversed(cases)]))
-    assert together[:12] == together[:11:-1]
-    for one, other in zip(alone, together, strict=False):
-        assert (one.case, one.seed, one.golden.fingerprint) == (
-            other.case,
-            other.seed,
-            other.golden.fingerprint,
-        )
-        assert same_plain(one.golden, other.golden)
-
-
-def test_oracles_that_are_closed_while_one_is_asked_answer_all_the_same(sandbox_for) -> None:
-    challenge = load_challenge(NAME)
-    golden, cases = prepare(challenge), list(challenge.cases.values())[:8]
-    with closing(SecretInputs(sandbox_for(NAME), challenge, golden, seed=6)) as inputs:
-        with ThreadPoolExecutor(3) as pool:
-            answers = [pool.submit(inputs.of, case) for case in cases]
-            while not all(answer.done() for answer in answers):
-                inputs.close()
-        assert [answer.result().seed for answer in answers] == [inputs.seed_of(c.id) for c in cases]
