@@ -52,8 +52,8 @@ Shared = whole(0, 128, "First tokens that the sequences have in common.", usual=
 class Setup:
     """Sizes of the case."""
 
-    slots: whole(1, 9, "Slots, 3.", usual=(3, 4)) = 3
-    capacity: whole(1, 128, "Tokens that a slot has room for, 24.", usual=(12, 40)) = 24
+    slots: whole(1, 9, "Slots, 3.", usual=(3, 4), room=True) = 3
+    capacity: whole(1, 128, "Tokens that a slot has room for, 24.", usual=(12, 40), room=True) = 24
     heads: whole(1, 6, "Heads H of the attention layer, 2.", usual=(1, 3)) = 2
     head_dim: whole(1, 32, "Their dimension D, 4.", usual=(1, 5)) = 4
     key_heads: whole(1, 4, "Key heads Hk of the delta layer, 2.", usual=(1, 3)) = 2

@@ -84,7 +84,7 @@ class Setup:
     """Sizes of the case."""
 
     rows: whole(3, 8, "Rows, 3.", usual=(3, 4)) = 3
-    capacity: whole(1, 270, "Tokens that a row has room for, 24.", usual=(14, 36)) = 24
+    capacity: whole(1, 270, "Tokens that a row has room for, 24.", usual=(14, 36), room=True) = 24
     heads: whole(1, 6, "Heads Hkv of keys and values, 2.", usual=(1, 3)) = 2
     queries: whole(1, 4, "Query heads for each of them, 2.", usual=(1, 3)) = 2
     head_dim: whole(1, 40, "Dimension D of a head, 5.", usual=(1, 7)) = 5

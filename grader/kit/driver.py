@@ -71,7 +71,7 @@ class RandomScenarios:
             raise mistake(
                 f"`RandomScenarios` says `{min(unknown)}`, which means nothing{near}", stated
             )
-        verbs = said["verbs"] if "verbs" in said else _plain_verbs(driver)
+        verbs = said["verbs"] if "verbs" in said else driver.public_verbs()
         for name in verbs:
             if name not in driver.verbs:
                 raise mistake(
@@ -79,15 +79,6 @@ class RandomScenarios:
                     stated,
                 )
         return cls(**{**said, "verbs": tuple(verbs)})
-
-
-def _plain_verbs(driver: Driver) -> tuple[str, ...]:
-    """Return the verbs that look no helper up; to know that, the driver's text is parsed."""
-    return tuple(
-        name
-        for name, item in driver.verbs.items()
-        if name != "create" and item.often and not driver.helpers(item)
-    )
 
 
 class Driver:
@@ -133,6 +124,17 @@ class Driver:
         """How random scenarios are drawn, from the class `RandomScenarios`; None where a driver has none."""
         stated = self.scope.get("RandomScenarios")
         return RandomScenarios.of(stated, self) if isinstance(stated, type) else None
+
+    def public_verbs(self) -> list[str]:
+        """Return the verbs that every correct file can be asked, since they look no helper up.
+
+        To know that, the driver's text is parsed.
+        """
+        return [
+            name
+            for name, item in self.verbs.items()
+            if name != "create" and item.often and not self.helpers(item)
+        ]
 
     def helpers(self, verb: Verb) -> list[str]:
         """Return the names with an underscore that a verb looks up, a helper's own or those in its function's text."""

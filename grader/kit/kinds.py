@@ -175,9 +175,13 @@ class _Range(Kind):
 
 @dataclass(frozen=True, kw_only=True)
 class Whole(_Range):
-    """An integer; a multiple of `multiple`."""
+    """An integer; a multiple of `multiple`.
+
+    `room` says of a size that the steps of a case fill it, so that fewer would be too few for them.
+    """
 
     multiple: int = 1
+    room: bool = False
     usual: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:

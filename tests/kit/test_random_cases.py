@@ -15,7 +15,7 @@ from grader.judge.cost import estimate_cost
 from grader.judge.script import CREATE, Script
 from grader.judge.worker_reuse import limits_of
 from grader.kit.choice_sequence import ChoiceSequence
-from grader.kit.scenarios import public_verbs, random_case, varied_setup
+from grader.kit.scenarios import random_case, varied_setup
 
 # whether a row's tokens fit into the pool's pages depends on all rows together, which no range can say
 CANNOT_PLAN_ALL = ("paged_cache",)
@@ -53,7 +53,7 @@ def test_all_verbs_can_be_drawn_where_they_are_named() -> None:
         ]
     }
     assert seen == {"attend", "scale_for"}
-    assert [item.name for item in public_verbs(driver)] == ["forward"]
+    assert driver.public_verbs() == ["forward"]
     assert set(named) <= driver.verbs.keys()
 
 
@@ -145,3 +145,15 @@ def test_a_size_of_0_stays_while_others_vary() -> None:
     assert {made["window"] for made in seen} == {0}
     assert len({made["sinks"] for made in seen}) > 1
     assert {made["query_heads"] for made in seen} == {4}
+
+
+def test_room_that_steps_fill_never_becomes_less() -> None:
+    """Steps that fill a slot of 24 tokens say nothing about one of 12."""
+    driver = checked_driver(load_challenge("hybrid_state"))
+    seen = [
+        varied_setup(driver, {}, (), [{"do": "state"}], ChoiceSequence.seeded(seed))
+        for seed in range(60)
+    ]
+    rooms = {made.get("capacity", 24) for made in seen}
+    assert min(rooms) == 24 < max(rooms)
+    assert min(made.get("head_dim", 4) for made in seen) < 4
