@@ -5,6 +5,7 @@ of them.  Caches `a`, `b` and `c` are a model's, and so are its trainers `t` and
 another way.  Each is made where it is first named.
 """
 
+from functools import lru_cache
 from math import prod
 from types import SimpleNamespace
 
@@ -52,7 +53,7 @@ class Setup:
     """Sizes of the case."""
 
     vocab_size: whole(1, 40, "Tokens of the vocabulary V, 7.", usual=(5, 9)) = 7
-    block_size: whole(1, 40, "Tokens that the model sees, 8.", usual=(5, 9)) = 8
+    block_size: whole(1, 40, "Tokens that the model sees, 8.", usual=(5, 9), room=True) = 8
     layers: whole(1, 6, "Layers, 2.", usual=(1, 2)) = 2
     heads: whole(1, 6, "Heads H, 2.", usual=(1, 3)) = 2
     head_dim: whole(1, 16, "Their size D, 3.", usual=(1, 4)) = 3
@@ -74,10 +75,11 @@ class Setup:
     dtypes = ("float32", "float64")
 
     def legal(sizes):
-        """What a position decides needs a feature for each token; a norm of one number makes much of rounding."""
+        """What a position decides needs a feature for each token; a norm of two numbers makes much of rounding."""
         width = sizes.heads * sizes.head_dim
+        other = other_heads(sizes.heads) * other_head_dim(sizes.head_dim)
         return (not sizes.by_position or width >= sizes.vocab_size) and (
-            width > 1 or sizes.eps >= 1
+            min(width, other) > 2 or sizes.eps >= 1
         )
 
 
@@ -277,57 +279,81 @@ SIZES = ("vocab_size", "block_size", "layers", "heads")
 HOW = ("lr", "warmup", "eps", "weight_decay", "clip")
 
 
-def weights_of(case):
-    """Parameters by name: norms near 1 and 0, matrices that keep sizes near 1, biases that are not 0.
-
-    All numbers of a model are drawn at once, which takes a fraction of the time.
-    """
-    v, c = case.vocab_size, case.heads * case.head_dim
-    quiet = 0.1 if case.by_position else 1.0
-    size = 0.1 if case.by_position else case.embedded
-    rows = v + case.block_size + 2 + case.layers * (12 * c + 13)
-    numbers = case.draw(rows, c).ravel()
-    taken = 0
-
-    def part(*shape, scale):
-        nonlocal taken
-        start, taken = taken, taken + prod(shape)
-        return scale * numbers[start:taken].reshape(shape)
-
-    def matrix(rows, columns, gain=1.0):
-        return part(rows, columns, scale=gain * columns**-0.5)
-
-    def norm(prefix):
-        return {f"{prefix}.weight": 1 + part(c, scale=0.2), f"{prefix}.bias": part(c, scale=0.2)}
-
-    wanted = {
-        "tokens.weight": part(v, c, scale=size),
-        "positions.weight": part(case.block_size, c, scale=size),
+def shapes_of(sizes):
+    """Shapes of the parameters, by name, in the order in which their numbers lie in one vector."""
+    v, c = sizes["vocab_size"], sizes["width"]
+    layer = {
+        "norm1.weight": (c,),
+        "norm1.bias": (c,),
+        "attention.qkv.weight": (3 * c, c),
+        "attention.qkv.bias": (3 * c,),
+        "attention.out.weight": (c, c),
+        "attention.out.bias": (c,),
+        "norm2.weight": (c,),
+        "norm2.bias": (c,),
+        "up.weight": (4 * c, c),
+        "up.bias": (4 * c,),
+        "down.weight": (c, 4 * c),
+        "down.bias": (c,),
     }
+    shapes = {"tokens.weight": (v, c), "positions.weight": (sizes["block_size"], c)}
+    for i in range(sizes["layers"]):
+        shapes |= {f"blocks.{i}.{key}": shape for key, shape in layer.items()}
+    return shapes | {"norm.weight": (c,), "norm.bias": (c,)}
+
+
+def parameters_of(sizes, numbers):
+    """Parameters by name, each a part of the vector that has the numbers of all."""
+    parts, taken = {}, 0
+    for name, shape in shapes_of(sizes).items():
+        parts[name] = numbers[taken : taken + prod(shape)].reshape(shape)
+        taken += prod(shape)
+    return parts
+
+
+@lru_cache
+def spread(vocab_size, block_size, layers, width, quiet, embedded, loud, key_bias):
+    """What the numbers of all parameters [N] are multiplied by, and what is added to them.
+
+    Norms are near 1 and 0, matrices keep sizes near 1, and biases are not 0.
+    """
+    sizes = {"vocab_size": vocab_size, "block_size": block_size, "layers": layers, "width": width}
+    count = sum(map(prod, shapes_of(sizes).values()))
+    scale, shift = np.empty(count), np.zeros(count)
+    for name, x in parameters_of(sizes, scale).items():
+        x[...] = 0.3 if x.ndim == 1 else x.shape[1] ** -0.5
+        if name.endswith("qkv.weight"):
+            x[: 2 * width] *= 1.5 * loud
+        elif name.endswith("qkv.bias"):
+            x[width : 2 * width] = key_bias
+        elif name.endswith(("up.weight", "down.weight")):
+            x *= 1.5
+        elif "norm" in name:
+            x[...] = 0.2
+        if ".out." in name or ".down." in name:
+            x *= quiet
+        elif not name.startswith(("blocks", "norm")):
+            x[...] = embedded
+    for name, x in parameters_of(sizes, shift).items():
+        x[...] = "norm" in name and name.endswith("weight")
+    return scale, shift
+
+
+def weights_of(case):
+    """The numbers of all parameters [N], which are drawn and sent together: that takes a fraction of the time."""
+    v, c = case.vocab_size, case.heads * case.head_dim
+    quiet, embedded = (0.1, 0.1) if case.by_position else (1.0, case.embedded)
+    scale, shift = spread(
+        v, case.block_size, case.layers, c, quiet, embedded, case.loud, case.key_bias
+    )
+    numbers = scale * case.draw(len(scale) // c, c).ravel() + shift
     if case.by_position:
+        parts = parameters_of(sizes_of(case), numbers)
         likely = case.draw.integers(0, v, case.block_size)
         gain = max(1.0, case.embedded)
-        wanted["tokens.weight"] += 3 * gain * np.eye(v, c)
-        wanted["positions.weight"] += 9 * gain * np.eye(v, c)[likely]
-    for i in range(case.layers):
-        qkv = matrix(3 * c, c)
-        qkv[: 2 * c] *= 1.5 * case.loud
-        bias = part(3 * c, scale=0.3)
-        bias[c : 2 * c] *= case.key_bias / 0.3
-        layer = {
-            **norm("norm1"),
-            "attention.qkv.weight": qkv,
-            "attention.qkv.bias": bias,
-            "attention.out.weight": matrix(c, c, quiet),
-            "attention.out.bias": part(c, scale=0.3 * quiet),
-            **norm("norm2"),
-            "up.weight": matrix(4 * c, c, 1.5),
-            "up.bias": part(4 * c, scale=0.3),
-            "down.weight": matrix(c, 4 * c, 1.5 * quiet),
-            "down.bias": part(c, scale=0.3 * quiet),
-        }
-        wanted |= {f"blocks.{i}.{key}": x for key, x in layer.items()}
-    return wanted | norm("norm")
+        parts["tokens.weight"] += 3 * gain * np.eye(v, c)
+        parts["positions.weight"] += 9 * gain * np.eye(v, c)[likely]
+    return numbers
 
 
 def sizes_of(case):
@@ -360,7 +386,7 @@ def other_head_dim(head_dim):
 
 @made("sizes", "how", "weights", "others", "other_sizes", "other_weights")
 def models(case):
-    """Sizes, how trainers step, and the parameters of all models."""
+    """Sizes, how trainers step, and the numbers of the parameters of all models."""
     how = {name: getattr(case, name) for name in HOW} | {"betas": [case.beta1, case.beta2]}
     more = another(case)
     weights = weights_of(case), weights_of(case)
@@ -448,7 +474,7 @@ def create(file, sizes, how, weights, others, other_sizes, other_weights, dtype)
     """Keep sizes and parameters; models, caches and trainers are made where they are first named."""
     file.keep.how, file.keep.dtype = dict(how), dtype
     file.keep.sizes = {"p": dict(sizes), "q": dict(sizes), "r": dict(other_sizes)}
-    file.keep.weights = {"p": weights, "q": others, "r": other_weights}
+    file.keep.numbers = {"p": weights, "q": others, "r": other_weights}
     file.keep.models, file.keep.caches, file.keep.trainers = {}, {}, {}
     file.keep.added = {}  # how many losses were gone back through, of models that no step was asked for since
     file.keep.owned, file.keep.list, file.keep.abroad = {}, [], None
@@ -459,9 +485,14 @@ def model_named(file, name):
     known = file.keep.models
     if name not in known:
         model = need(file, "GPT")(**file.keep.sizes[name])
-        fill(model, file.keep.weights[name], file.keep.dtype)
+        fill(model, weights_named(file, name), file.keep.dtype)
         known[name] = model
     return known[name]
+
+
+def weights_named(file, name):
+    """The parameters that the model of this name begins with."""
+    return parameters_of(file.keep.sizes[name], file.keep.numbers[name])
 
 
 def fill(model, weights, dtype):
@@ -836,7 +867,7 @@ def refill(
 ):  # fmt: skip
     """Let the caller copy the other model's numbers into the parameters."""
     numbers = of_parameters(file, on, lambda name, p: p.detach().clone())
-    others = file.keep.weights["q" if on == "p" else "p"]
+    others = weights_named(file, "q" if on == "p" else "p")
     numbers |= {name: x for name, x in others.items() if name.endswith(only or "")}
     fill(model_named(file, on), numbers, file.keep.dtype)
     without_caches(file, on)
@@ -871,7 +902,7 @@ def elsewhere(
         else need(file, "GPT")(**file.keep.sizes["p"])
     )
     if not (stepped and file.keep.abroad):
-        fill(model, file.keep.weights["p"], other_dtype(file))
+        fill(model, weights_named(file, "p"), other_dtype(file))
     if stepped and not file.keep.abroad:
         file.keep.abroad = model, trainer_of(file, model, "t")
     answer = model(ids)
