@@ -26,8 +26,8 @@ from grader.arena.scripted_agents import SCRIPTED, work
 from grader.content import Catalogue
 from grader.ground.errors import UserError
 
-# one more than there are processors: a file's worker waits while an answer of it is judged
-THREADS = 3
+# two for each of two processors: a file's worker waits while an answer of it is judged
+THREADS = 4
 MOST_PRECISION = 0.35  # of a pasted reference
 
 

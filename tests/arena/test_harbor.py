@@ -65,7 +65,9 @@ def test_the_configuration_is_of_harbor_s_form(folder) -> None:
 
 
 def test_harbor_s_own_model_takes_every_folder(exported) -> None:
-    task = pytest.importorskip("harbor.models.task.task", reason="harbor needs Python 3.12")
+    task = pytest.importorskip(
+        "harbor.models.task.task", reason="harbor is not installed (it needs Python 3.12)"
+    )
     for folder in sorted((exported / "tasks").iterdir()):
         assert task.Task.is_valid_dir(folder)
         assert task.Task(folder).config.environment.network_mode.value == "no-network"
