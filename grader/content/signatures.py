@@ -32,11 +32,15 @@ def foreign_helpers(challenge: Challenge, source: str, asked: Iterable[str]) -> 
     foreign = {
         name for name in private if not any(own in theirs[name] for own in ours.get(name, []))
     }
-    brief = challenge.brief if bound else ""
-    unheard = {name for name in bound if not re.search(rf"\b{re.escape(name)}\b", brief)}
+    unheard = {name for name in bound if name not in _words(challenge.brief)}
     if unheard and not descends(challenge, source):
         foreign |= unheard
     return foreign
+
+
+@lru_cache(maxsize=16)
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", text))
 
 
 @lru_cache(maxsize=64)  # of references, and of a file that is handed in several times

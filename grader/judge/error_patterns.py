@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+NEAR = 1e-5  # that two numbers are the same, absolutely and relatively
 Numbers = np.ndarray[Any, Any]
 
 
@@ -55,25 +56,35 @@ def pattern(got: Numbers, want: Numbers, wrong: Numbers) -> Pattern | None:
         return Pattern("zero", "Every value is zero.")
     if a.size > 3 and np.ptp(a) == 0:
         return Pattern("constant", f"Every value is {number(a.flat[0])}.")
-    return _transposed(a, b) or _reordered(a, b) or _scaled(a, b) or _region(wrong)
+    if _same_numbers(a, b) and (moved := _transposed(a, b) or _reordered(a, b)):
+        return moved
+    return _scaled(a, b) or _region(wrong)
+
+
+def _same_numbers(a: Numbers, b: Numbers) -> bool:
+    """Whether the same numbers stand in both, wherever; the extremes rule most others out without sorting."""
+    ends = (a.min(), b.min()), (a.max(), b.max())
+    if not all(x == y or abs(x - y) <= NEAR + NEAR * abs(y) for x, y in ends):
+        return False
+    return np.allclose(np.sort(a, None), np.sort(b, None), atol=NEAR, rtol=NEAR)
 
 
 def _transposed(a: Numbers, b: Numbers) -> Pattern | None:
     for first in range(a.ndim):
         for second in range(first + 1, a.ndim):
             flipped = np.swapaxes(b, first, second)
-            if flipped.shape == a.shape and np.allclose(a, flipped, atol=1e-5):
+            if flipped.shape == a.shape and np.allclose(a, flipped, atol=NEAR, rtol=NEAR):
                 text = f"The values are right but axes {first} and {second} are exchanged."
                 return Pattern("transposed", text)
     return None
 
 
 def _reordered(a: Numbers, b: Numbers) -> Pattern | None:
-    if a.size < 4 or not np.allclose(np.sort(a, None), np.sort(b, None), atol=1e-5):
+    """Say along which axis the same numbers stand in another order."""
+    if a.size < 4:
         return None
     for axis in range(a.ndim):
-        order = np.argsort(a.reshape(a.shape), axis=axis)
-        if np.allclose(np.sort(a, axis), np.sort(b, axis), atol=1e-5) and order.size:
+        if np.allclose(np.sort(a, axis), np.sort(b, axis), atol=NEAR, rtol=NEAR):
             text = f"The right values stand there in another order along axis {axis}."
             return Pattern("reordered", text)
     return Pattern(

@@ -153,7 +153,10 @@ class Answer:
             if self.room < -SLACK:
                 shape = list(tensor.shape)
                 raise Wrong("wrong_shape", f"`{name}` has shape {shape}, far larger than expected")
-        return tensor.detach().as_subclass(torch.Tensor).resolve_neg().cpu().contiguous()
+        plain = tensor.detach()
+        if type(plain) is not torch.Tensor:
+            plain = plain.as_subclass(torch.Tensor)
+        return plain.resolve_neg().cpu().contiguous()
 
 
 def _looks(tensor: torch.Tensor) -> str:
