@@ -34,6 +34,7 @@ MANAGER_METHODS = (
     "get_init_cache", "set_init_cache", "get_recur_cache", "set_recur_cache", "get_wm_cache", "set_wm_cache",
     "hierarchical_get", "clear_recur_cache", "clear_all", "statistics",
 )  # fmt: skip
+POOLS = ("init", "recur", "wm")  # as the statistics of a manager name them
 LEGACY = {  # attributes of earlier versions, and the method that each message must name
     "past_kv_cache_init_infer_envs": "get_init_cache",
     "past_kv_cache_recurrent_infer": "get_recur_cache",
@@ -713,7 +714,7 @@ def count(file, on: Object):
 
 def told(statistics):
     """What a pool says of itself, in whatever form; the rate before any lookup is the file's own affair."""
-    found = fields_of(statistics)
+    found = fields_of(statistics, "size", "hits", "misses", "evictions", "hit_rate")
     return found if found.get("hits") or found.get("misses") else {**found, "hit_rate": 0.0}
 
 
@@ -738,7 +739,7 @@ def manager(
     if call == "set_wm_cache":
         file.objects[into] = result  # a handle
     elif call == "statistics":
-        pools = fields_of(result)
+        pools = fields_of(result, *POOLS)
         environments = {str(index): told(each) for index, each in enumerate(pools["init"])}
         rest = {name: told(each) for name, each in pools.items() if name != "init"}
         return {**rest, "init": environments}
@@ -963,13 +964,13 @@ def next_to(state):
 
 def sizes_held(model):
     """How many entries the pools of a model hold: the roots of each environment, and recurrent states."""
-    pools = fields_of(model.kv_cache_manager.statistics())
-    return [fields_of(each)["size"] for each in (*pools["init"], pools["recur"])]
+    pools = fields_of(model.kv_cache_manager.statistics(), *POOLS)
+    return [told(each)["size"] for each in (*pools["init"], pools["recur"])]
 
 
 def lookups(model):
     """How often the roots of each environment were asked for a state."""
-    pools = map(fields_of, fields_of(model.kv_cache_manager.statistics())["init"])
+    pools = map(told, fields_of(model.kv_cache_manager.statistics(), *POOLS)["init"])
     return [each["hits"] + each["misses"] for each in pools]
 
 

@@ -58,18 +58,22 @@ def parts(answer: Any, *names: str) -> tuple[Any, ...]:
     raise Wrong("missing", f"`{_last()}` must return ({', '.join(names)})")
 
 
-def fields_of(answer: Any) -> dict[str, Any]:
+def fields_of(answer: Any, *names: str) -> dict[str, Any]:
     """Return an answer's fields by name: those of a mapping, a named tuple, a dataclass or any other object.
 
-    For answers whose form the contract leaves open.  A plain tuple or list has its positions as names; anything else
-    has no fields.
+    For answers whose form the contract leaves open.  With `names` these alone, as far as there are any, and a property
+    is one too.  A plain tuple or list has its positions as names; anything else has no fields.
 
         >>> fields_of({"size": 1}), fields_of((2, 3))
         ({'size': 1}, {'0': 2, '1': 3})
+        >>> fields_of({"size": 1, "room": 4}, "size", "rate"), fields_of(2 + 3j, "real")
+        ({'size': 1}, {'real': 2.0})
     """
     answer = given(answer)
     if hasattr(answer, "keys") and hasattr(answer, "__getitem__"):
-        return {name: answer[name] for name in answer}
+        return {name: answer[name] for name in answer if not names or name in names}
+    if names:
+        return {name: getattr(answer, name) for name in names if hasattr(answer, name)}
     if isinstance(answer, tuple | list):
         names = getattr(answer, "_fields", None) or map(str, range(len(answer)))
         return dict(zip(names, answer, strict=True))

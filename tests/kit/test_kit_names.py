@@ -257,6 +257,24 @@ def test_fields_are_read_by_name_whatever_holds_them() -> None:
     assert fields_of(slots) == made
     assert fields_of([5, 6]) == {"0": 5, "1": 6}
     assert fields_of(3) == {}
+    assert fields_of({**made, "more": 2}, "rate", "size", "absent") == made
+
+
+class Report:
+    size = 1
+
+    @property
+    def rate(self) -> float:
+        return self.size / 2
+
+
+def test_fields_asked_for_by_name_may_be_properties() -> None:
+    assert fields_of(Report(), "rate", "size", "absent") == {"size": 1, "rate": 0.5}
+    with pytest.raises(Wrong, match="returned None"):
+        fields_of(None, "size")
+
+
+def test_without_an_answer_there_are_no_fields() -> None:
     with pytest.raises(Wrong, match="returned None"):
         fields_of(None)
 
