@@ -69,6 +69,9 @@ class Setup:
     loud: real(
         1, 30, "How many times larger the weights of queries and keys are.", usual=(1, 4, 24)
     ) = 1
+    below: real(
+        0, 1e6, "About how far below zero all scores of `base` lie; 0 when left out.", usual=(0,)
+    ) = 0
     faint: real(1, 10000, "How many times smaller the embeddings are.", usual=(1, 1, 1000)) = 1
     passed: choice(
         ("by name", "by place"),
@@ -136,7 +139,7 @@ class RandomScenarios:
         setup = {n: x for n, x in case["setup"].items() if n not in ("max_context", "loud")}
         # in float32 a score in the hundreds is rounded by more than the answer may be off
         if case["dtype"] == "float64" and not setup.get("unlike") and choose.one_in(3):
-            setup["loud"] = 24
+            setup |= choose.one_of(({"loud": 24}, {"below": 40000}))
         if choose.one_in(3):
             setup["max_context"] = choose.between(40, 120)
         if choose.one_in(2):
@@ -227,7 +230,19 @@ def drawn_weights(case, model):
     near = width**-0.5
     embed, head = (case.draw(VOCABULARY, width, scale=scale) for scale in (1, near))
     square = {name: case.draw(layers, width, width, scale=1.5 * near) for name in "qkvo"}
+    if case.below:
+        put_below(case, embed, **square)
     return {"embed": embed, "head": head, **square}
+
+
+def put_below(case, embed, q, k, v, o):
+    """Let the last feature be the same for all tokens, and the pair that turns least lower every score by it."""
+    dim = case.d_model // case.num_heads
+    size = (case.below * dim**0.5) ** 0.5
+    embed[:, -1], o[:, -1] = 1, 0
+    for weight, last in ((q, size), (k, -size)):
+        weight[:, dim // 2 - 1 :: dim] = 0
+        weight[:, dim // 2 - 1 :: dim, -1] = last
 
 
 def heads(case, tokens):

@@ -32,13 +32,15 @@ Slot = choice(("a", "b", "c", "d", "e", "f"), "Name of the slot.", refused=NO_SL
 Slots = choices(Slot, "Names of the slots, one a row; a unless given.", length=(1, 6))
 Cache = choice(("p", "q", "r", "d"), "Name of the cache.")
 Kept = choice(("m", "n"), "Name of the snapshot.")
-Tokens = whole(1, 128, "New tokens S; 1 unless given.", usual=(1, 7), refused=(0,))
+Tokens = whole(1, 320, "New tokens S; 1 unless given.", usual=(1, 7), refused=(0,))
 Loud = real(
     0, 1000, "Standard deviation of the channels before the convolution, 3.",
     usual=(3.0, 1.0, 0.003, 300.0),
 )  # fmt: skip
 Fade = real(0, 30, "Scale of the decays, 0.3.", usual=(0.3, 0.05, 2.0, 20.0))
-Spread = real(0, 100, "Standard deviation of queries and keys, 1.", usual=(1.0, 2.0, 30.0))
+# in float32 a score far beyond a hundred is rounded by more than the answer may be off
+Spread = real(0, 1000, "Standard deviation of queries and keys, 1.", usual=(1.0, 2.0, 6.0))
+Raised = real(-1e6, 1e6, "Number that is added to the scores, 0.", usual=(0, 100, -120))
 Ends = choice(
     ("drawn", "all", "some", "first"),
     "Which gates lie at an end of their range, a decay at 0 or -60 and beta at 0 or 1: none unless given; all of"
@@ -53,7 +55,7 @@ class Setup:
     """Sizes of the case."""
 
     slots: whole(1, 9, "Slots, 3.", usual=(3, 4), room=True) = 3
-    capacity: whole(1, 128, "Tokens that a slot has room for, 24.", usual=(12, 40), room=True) = 24
+    capacity: whole(1, 320, "Tokens that a slot has room for, 24.", usual=(12, 40), room=True) = 24
     heads: whole(1, 6, "Heads H of the attention layer, 2.", usual=(1, 3)) = 2
     head_dim: whole(1, 32, "Their dimension D, 4.", usual=(1, 5)) = 4
     key_heads: whole(1, 4, "Key heads Hk of the delta layer, 2.", usual=(1, 3)) = 2
@@ -89,6 +91,8 @@ class RandomScenarios:
             setup.pop("signs", None)
         few = setup.get("slots", Setup.slots) < 6
         case["steps"] = [of_few_slots(step) if few else step for step in case["steps"]]
+        if case["dtype"] == "float64" and all(step.get("on") != "d" for step in case["steps"]):
+            case["steps"] = [louder(step, choose) for step in case["steps"]]
         if choose.one_in(8):
             case["steps"] = long_calls(setup, choose)
         elif choose.below(4):
@@ -104,6 +108,12 @@ def of_few_slots(step):
         name: "a" if name in ("slot", "source", "target") and said in ("d", "e", "f") else said
         for name, said in step.items()
     }
+
+
+def louder(step, choose):
+    """The step with scores that float64 alone is fine enough for, where it speaks of them."""
+    more = {"spread": choose.one_of((30.0, 300.0)), "raised": choose.one_of((-40000, 1000))}
+    return {name: more[name] if said and name in more else said for name, said in step.items()}
 
 
 def long_calls(setup, choose):
@@ -363,11 +373,17 @@ def gates(case, slots: Slots = ("a",), tokens: Tokens = 1, fade: Fade = 0.3, end
 
 
 @drawn(query="Query [R, H, S, D]", key="Key [R, H, S, D]", value="Value [R, H, S, D]")
-def attending(case, slots: Slots = ("a",), tokens: Tokens = 1, spread: Spread = 1.0):
+def attending(
+    case, slots: Slots = ("a",), tokens: Tokens = 1, spread: Spread = 1.0, raised: Raised = 0,
+):  # fmt: skip
     """The attention layer's new tokens."""
     shape = len(slots), case.heads, tokens, case.head_dim
     scales = (spread, spread, 1.0)
-    return tuple(signed(case, case.draw(*shape, scale=scale), scale) for scale in scales)
+    query, key, value = (signed(case, case.draw(*shape, scale=scale), scale) for scale in scales)
+    if raised:  # by the product of the last numbers of a query and a key
+        size = round(abs(raised * case.head_dim**0.5) ** 0.5)  # which half precision holds, too
+        query[..., -1], key[..., -1] = size, size if raised > 0 else -size
+    return query, key, value
 
 
 @verb

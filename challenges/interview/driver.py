@@ -33,7 +33,7 @@ from grader.kit import (
 Model = choice(("p", "q", "r"), "Name of the model; r has other sizes.")  # fmt: skip
 CacheName = choice(("a", "b", "c"), "Name of the cache.")
 TrainerName = choice(("t", "u"), "Name of the trainer; u has half of all, no warm-up and no decay.")  # fmt: skip
-Tokens = whole(0, 64, "Tokens of each row, 5 unless given.", usual=(2, 8))
+Tokens = whole(0, 300, "Tokens of each row, 5 unless given.", usual=(2, 8))
 Rows = whole(0, 8, "Rows, those of the setup unless given.", usual=(1, 3))
 Skipped = choice(
     ("none", "some", "first_half", "all_but_one", "all"), "Which labels are not predicted; none unless given."
@@ -53,7 +53,7 @@ class Setup:
     """Sizes of the case."""
 
     vocab_size: whole(1, 40, "Tokens of the vocabulary V, 7.", usual=(5, 9)) = 7
-    block_size: whole(1, 40, "Tokens that the model sees, 8.", usual=(5, 9), room=True) = 8
+    block_size: whole(1, 300, "Tokens that the model sees, 8.", usual=(5, 9), room=True) = 8
     layers: whole(1, 6, "Layers, 2.", usual=(1, 2)) = 2
     heads: whole(1, 6, "Heads H, 2.", usual=(1, 3)) = 2
     head_dim: whole(1, 16, "Their size D, 3.", usual=(1, 4)) = 3
@@ -70,6 +70,7 @@ class Setup:
     loud: real(0, 100, "Times the usual queries and keys, 1.", usual=(1.0, 3.0)) = 1.0
     embedded: real(0, 1000, "Size of embeddings, 1.", usual=(1.0, 0.01)) = 1.0
     key_bias: real(0, 1e9, "Size of the keys' bias, 0.3.", usual=(0.3,)) = 0.3
+    raised: real(0, 1e7, "Added to all numbers of the positions, 0.", usual=(0.0,)) = 0.0
     by_position: switch("Whether the position decides which token is likeliest, by far.") = False
 
     dtypes = ("float32", "float64")
@@ -100,6 +101,10 @@ class RandomScenarios:
     def amended(case, choose):
         """Keep sizes small, sometimes all alike or one, and let most cases tell a story."""
         setup = case["setup"]
+        # longer texts are slow, and have cases of their own
+        for said, name, most in ((setup, "block_size", 40), *((x, "tokens", 64) for x in case["steps"])):  # fmt: skip
+            if name in said:
+                said[name] = min(said[name], most)
         if not choose.one_in(4):
             setup.pop("by_position", None)
         if choose.one_in(6):
@@ -312,7 +317,7 @@ def parameters_of(sizes, numbers):
 
 
 @lru_cache
-def spread(vocab_size, block_size, layers, width, quiet, embedded, loud, key_bias):
+def spread(vocab_size, block_size, layers, width, quiet, embedded, loud, key_bias, raised):
     """What the numbers of all parameters [N] are multiplied by, and what is added to them.
 
     Norms are near 1 and 0, matrices keep sizes near 1, and biases are not 0.
@@ -336,6 +341,8 @@ def spread(vocab_size, block_size, layers, width, quiet, embedded, loud, key_bia
             x[...] = embedded
     for name, x in parameters_of(sizes, shift).items():
         x[...] = "norm" in name and name.endswith("weight")
+        if name == "positions.weight":
+            x[...] = raised
     return scale, shift
 
 
@@ -344,7 +351,7 @@ def weights_of(case):
     v, c = case.vocab_size, case.heads * case.head_dim
     quiet, embedded = (0.1, 0.1) if case.by_position else (1.0, case.embedded)
     scale, shift = spread(
-        v, case.block_size, case.layers, c, quiet, embedded, case.loud, case.key_bias
+        v, case.block_size, case.layers, c, quiet, embedded, case.loud, case.key_bias, case.raised
     )
     numbers = scale * case.draw(len(scale) // c, c).ravel() + shift
     if case.by_position:
@@ -363,7 +370,8 @@ def sizes_of(case):
 
 def another(case):
     """Sizes of a small model of other sizes, which can be asked whatever the other two can."""
-    told = {name: getattr(case, name) for name in ("draw", "by_position", "embedded", "loud", "key_bias")}  # fmt: skip
+    names = "draw", "by_position", "embedded", "loud", "key_bias", "raised"
+    told = {name: getattr(case, name) for name in names}
     return SimpleNamespace(
         **told,
         vocab_size=case.vocab_size + 1,

@@ -91,7 +91,7 @@ class Setup:
     draft_theta: real(
         0, 1e6, "Base of the draft, or 0 for that of the target.", usual=(0.0, 8.0)
     ) = 0.0
-    sharp: switch("Whether scores are in the thousands; float64 alone tells them apart.") = False
+    sharp: switch("Whether scores go far beyond 10,000; float64 alone tells them apart.") = False
     draft_more: whole(
         0, 32, "Features C of the draft beyond V, or 0 for as many as the target.", usual=(0, 5)
     ) = 0
@@ -319,7 +319,7 @@ def layers_of(case, count, width, more):
     """Weights of so many layers; what attention adds leaves the first V features alone."""
     features, wanted = case.vocabulary + more, {}
     for layer in range(count):
-        sharp = 25 if case.sharp else 1
+        sharp = 100 if case.sharp else 1
         for name, gain in (("q", 1.6 * sharp), ("k", 1.6 * sharp), ("v", 1.2)):
             scale = gain / (1 + more) ** 0.5
             wanted[f"{layer}.{name}"] = case.draw(width, features, scale=scale)
