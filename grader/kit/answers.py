@@ -75,8 +75,8 @@ def fields_of(answer: Any, *names: str) -> dict[str, Any]:
     if names:
         return {name: getattr(answer, name) for name in names if hasattr(answer, name)}
     if isinstance(answer, tuple | list):
-        names = getattr(answer, "_fields", None) or map(str, range(len(answer)))
-        return dict(zip(names, answer, strict=True))
+        places = getattr(answer, "_fields", None) or map(str, range(len(answer)))
+        return dict(zip(places, answer, strict=True))
     if slots := getattr(type(answer), "__dataclass_fields__", None):
         return {name: getattr(answer, name) for name in slots}
     return dict(getattr(answer, "__dict__", {}))
