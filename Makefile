@@ -19,11 +19,12 @@ setup: $(LEARNER) ## make .venv and install what a learner needs: the pinned tor
 
 dev: $(ALL) ## install what the tests, lint, types and benchmarks need beside it
 
-# pip shows how far it is to a person, and says nothing to a log
+# pip shows how far it is to a person, and says nothing to a log; what it installs from here it does not compile
 define install
 @sh tools/make_venv.sh $(VENV) $(PYTHON)
 @quiet=; [ -t 1 ] || quiet=--quiet; set -x; \
-$(BIN)/python -m pip install $$quiet --disable-pip-version-check -c constraints.txt -e '$(1)'
+$(BIN)/python -m pip install $$quiet --disable-pip-version-check -c constraints.txt -e '$(1)' && \
+$(BIN)/python -m compileall -q grader
 endef
 
 $(LEARNER): pyproject.toml constraints.txt

@@ -23,7 +23,7 @@ from grader.judge.golden_check import prepare
 from grader.judge.grading import PARALLEL, Grading, Progress, passed
 from grader.judge.missing_packages import missing_package, reason, versions
 from grader.judge.random_scenarios import NAME as RANDOM
-from grader.judge.random_scenarios import SHARE, RandomScenarios, judge_scenarios
+from grader.judge.random_scenarios import SHARE, SHARE_ALONE, RandomScenarios, judge_scenarios
 from grader.judge.result import CaseResult, Cause, RandomOutcome, Result, environment_of
 from grader.judge.sandbox_start import start_sandbox
 from grader.judge.secret_inputs import SecretInputs
@@ -232,7 +232,8 @@ def _random(
     """Ask random scenarios of a file that passed everything else; an error of ours is no failure of the file."""
     if not scenarios.there:
         return RandomOutcome()
-    seconds = SHARE * sum(result.seconds for result in results)
+    share = SHARE_ALONE if scenarios.quick else SHARE
+    seconds = share * sum(result.seconds for result in results)
     try:
         return judge_scenarios(scenarios, [runner.without_budget() for runner in runners], seconds)
     except Exception as error:

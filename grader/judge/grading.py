@@ -19,9 +19,10 @@ Whatever goes wrong on our side becomes the status `error` of that case, never a
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import repeat
 from queue import SimpleQueue
@@ -138,9 +139,10 @@ class Grading:
             self.progress(len(judged), len(cases))
         if self.secret and not self.secret_only and passed(judged.values()):
             again = [Job(case, True) for case in cases if judged[case.id].status == "passed"]
-            for outcome in self._outcomes(again):
-                case = outcome.job.case
-                judged[case.id] = self._both(judged[case.id], outcome.result)
+            with self._answering_ahead(again):
+                for outcome in self._outcomes(again):
+                    case = outcome.job.case
+                    judged[case.id] = self._both(judged[case.id], outcome.result)
         return [judged[case.id] for case in cases], logs[0] if logs else ""
 
     def _helpers(self, case: Case) -> set[str]:
@@ -170,6 +172,26 @@ class Grading:
                 self._stopped = True
             for thread in threads:
                 thread.result()
+
+    @contextmanager
+    def _answering_ahead(self, jobs: list[Job]) -> Iterator[None]:
+        """Have the oracle answer secret inputs before the file is asked them, until the block ends."""
+        ended = threading.Event()
+
+        def work() -> None:
+            for job in jobs:
+                if ended.is_set():
+                    return
+                # told when the case is asked
+                with suppress(SandboxError, ContentError, WorkerFailure):
+                    self.secret_inputs.answer_ahead(job.case)
+
+        with _threads() as pool:
+            pool.submit(work)
+            try:
+                yield
+            finally:
+                ended.set()
 
     def _work_through(self, share: list[Job], runner: SubmissionRunner) -> Iterator[Outcome]:
         for job in share:

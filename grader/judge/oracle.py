@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain
@@ -41,6 +42,7 @@ from grader.sandbox import Reply, Sandbox, Session, WorkerFailure
 # What an honest implementation in each dtype may be off by on numbers of size one.
 # Briefs ask for float32 inside or wider, so in float64 it is that of float32.
 BASE = {"float64": 2e-5, "float32": 2e-5, "float16": 4e-3, "bfloat16": 2e-2}
+WORKERS = 2  # of the oracle, for threads that ask at the same time
 SLACK = 16  # times the error seen in the reference itself, and times the effect of one rounding of every input
 JITTERS = range(1, 9)  # other inputs that a whole number must not depend on
 MOVES = range(1, 3)  # times that what is sent is moved by a rounding, before an answer is wrong
@@ -56,15 +58,15 @@ class Run:
 
 
 class Oracle:
-    """The oracle at work, in one worker as long as nothing goes wrong; leaving the `with` block ends it.
+    """The oracle at work, in workers that go on as long as nothing goes wrong; leaving the `with` block ends them.
 
-    Several threads may ask; they are answered one at a time.
+    Several threads may ask; `WORKERS` of them are answered at a time.
     """
 
     def __init__(self, sandbox: Sandbox, challenge: Challenge) -> None:
         self._sandbox, self._challenge = sandbox, challenge
-        self._session: Session | None = None
-        self._lock = threading.Lock()
+        self._idle: list[Session] = []  # workers that nobody asks at the moment
+        self._turns = threading.BoundedSemaphore(WORKERS)
 
     def __enter__(self) -> Self:
         return self
@@ -73,10 +75,16 @@ class Oracle:
         self.close()
 
     def close(self) -> None:
-        """End the worker, if there is one; the next question gets a new one."""
-        session, self._session = self._session, None
-        if session is not None:
+        """End the workers that nobody asks; the next question gets a new one."""
+        while (session := self._taken()) is not None:
             session.close()
+
+    def _taken(self) -> Session | None:
+        """Take a worker out of those that nobody asks, if there is one."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
 
     def expect(self, case: Case) -> CaseGolden:
         """Compute a case's golden with tolerances; raises ContentError when the oracle contradicts the case."""
@@ -120,7 +128,7 @@ class Oracle:
         ):
             _answers_alike(case, index, old, best)
             _answers_alike(case, index, old, own)
-            tolerances = {name: SEED_SLACK * tol for name, tol in old.tolerances.items()}
+            tolerances = {name: _on_others(old, name, best.tensors) for name in old.tolerances}
             steps.append(_answered(old, best.tensors, own, tolerances))
         return CaseGolden(stored.recipe, exact.fingerprint, tuple(steps), stored.needs)
 
@@ -169,32 +177,46 @@ class Oracle:
 
     def run(self, script: Script) -> Run:
         """Run a script against the oracle; raises ContentError when the oracle fails."""
-        with self._lock:
-            used = self._session is not None
-            try:
-                return self._attempt(script)
-            except WorkerFailure:
-                if not used:  # else it may have spent its CPU time on the cases before
-                    raise
-            return self._attempt(script)
+        with self._turns:
+            session = self._taken()
+            if session is not None:
+                # it may have spent its CPU time on the cases before
+                with suppress(WorkerFailure):
+                    return self._attempt(script, session)
+            return self._attempt(script, None)
 
-    def _attempt(self, script: Script) -> Run:
+    def _attempt(self, script: Script, used: Session | None) -> Run:
         """Run a script once; the worker goes on to the next one if all that was asked of it has been answered."""
-        try:
-            return self._run(script)
-        except ContentError:
-            if self._session is not None:
-                self._session.drain()
-                if self._session.broken:
-                    self.close()
-            raise
-        except BaseException:
-            self.close()
-            raise
+        with ExitStack() as ending:
+            session, loaded = self._loaded(used, ending)
+            try:
+                run = self._run(script, session, loaded)
+            except ContentError:
+                session.drain()
+                if not session.broken:
+                    ending.pop_all()
+                    self._idle.append(session)
+                raise
+            ending.pop_all()
+            self._idle.append(session)
+            return run
 
-    def _run(self, script: Script) -> Run:
+    def _loaded(self, used: Session | None, ending: ExitStack) -> tuple[Session, Reply]:
+        """Return a worker that has executed the reference, and what it said then; `ending` ends the worker."""
+        limits = limits_of(self._challenge)
+        if used is not None:
+            ending.callback(used.close)
+            used.reload(limits.seconds)
+            return used, Reply()
+        oracle = self._challenge.oracle
+        session = self._sandbox.open(
+            oracle.read_bytes(), self._challenge.driver, filename=oracle.name, limits=limits
+        )
+        ending.callback(session.close)
+        return session, session.load()
+
+    def _run(self, script: Script, session: Session, loaded: Reply) -> Run:
         replies = []
-        session, loaded = self._loaded()
         _sound(script.case, None, loaded)
         settled = list(script.leading())
         together = session.pipeline((request, 64 * SPARE_BYTES) for request in settled)
@@ -209,17 +231,6 @@ class Oracle:
             replies.append(reply)
             script.answered(index, reply)
         return Run(replies, script.fingerprint)
-
-    def _loaded(self) -> tuple[Session, Reply]:
-        limits = limits_of(self._challenge)
-        if self._session is not None:
-            self._session.reload(limits.seconds)
-            return self._session, Reply()
-        oracle = self._challenge.oracle
-        self._session = self._sandbox.open(
-            oracle.read_bytes(), self._challenge.driver, filename=oracle.name, limits=limits
-        )
-        return self._session, self._session.load()
 
 
 def _answered(
@@ -340,8 +351,20 @@ def _tolerance(native: Array, exact: Array, shaken: Array | None) -> float:
         return 0.0
     honest = _gap(native, exact)
     rounding = _gap(shaken, exact) if shaken is not None and shaken.shape == exact.shape else 0.0
-    size = max(1.0, float(np.abs(exact.values).max()))
-    return float(f"{max(BASE[native.dtype] * size, SLACK * honest, SLACK * rounding):.3g}")
+    base = _base(native.dtype, exact)
+    return float(f"{max(base, SLACK * honest, SLACK * rounding):.3g}")
+
+
+def _base(dtype: str, exact: Array) -> float:
+    """Return what an honest implementation in this dtype may be off by."""
+    return BASE[dtype] * float(np.abs(exact.values).max(initial=1.0))
+
+
+def _on_others(stored: Expected, name: str, exact: Mapping[str, Array]) -> float:
+    """Return the tolerance of an output on other inputs; one that is empty in the stored case has none there."""
+    if exact[name].floating and not stored.tensors[name].values.size:
+        return _base(stored.dtypes[name], exact[name])
+    return SEED_SLACK * float(stored.tolerances[name])
 
 
 def _gap(a: Array, b: Array) -> float:

@@ -24,6 +24,7 @@ from typing import Any
 from grader.content import Case, Challenge, ContentError
 from grader.content.driver_loading import load_driver
 from grader.judge.golden import CaseGolden
+from grader.judge.oracle import WORKERS
 from grader.judge.result import CaseResult, Cause, RandomOutcome
 from grader.judge.secret_inputs import derived
 from grader.judge.settle import DOUBTED_SHAKES, SHAKES, NotSettled, Settled, Settler
@@ -45,6 +46,7 @@ WAIT_SECONDS = (
     6.0  # for the reference, beyond the least number: a kernel in an interpreter takes long
 )
 SHARE = 0.5  # of the time that the file's own cases took
+SHARE_ALONE = 1.0  # where the reference settles scenarios at the same time, which slows the file
 SHRINK_SECONDS = 2.5
 KEEP_ANEW = 12  # of the choices of a recorded scenario one in so many is drawn anew
 FRESH = 4  # one scenario in so many is wholly new
@@ -75,9 +77,9 @@ class RandomScenarios:
     pool: Sequence[Sequence[int]] | None = None
     quick: bool = False
     _settler: Settler = field(init=False)
-    _made: list[Scenario] = field(default_factory=list)
+    _made: dict[int, Scenario] = field(default_factory=dict)
     _certain: dict[int, Scenario] = field(default_factory=dict)
-    _lock: Any = field(default_factory=threading.Lock)
+    _locks: dict[int, threading.Lock] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._settler = Settler(self.sandbox, self.challenge)
@@ -95,22 +97,14 @@ class RandomScenarios:
 
     def __getitem__(self, index: int) -> Scenario:
         """Return scenario `index`; raises IndexError where the reference settles none, and SandboxError."""
-        with self._lock:
-            while len(self._made) <= index:
-                self._made.append(self._settled(len(self._made), 0 if self.quick else SHAKES))
+        with self._lock_of(index):
+            if index not in self._made:
+                self._made[index] = self._settled(index, 0 if self.quick else SHAKES)
             return self._made[index]
-
-    def coming(self, index: int, ahead: Executor) -> Future[Scenario]:
-        """Return scenario `index` as a future, made by `ahead` unless it is there already."""
-        if index >= len(self._made):
-            return ahead.submit(self.__getitem__, index)
-        made: Future[Scenario] = Future()
-        made.set_result(self._made[index])
-        return made
 
     def certain(self, index: int) -> Scenario:
         """Return scenario `index` as an answer that seems wrong is judged: allowing for all that rounding may do."""
-        with self._lock:
+        with self._lock_of(index):
             if index not in self._certain:
                 self._certain[index] = self._settled(index, DOUBTED_SHAKES)
             return self._certain[index]
@@ -118,6 +112,10 @@ class RandomScenarios:
     def settled(self, case: Case, shakes: int) -> Settled:
         """Settle a case, whose numbers are moved by a rounding `shakes` times; raises NotSettled."""
         return self._settler.settle(case, shakes=shakes)
+
+    def _lock_of(self, index: int) -> threading.Lock:
+        """Return what lets one thread at a time make a scenario."""
+        return self._locks.setdefault(index, threading.Lock())
 
     def _settled(self, index: int, shakes: int) -> Scenario:
         for attempt in range(TRIES):
@@ -195,8 +193,8 @@ def judge_scenarios(
     Raises SandboxError, GraderError or ContentError where our side fails.
     """
     asking = _Round(scenarios, seconds)
-    # the reference settles the next one while the file is asked
-    with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(len(runners)) as pool:
+    # the reference settles the next ones while the file is asked
+    with ThreadPoolExecutor(WORKERS) as ahead, ThreadPoolExecutor(len(runners)) as pool:
         for done in [pool.submit(asking.ask, runner, ahead) for runner in runners]:
             done.result()
         ahead.shutdown(cancel_futures=True)  # nobody asks for what is not begun
@@ -222,6 +220,7 @@ class _Round:
     spent: float = 0.0
     waited: float = 0.0
     failed: tuple[int, SubmissionRunner, Scenario, CaseResult] | None = None
+    _coming: dict[int, Future[Scenario]] = field(default_factory=dict)
     _ended: bool = False
     _lock: Any = field(default_factory=threading.Lock)
 
@@ -251,9 +250,10 @@ class _Round:
             if self._ended or self.failed or not self._in_time():
                 return None
             index, self.taken = self.taken, self.taken + 1
-            coming = self.scenarios.coming(index, ahead)
-            self.scenarios.coming(index + 1, ahead)
-            return index, coming
+            for number in range(index, min(index + 1 + WORKERS, self._most)):
+                if number not in self._coming:
+                    self._coming[number] = ahead.submit(self.scenarios.__getitem__, number)
+            return index, self._coming.pop(index)
 
     def _in_time(self) -> bool:
         if self.taken < LEAST:

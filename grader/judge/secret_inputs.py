@@ -90,7 +90,7 @@ class SecretInputs:
         self._others: dict[str, Iterator[SecretCase]] = {}  # to turn to, should rounding decide
         self._rounded: dict[str, SecretCase] = {}
         self._sizes: dict[str, Sequence[Case]] = {}
-        self._lock = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
 
     @property
     def seeds(self) -> dict[str, int]:
@@ -99,13 +99,13 @@ class SecretInputs:
 
     def of(self, case: Case) -> SecretCase:
         """Return a case on secret inputs with its right answers; raises SandboxError or ContentError."""
-        with self._lock:
+        with self._lock_of(case):
             self._used.setdefault(case.id, self.seed_of(case.id))
             return self._answer(case)
 
     def answer_ahead(self, case: Case) -> None:
         """Make inputs and right answers of a case before a file is asked it; raises SandboxError or ContentError."""
-        with self._lock:
+        with self._lock_of(case):
             secret = self._answer(case)
             Script(self._challenge, secret.case, seed=secret.seed)  # its requests are kept
 
@@ -116,7 +116,7 @@ class SecretInputs:
         the same case on other inputs, for all who are asked from now on.
         """
         self.of(case)
-        with self._lock:
+        with self._lock_of(case):
             if case.id not in self._rounded:
                 self._answers[case.id] = self._rounded[case.id] = self._settled(case)
             return self._rounded[case.id]
@@ -151,6 +151,10 @@ class SecretInputs:
     def close(self) -> None:
         """End the oracle's worker, if there is one; an answer still missing starts another."""
         self._oracle.close()
+
+    def _lock_of(self, case: Case) -> threading.Lock:
+        """Return what lets one thread at a time make the answers of a case."""
+        return self._locks.setdefault(case.id, threading.Lock())
 
     def _answer(self, case: Case) -> SecretCase:
         if case.id not in self._answers:

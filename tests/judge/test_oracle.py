@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, local
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from grader.author.recording import agree
 from grader.content import ContentError, load_challenge
 from grader.judge.golden_check import prepare
-from grader.judge.oracle import Oracle
+from grader.judge.oracle import WORKERS, Oracle
 from grader.judge.secret_inputs import SecretInputs
 from grader.sandbox import Session
 
@@ -67,6 +69,41 @@ def test_a_case_that_is_given_up_leaves_the_next_one_its_worker_and_no_answers(
         monkeypatch.setattr(oracle._sandbox, "open", pytest.fail)  # to begin anew takes longer
         for case in cases:
             assert agree(oracle.expect(case), golden.cases[case.id], exactly=False)
+
+
+def test_threads_that_ask_at_the_same_time_are_answered_by_workers_of_their_own(
+    sandbox_for: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    challenge, box = load_challenge(NAME), sandbox_for(NAME)
+    golden = prepare(challenge)
+    cases = list(challenge.cases.values())[:6]
+    opened: list[Session] = []
+    closed: list[Session] = []
+    open_, ask, close = box.open, Session.ask, Session.close
+    together = Barrier(WORKERS)
+    met = local()
+
+    def counted(*given: Any, **named: Any) -> Session:
+        opened.append(open_(*given, **named))
+        return opened[-1]
+
+    def met_first(self: Session, request: Any, **named: Any) -> Any:
+        if not hasattr(met, "others"):
+            met.others = together.wait(timeout=60)  # fails where one waits for the other's end
+        return ask(self, request, **named)
+
+    def ended(self: Session) -> None:
+        closed.append(self)
+        close(self)
+
+    monkeypatch.setattr(box, "open", counted)
+    monkeypatch.setattr(Session, "ask", met_first)
+    monkeypatch.setattr(Session, "close", ended)
+    with Oracle(box, challenge) as oracle, ThreadPoolExecutor(2 * WORKERS) as pool:
+        for case, found in zip(cases, pool.map(oracle.expect, cases), strict=True):
+            assert agree(found, golden.cases[case.id], exactly=False), case.id
+    assert len(opened) == WORKERS, "more threads wait for their turn"
+    assert {*closed} == {*opened}
 
 
 def test_secret_answers_do_not_depend_on_what_was_asked_before(sandbox_for: Any) -> None:

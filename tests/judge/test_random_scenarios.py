@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,8 @@ from grader.content.casefile import read_case
 from grader.content.driver_loading import load_driver
 from grader.content.validation import load_schema, schema_errors
 from grader.ground.arrays import Array
-from grader.judge import grade_source, random_scenarios
+from grader.judge import grade_file, grade_source, random_scenarios
+from grader.judge.oracle import WORKERS
 from grader.judge.random_scenarios import (
     LEAST,
     NAME,
@@ -102,9 +102,6 @@ def test_a_slow_reference_is_waited_for_only_so_long(monkeypatch: Any) -> None:
             time.sleep(0.02)
             return SimpleNamespace(case=None, golden=None)
 
-        def coming(self, index: int, ahead: Any) -> Any:
-            return ahead.submit(self.__getitem__, index)
-
     def run(_case: Any, _golden: Any) -> Any:
         return SimpleNamespace(status="passed", seconds=0.001)
 
@@ -118,15 +115,29 @@ def test_a_slow_reference_is_waited_for_only_so_long(monkeypatch: Any) -> None:
     assert judge_scenarios(slow, [runner], 10.0).run == random_scenarios.MOST_ALONE
 
 
+@pytest.mark.parametrize(("alone", "seconds"), [(False, 3.0), (True, 6.0)])
+def test_a_file_has_more_time_where_the_reference_works_beside_it(
+    alone: bool, seconds: float, monkeypatch: Any
+) -> None:
+    given: list[float] = []
+    monkeypatch.setattr(grade_file, "judge_scenarios", lambda *args: given.append(args[2]))
+    scenarios: Any = SimpleNamespace(there=True, quick=alone)
+    results: Any = [SimpleNamespace(seconds=2.0), SimpleNamespace(seconds=4.0)]
+    grade_file._random(scenarios, [], results)
+    assert given == [seconds]
+
+
 class Numbered:
     """Scenarios whose case is their number."""
 
     quick = False
 
-    def coming(self, index: int, _ahead: Any) -> Any:
-        made: Future[Any] = Future()
-        made.set_result(self.certain(index))
-        return made
+    def __init__(self) -> None:
+        self.made: list[int] = []
+
+    def __getitem__(self, index: int) -> Any:
+        self.made.append(index)
+        return self.certain(index)
 
     def certain(self, index: int) -> Any:
         return SimpleNamespace(case=index, golden=None)
@@ -141,7 +152,10 @@ def numbered(run: Any, monkeypatch: Any, runners: int = 2) -> tuple[RandomOutcom
     monkeypatch.setattr(random_scenarios, "case_document", lambda _case: None)
     scenarios: Any = Numbered()
     asked: Any = [SimpleNamespace(run=run) for _ in range(runners)]
-    return judge_scenarios(scenarios, asked, 10.0), small
+    outcome = judge_scenarios(scenarios, asked, 10.0)
+    assert sorted(scenarios.made) == [*range(len(scenarios.made))], "each is made once"
+    assert len(scenarios.made) <= min(outcome.run + WORKERS + runners, random_scenarios.MOST)
+    return outcome, small
 
 
 def test_runners_share_the_scenarios_and_each_is_run_once(monkeypatch: Any) -> None:
@@ -400,6 +414,27 @@ def test_what_any_way_of_moving_the_numbers_shows_is_allowed() -> None:
     twice = tolerances_of(native, exact, still, moved)
     assert once.max() == 2e-5
     assert twice.tolist() == [[4e-3, 16e-3, 4e-3]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+def test_what_one_run_of_the_reference_allows_is_allowed_by_all(
+    box: Sandbox, dtype: str, monkeypatch: Any
+) -> None:
+    asked = replace(case(step(tokens=5), step(tokens=3), head_dim=19), dtype=dtype)
+    runs: list[Any] = []
+    run = Settler.run
+    monkeypatch.setattr(Settler, "run", lambda *args: runs.append(args) or run(*args))
+    with Settler(box, load_challenge(CHALLENGE)) as settler:
+        once = settler.settle(asked, shakes=0).golden.steps
+        assert len(runs) == 1
+        often = settler.settle(asked, shakes=2).golden.steps
+    for quick, whole in zip(once, often, strict=True):
+        assert quick.dtypes == whole.dtypes
+        for name, item in quick.tensors.items():
+            best = whole.tensors[name].values.astype(np.float64)
+            apart = np.abs(item.values.astype(np.float64) - best)
+            allowed = apart + quick.tolerances[name]
+            assert (allowed <= np.maximum(whole.tolerances[name], 0) * (1 + 1e-6)).all(), name
 
 
 def test_moved_numbers_are_those_of_the_dtype(box: Sandbox) -> None:

@@ -10,7 +10,7 @@ import pytest
 from grader.content import ContentError, load_challenge
 from grader.judge import grade_source
 from grader.judge.golden_check import prepare
-from grader.judge.oracle import Oracle
+from grader.judge.oracle import BASE, Oracle
 from grader.judge.request_cache import Answers
 from grader.judge.script import Script
 from grader.judge.secret_inputs import SecretInputs
@@ -229,6 +229,26 @@ def test_an_answer_that_seems_wrong_is_judged_by_what_rounding_does_to_these_ver
     assert all(new.tolerances[n] >= x for old, new in pairs for n, x in old.tolerances.items())
     assert any(new.tolerances[n] > 2 * x for old, new in pairs for n, x in old.tolerances.items())
     assert [old.tensors for old, _ in pairs] == [new.tensors for _, new in pairs]
+
+
+def test_what_was_empty_on_the_published_inputs_may_be_off_by_rounding_on_others(
+    sandbox_for,
+) -> None:
+    """Nothing to be off by was recorded; in other sizes there are numbers, and a file in another dtype is right."""
+    challenge = load_challenge("quantised_cache")
+    golden, case = prepare(challenge), challenge.cases["rows-in-any-order"]
+    box, filled = sandbox_for("quantised_cache"), 0
+    for seed in range(8):
+        asking = SecretInputs(box, challenge, golden, seed=seed, after_published=True)
+        with closing(asking) as inputs:
+            steps = zip(golden.cases[case.id].steps, inputs.of(case).golden.steps, strict=True)
+            for before, after in steps:
+                for name, item in after.tensors.items():
+                    if item.floating and item.values.size:
+                        filled += not before.tensors[name].values.size
+                        least = BASE[after.dtypes[name]] * max(1, abs(item.values).max())
+                        assert after.tolerances[name] >= least * (1 - 1e-9), (seed, name)
+    assert filled
 
 
 def test_rounding_counts_where_a_driver_makes_anew_what_was_drawn(sandbox_for) -> None:
