@@ -69,7 +69,7 @@ Adapter = choice(tuple(ADAPTERS), "Adapter, none.")
 Salt = choice(tuple(SALTS), "Salt, none.")
 Count = whole(1, 40, "Tokens that the request is to get.", usual=(1, 6), refused=(0,))
 Token = whole(0, 12, "The token.", refused=(-1, 64))
-Stop = whole(0, 12, "The token that ends the request.")
+Stop = whole(0, "vocabulary - 1", "The token that ends the request.")
 Times = whole(1, 48, "Steps, 1.", usual=(1, 5))
 
 
@@ -119,7 +119,7 @@ class RandomScenarios:
             setup["blocks"] = choose.between(4, 10)
             if choose.one_in(4):  # so that requests stop
                 setup["vocabulary"] = choose.between(2, 4)
-            case["steps"] = Requests(choose, setup["blocks"] * setup["block_size"]).told()
+            case["steps"] = Requests(choose, setup).told()
         return case
 
 
@@ -232,10 +232,11 @@ class Sequences(Texts):
 class Requests(Texts):
     """Calls of one engine, or of two in turns."""
 
-    def __init__(self, choose, room):
+    def __init__(self, choose, setup):
         """Begin with no request."""
         super().__init__(choose, ("s", "q", "t", "r"))
-        self.room, self.names = room, []
+        self.room, self.names = setup["blocks"] * setup["block_size"], []
+        self.ends = range(min(5, setup.get("vocabulary", 5)))  # tokens that some requests stop at
 
     def told(self):
         """Return the steps."""
@@ -263,7 +264,7 @@ class Requests(Texts):
         """A new request, which may need nearly all blocks; where two engines serve, often one for each."""
         count = self.choose.between(1, max(1, min(8, self.room // 2)))
         words = self.words(max(1, min(self.room - count - 3, 14)))
-        stop = {"stop": self.choose.below(5)} if self.choose.one_in(5) else {}
+        stop = {"stop": self.choose.one_of(self.ends)} if self.choose.one_in(5) else {}
         said = {"name": name, "count": count, **words, **self.owner(), **stop}
         both = len(self.places) > 1 and self.choose.one_in(2)
         for where in self.places if both else (place,):

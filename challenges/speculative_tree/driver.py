@@ -63,7 +63,7 @@ Path = text(
     "Nodes of the path.", 200, r"^(-?\d{1,2}( |$))*$", usual=("0", "", "0 2", "0 1", "1", "1 0", "-1"),
 )  # fmt: skip
 Paths = listed(Path, "A path for each row.", (1, 3))
-Tokens = whole(0, 128, "Tokens of the prompt, 4.", usual=(1, 7), refused=(0,))
+Tokens = whole(0, 1100, "Tokens of the prompt, 4.", usual=(1, 7), refused=(0,))
 Widths = wholes(1, 64, "Children of a node at each level.", length=(0, 5), usual=(1, 3), refused=(0, -1))  # fmt: skip
 Parents = wholes(-1, 63, "Parents of the nodes.", length=(1, 64))
 
@@ -72,7 +72,7 @@ class Setup:
     """Sizes of the case."""
 
     rows: whole(3, 9, "Rows, 3.", usual=(3, 4)) = 3
-    capacity: whole(1, 160, "Tokens that a row has room for, 24.", usual=(14, 36)) = 24
+    capacity: whole(1, 1200, "Tokens that a row has room for, 24.", usual=(14, 36)) = 24
     vocabulary: whole(5, 64, "Tokens of the vocabulary V, 9.", usual=(6, 12)) = 9
     more: whole(1, 32, "Features C of the model beyond V, 6.", usual=(3, 8)) = 6
     layers: whole(1, 12, "Layers of the target, 2.", usual=(1, 3)) = 2

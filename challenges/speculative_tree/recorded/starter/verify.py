@@ -142,7 +142,7 @@ class TreeDecoder:
     ) -> Tensor:  # fmt: skip
         """Store keys and values of the nodes in one layer, and attend; x and the result are [R, N, C]."""
         q, k, v = (self._heads(x @ self._weights[f"{layer}.{name}"].T) for name in "qkv")
-        q, k = (_rotated(part, positions[:, None], self._theta) for part in (q, k))
+        q, k = _rotated(torch.stack((q, k)), positions[:, None], self._theta)
         for i, row in enumerate(rows):
             start, count = self.lengths[row], counts[i]
             self._keys[layer, row, :, start : start + count] = k[i, :, :count]
@@ -291,9 +291,9 @@ def _visible(parents: Sequence[int], start: int) -> Tensor:
 def _rotated(x: Tensor, positions: Tensor, theta: float) -> Tensor:
     """Rotate the pairs (i, i + D / 2) of x [..., N, D] to positions [..., N]."""
     half = x.shape[-1] // 2
-    speeds = theta ** -(torch.arange(half, dtype=x.dtype) / half)  # [D / 2]
-    angles = positions[..., None].to(x.dtype) * speeds
-    cos, sin = angles.cos(), angles.sin()
+    speeds = theta ** -(torch.arange(half, dtype=torch.float64) / half)  # [D / 2]
+    angles = positions[..., None] * speeds
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     first, second = x[..., :half], x[..., half:]
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
