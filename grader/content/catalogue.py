@@ -186,8 +186,9 @@ class Challenge:
     def cases(self) -> dict[str, Case]:
         """Cases by id, in file order."""
         path = self.folder / "cases.json"
-        free = free_sizes(read_json(path))
-        pairs = zip(self.case_entries, free, strict=True)
+        # says what is wrong with the document before its parts are read
+        entries = self.case_entries
+        pairs = zip(entries, free_sizes(read_json(path)), strict=True)
         return _by_id(path, [case_of(entry, str(path), sizes) for entry, sizes in pairs])
 
     @cached_property

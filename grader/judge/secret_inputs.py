@@ -149,7 +149,7 @@ class SecretInputs:
         return self._given.get(name, drawn | 1 if self._after_published else drawn)
 
     def close(self) -> None:
-        """End the oracle's worker, if there is one; an answer still missing starts another."""
+        """End the oracle's workers, if there are any; an answer still missing starts another."""
         self._oracle.close()
 
     def _lock_of(self, case: Case) -> threading.Lock:

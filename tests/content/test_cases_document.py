@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,11 +105,16 @@ def test_a_size_stated_on_purpose_is_kept_where_it_is_the_default() -> None:
         ({"cases": {}}, r"\$\.cases"),
         ({"cases": [], "defaults": 3}, r"\$\.defaults"),
         ({"cases": [], "defaults": {"setup": []}}, r"\$\.defaults"),
+        ({"defaults": {"dtype": "float32"}}, r"\$\.cases"),
+        ({"cases": [], "defaults": True}, r"\$\.defaults"),
     ],
 )
-def test_what_has_no_cases_is_refused(document: Any, says: str) -> None:
+def test_what_has_no_cases_is_refused(document: Any, says: str, tmp_path: Path) -> None:
     with pytest.raises(ContentError, match=f"^cases.json: {says}"):
         expand(document, "cases.json")
+    (tmp_path / "cases.json").write_text(json.dumps(document))
+    with pytest.raises(ContentError, match=rf"cases.json: {says}"):
+        _ = replace(load_challenge("static_cache"), folder=tmp_path).cases
 
 
 def test_half_a_character_is_written_as_an_escape() -> None:
