@@ -113,7 +113,7 @@ def _methods_of(challenge: Challenge, bug: Bug) -> set[str]:
     """Return the functions that a bug edits, without public ones of which the brief speaks."""
     try:
         tree = ast.parse(challenge.reference_text)
-    except SyntaxError:
+    except (SyntaxError, ValueError):
         return set()
     lines = {line + 1 for edit in bug.edits for line in line_span(challenge.reference_text, edit)}
     names = {

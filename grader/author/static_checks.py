@@ -88,6 +88,8 @@ def _edits(challenge: Challenge) -> Faults:
             ast.parse(text)
         except SyntaxError as error:
             yield bug.id, f"the planted file does not compile: {error.msg} (line {error.lineno})"
+        except ValueError as error:  # of a null byte, before Python 3.11.4
+            yield bug.id, f"the planted file does not compile: {error}"
         new = "\n".join(edit.replace for edit in bug.edits)
         if bug.kind == "bug" and GIVEAWAY.search(new):
             yield bug.id, "a planted comment gives the bug away; reword it"
@@ -273,7 +275,7 @@ def _trivial_solutions(challenge: Challenge) -> Faults:
     for name in challenge.trivial_solutions:
         try:
             ast.parse(trivial_solution(challenge, name))
-        except (ContentError, SyntaxError) as error:
+        except (ContentError, SyntaxError, ValueError) as error:
             yield name, f"cannot be made: {error}"
     if not bug_ids(challenge):
         yield "bugs.json", "holds no bug"

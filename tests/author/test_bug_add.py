@@ -290,7 +290,7 @@ HOSTILE: dict[str, tuple[Any, int, str]] = {
     "a null byte": (
         lambda path, text: path.write_text(text + "\0\n"),
         3,
-        "mine.py: source code string cannot contain null bytes",
+        "source code string cannot contain null bytes",
     ),
     "nested too deeply": (
         lambda path, text: path.write_text(text + "a = " + "(" * 3000 + ")" * 3000 + "\n"),

@@ -164,6 +164,10 @@ STATIC = {
         change(lambda f: bugs(f)[0]["edits"][0], replace="self.total ="),
         "does not compile",
     ),
+    "holds a null byte": (
+        change(lambda f: bugs(f)[0]["edits"][0], replace="self.total = doubled\0"),
+        "does not compile",
+    ),
     "gives itself away": (
         change(lambda f: bugs(f)[0]["edits"][0], replace="self.total = doubled  # bug: forgets"),
         "gives the bug away",

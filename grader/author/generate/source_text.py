@@ -35,7 +35,10 @@ class SourceText:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.tree = ast.parse(text)
+        try:
+            self.tree = ast.parse(text)
+        except ValueError as error:  # of a null byte, before Python 3.11.4
+            raise SyntaxError(str(error)) from None
         self._lines = text.splitlines(keepends=True)
         self._bound: dict[Function, list[tuple[str, int]]] = {}
         self._starts = [0]
