@@ -51,7 +51,7 @@ Whose = choice(
     "Whose cache: `s` is the target of s.",
 )
 Written = text(
-    "A tree, a word for each node; `-1+x5` is a chain of five.", 400, r"^((-?\d{1,2}[-+^!]?(x\d{1,4})?|~)( |$))*$",
+    "A tree, a word for each node.", 400, r"^((-?\d{1,2}[-+^!]?|~)( |$))*$",
     usual=(
         "-1+ 0- 0+ 2+", "-1- -1+ 1- 1+ 3- 3+", "", "-1+", "-1-", "-1+ 0+ 1+", "-1+ 0+ 0- 1-", "-1- -1+ 0- 1+",
         "-1+ -1+ 1+ 2+", "-1+ -1- 1+ 0+ 3-", "-1- 0+ -1+ 2- 2+ 4+ 5-", "-1+ 0+ 1+ 2+ 3+ 4+ 5+", "-1+ 2+", "0+",
@@ -537,13 +537,8 @@ def look_again(file):
 
 def parsed(tree):
     """The words of a written tree: the parent of each node, None where it is left out, and what its token is."""
-    found = []
-    for word in tree.split():
-        parent, sign, times = re.fullmatch(r"(-?\d+)?([^x]?)(?:x(\d+))?", word).groups()
-        first = len(found)
-        found.append((None if parent is None else int(parent), sign))
-        found += [(node, sign) for node in range(first, first + int(times or 1) - 1)]
-    return found
+    words = [re.fullmatch(r"(-?\d+)?(.?)", word).groups() for word in tree.split()]
+    return [(None if parent is None else int(parent), sign) for parent, sign in words]
 
 
 def guessed(file, on, name, tree):
@@ -813,7 +808,7 @@ def likely_row(case, kinds: whole(1, 40, "Values that logits may have.") = 4):
     return case.draw.integers(0, kinds, case.vocabulary) - 1.0
 
 
-@made("buffer", any_layout=True)
+@made("buffer")
 def buffer(case, slots: whole(1, 96, "Slots T.") = 16):
     """A buffer [L, H, T, D]."""
     return case.draw(case.layers, case.heads, slots, case.head_dim)
